@@ -1,0 +1,1 @@
+"""Matched Whisper main/assistant pairs: fine-tune, distil, prove, and decode them speculatively."""
