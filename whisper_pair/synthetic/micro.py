@@ -1,0 +1,135 @@
+"""A micro Whisper with random weights: every part that a released checkpoint has, small enough for a CPU.
+
+The vocabulary is byte-level BPE followed by Whisper's special tokens in Whisper's order (openai/whisper, tokenizer.py;
+large-v3's hundred languages), so the stock processor, model and `generate` take it for what it is: a Whisper.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+from whisper_pair.synthetic.grammar import distinct_sentences
+
+POSITIONS_PER_SECOND = 50  # of the encoder: 100 mel frames a second, halved by its second convolution
+TIMESTAMP_STEP = 0.02  # seconds
+NON_SPEECH = '"#()*+/:;<=>@[\\]^_`{|}~'  # symbols that Whisper never writes
+TEXTS = 5000  # sentences the vocabulary is learnt from
+
+
+@dataclass(frozen=True)
+class MicroWhisper:
+    """The size of the model."""
+
+    window: int = 6  # seconds of audio, whole: the feature extractor pads every clip to this
+    mel_bins: int = 80
+    width: int = 128
+    heads: int = 4
+    encoder_layers: int = 2
+    decoder_layers: int = 8
+    vocabulary: int = 600  # text tokens, the 256 bytes among them
+    max_tokens: int = 128  # positions of the decoder, prompt included
+
+
+def build(out: Path, size: MicroWhisper, seed: int) -> None:
+    """Writes a checkpoint that `from_pretrained` reads: weights (safetensors), configuration and processor."""
+    extractor = WhisperFeatureExtractor(feature_size=size.mel_bins, chunk_length=size.window)
+    processor = WhisperProcessor(extractor, tokenizer(size, seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = WhisperForConditionalGeneration(model_config(size, processor.tokenizer))
+    set_generation_config(model, processor.tokenizer)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+
+
+def tokenizer(size: MicroWhisper, seed: int) -> WhisperTokenizer:
+    """Text tokens learnt from the grammar's sentences, then Whisper's special tokens, then the window's timestamps."""
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=size.vocabulary, initial_alphabet=alphabet, show_progress=False)
+    learner.train_from_iterator(distinct_sentences(Random(seed), TEXTS), trainer)
+    learnt = json.loads(learner.to_str())["model"]
+    whisper = WhisperTokenizer(
+        vocab=learnt["vocab"],
+        merges=[tuple(pair) for pair in learnt["merges"]],
+        pad_token="<|endoftext|>",
+        model_max_length=size.max_tokens,
+    )
+    whisper.add_special_tokens(
+        {
+            "extra_special_tokens": [
+                "<|startoftranscript|>",
+                *(f"<|{code}|>" for code in LANGUAGES),
+                *("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>"),
+                "<|notimestamps|>",
+            ]
+        }
+    )
+    steps = range(size.window * POSITIONS_PER_SECOND + 1)
+    whisper.add_tokens([AddedToken(f"<|{step * TIMESTAMP_STEP:.2f}|>", normalized=False) for step in steps])
+    return whisper
+
+
+def model_config(size: MicroWhisper, tokenizer: WhisperTokenizer) -> WhisperConfig:
+    end = tokenizer.eos_token_id
+    return WhisperConfig(
+        vocab_size=len(tokenizer),
+        num_mel_bins=size.mel_bins,
+        d_model=size.width,
+        encoder_layers=size.encoder_layers,
+        decoder_layers=size.decoder_layers,
+        encoder_attention_heads=size.heads,
+        decoder_attention_heads=size.heads,
+        encoder_ffn_dim=4 * size.width,
+        decoder_ffn_dim=4 * size.width,
+        max_source_positions=size.window * POSITIONS_PER_SECOND,
+        max_target_positions=size.max_tokens,
+        init_std=size.width**-0.5,  # Whisper's own 0.02 suits a width of 1280
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=tokenizer.convert_tokens_to_ids("<|startoftranscript|>"),
+        suppress_tokens=None,
+        begin_suppress_tokens=begin_suppress_tokens(tokenizer),
+    )
+
+
+def begin_suppress_tokens(tokenizer: WhisperTokenizer) -> list[int]:
+    """What a transcript cannot begin with: a lone space, or its end."""
+    return [*tokenizer.encode(" ", add_special_tokens=False), tokenizer.eos_token_id]
+
+
+def set_generation_config(model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer) -> None:
+    """All that multilingual `generate` reads, as OpenAI's checkpoints have it."""
+    ids, end = tokenizer.convert_tokens_to_ids, tokenizer.eos_token_id
+    symbols = [ids(token) for token in NON_SPEECH]
+    control = ["translate", "transcribe", "startoftranscript", "startofprev", "startoflm", "nospeech"]
+    config = model.generation_config
+    config._from_model_config = False  # or reloading drops every field that is Whisper's own
+    config.bos_token_id = config.eos_token_id = config.pad_token_id = end
+    config.decoder_start_token_id = ids("<|startoftranscript|>")
+    config.is_multilingual = True
+    config.lang_to_id = {f"<|{code}|>": ids(f"<|{code}|>") for code in LANGUAGES}
+    config.task_to_id = {task: ids(f"<|{task}|>") for task in ("transcribe", "translate")}
+    config.prev_sot_token_id = ids("<|startofprev|>")
+    config.no_timestamps_token_id = ids("<|notimestamps|>")
+    config.return_timestamps = False
+    config.max_initial_timestamp_index = round(1 / TIMESTAMP_STEP)  # the first word begins within a second
+    config.max_length = model.config.max_target_positions
+    config.suppress_tokens = sorted([*symbols, *(ids(f"<|{name}|>") for name in control)])
+    config.begin_suppress_tokens = begin_suppress_tokens(tokenizer)
+    layers, heads = model.config.decoder_layers, model.config.decoder_attention_heads
+    config.alignment_heads = [[layer, head] for layer in range(layers // 2, layers) for head in range(heads)]
