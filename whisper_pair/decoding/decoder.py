@@ -1,0 +1,212 @@
+"""One forward of Whisper's text decoder over Hugging Face weights, for batches whose rows stand at different lengths.
+
+Each row writes its keys and values at its own positions of a preallocated cache and sees only keys at positions up to
+its own. So a rejected draft needs no cropping: what it left behind lies past the row's length and is overwritten before
+it is ever seen. Cross-attention keys and values are computed once a window.
+
+Letters in shapes: B rows, T tokens fed, L cache positions, H heads, D head width, d = H D, F encoder frames.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.activations import ACT2FN
+from transformers.models.whisper.modeling_whisper import WhisperDecoder
+
+MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
+
+
+class Layer(NamedTuple):
+    """One decoder layer's weights: the module's own tensors, except those that are fused."""
+
+    self_norm: tuple[Tensor, Tensor]  # weight, bias
+    qkv: tuple[Tensor, Tensor]  # fused: [3 d, d], [3 d]
+    self_out: tuple[Tensor, Tensor]
+    cross_norm: tuple[Tensor, Tensor]
+    cross_query: tuple[Tensor, Tensor]
+    cross_key_value: tuple[Tensor, Tensor]  # fused: [2 d, d], [2 d]
+    cross_out: tuple[Tensor, Tensor]
+    feed_norm: tuple[Tensor, Tensor]
+    feed_in: tuple[Tensor, Tensor]
+    feed_out: tuple[Tensor, Tensor]
+
+
+def layer_forward(
+    x: Tensor,  # [B, T, d]
+    layer: Layer,
+    heads: int,
+    activation,
+    write: tuple[Tensor, Tensor] | None,  # this layer's cache as [capacity L, 2 d], and the B T places to write there
+    kept: tuple[Tensor, Tensor] | None,  # cached keys and values [B, H, L, D]; None: attend to the fed tokens alone
+    mask: Tensor | None,  # [B, 1, T, L], added to the scores; None with `kept` None: causal
+    cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
+) -> Tensor:
+    batch, length, width = x.shape
+    norm = (width,)
+    split = (batch, length, heads, width // heads)
+
+    y = F.layer_norm(x, norm, *layer.self_norm)
+    qkv = F.linear(y, *layer.qkv)  # [B, T, 3 d]
+    query = qkv[..., :width].view(split).transpose(1, 2)
+    if write is not None:
+        cache, places = write
+        cache.index_copy_(0, places, qkv[..., width:].view(batch * length, 2 * width))
+    if kept is not None:
+        y = F.scaled_dot_product_attention(query, *kept, attn_mask=mask)
+    else:
+        key = qkv[..., width : 2 * width].view(split).transpose(1, 2)
+        value = qkv[..., 2 * width :].view(split).transpose(1, 2)
+        y = F.scaled_dot_product_attention(query, key, value, is_causal=length > 1)
+    x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.self_out)
+
+    y = F.layer_norm(x, norm, *layer.cross_norm)
+    query = F.linear(y, *layer.cross_query).view(split).transpose(1, 2)
+    y = F.scaled_dot_product_attention(query, *cross)
+    x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.cross_out)
+
+    y = F.layer_norm(x, norm, *layer.feed_norm)
+    return x + F.linear(activation(F.linear(y, *layer.feed_in)), *layer.feed_out)
+
+
+class Cache:
+    """Keys and values of `capacity` rows. Rows in use are the first ones, so a smaller batch is a view."""
+
+    def __init__(self, decoder: "Decoder", capacity: int, frames: int):
+        like = {"dtype": decoder.dtype, "device": decoder.device}
+        layers, heads, width = len(decoder.layers), decoder.heads, decoder.width
+        self.capacity, self.frames = capacity, frames
+        self.own = torch.zeros(layers, capacity, decoder.positions, 2, heads, width // heads, **like)
+        self.cross = torch.zeros(layers, 2, capacity, heads, frames, width // heads, **like)
+        self.writable = self.own.view(layers, capacity * decoder.positions, 2 * width).unbind(0)
+        self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
+        self._cross_views: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def own_views(self, batch: int, length: int) -> list[tuple[Tensor, Tensor]]:
+        keys, values = self.own[:, :batch, :length].permute(3, 0, 1, 4, 2, 5).unbind(0)  # [layers, B, H, length, D]
+        return list(zip(keys.unbind(0), values.unbind(0), strict=True))
+
+    def cross_views(self, batch: int) -> list[tuple[Tensor, Tensor]]:
+        if batch not in self._cross_views:
+            self._cross_views[batch] = [(layer[0], layer[1]) for layer in self.cross[:, :, :batch].unbind(0)]
+        return self._cross_views[batch]
+
+    def store_cross(self, slots: Tensor, cross: list[tuple[Tensor, Tensor]]) -> None:
+        for kept, fresh in zip(self.cross.unbind(0), cross, strict=True):
+            kept[0].index_copy_(0, slots, fresh[0])
+            kept[1].index_copy_(0, slots, fresh[1])
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row's whole state to another slot, when the batch closes a gap."""
+        self.own[:, target] = self.own[:, source]
+        self.cross[:, :, target] = self.cross[:, :, source]
+
+
+class Decoder:
+    """A WhisperDecoder's weights with two ways through them: `read` (whole rows at once) and `step` (cached)."""
+
+    def __init__(self, module: WhisperDecoder, head: Tensor, like: "Decoder | None" = None):
+        config = module.config
+        self.heads = config.decoder_attention_heads
+        self.width = config.d_model
+        self.max_length = config.max_target_positions
+        self.positions = config.max_target_positions + MAX_DRAFT_TOKENS  # L
+        self.activation = ACT2FN[config.activation_function]
+        self.dtype, self.device = head.dtype, head.device
+        self.norm = (module.layer_norm.weight.detach(), module.layer_norm.bias.detach())
+        self.embeddings = module.embed_tokens.weight.detach()  # [vocabulary, d]
+        self.head = head.detach()  # [vocabulary, d]
+        if like is not None:  # an assistant that kept the main's embeddings needs no copy of its own
+            self.embeddings = like.embeddings if same(self.embeddings, like.embeddings) else self.embeddings
+            self.head = like.head if same(self.head, like.head) else self.head
+        places = module.embed_positions.weight.detach()
+        self.position_embeddings = F.pad(places, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
+        ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
+        self.causal = torch.zeros(ahead.shape, dtype=self.dtype, device=self.device).masked_fill(ahead, -torch.inf)
+        self.layers = [fused(layer) for layer in module.layers]
+        self.run_layer = layer_forward
+
+    def compile(self) -> None:
+        """One compiled layer serves them all: its weights are arguments."""
+        self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True)
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        return F.embedding(tokens, self.embeddings) + F.embedding(positions, self.position_embeddings)
+
+    def cross(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]."""
+        rows, frames, _ = states.shape
+        states = states.to(self.dtype)
+        result = []
+        for layer in self.layers:
+            both = F.linear(states, *layer.cross_key_value).view(rows, frames, 2, self.heads, -1)
+            result.append(tuple(both.permute(2, 0, 3, 1, 4).contiguous().unbind(0)))
+        return result
+
+    def read(
+        self,
+        tokens: Tensor,
+        cross: list[tuple[Tensor, Tensor]],
+        cache: Cache | None = None,
+        slots: Tensor | None = None,
+    ) -> Tensor:
+        """Rows from their first token on, in one causal pass: tokens [R, T] -> hidden [R, T, d].
+
+        With a cache, row r's keys and values are kept in slot `slots[r]`. Rows are padded on the right with anything:
+        what lies there is never seen.
+        """
+        rows, length = tokens.shape
+        positions = torch.arange(length, device=tokens.device).expand(rows, length)
+        x = self.embed(tokens, positions)
+        places = None if cache is None else (cache.row_starts[slots] + positions).view(-1)
+        for index, layer in enumerate(self.layers):
+            write = None if cache is None else (cache.writable[index], places)
+            x = self.run_layer(x, layer, self.heads, self.activation, write, None, None, cross[index])
+        return F.layer_norm(x, (self.width,), *self.norm)
+
+    def step(self, cache: Cache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
+        """The first B slots, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
+
+        key_length bounds every position from above.
+        """
+        batch = tokens.shape[0]
+        x = self.embed(tokens, positions)
+        places = (positions + cache.row_starts[:batch]).view(-1)
+        mask = F.embedding(positions, self.causal)[:, None, :, :key_length]  # [B, 1, T, key_length]
+        own, cross = cache.own_views(batch, key_length), cache.cross_views(batch)
+        for index, layer in enumerate(self.layers):
+            write = (cache.writable[index], places)
+            x = self.run_layer(x, layer, self.heads, self.activation, write, own[index], mask, cross[index])
+        return F.layer_norm(x, (self.width,), *self.norm)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+
+
+def pair(module: torch.nn.Linear | torch.nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    return module.weight.detach(), module.bias.detach()
+
+
+def joined(*modules: torch.nn.Linear) -> tuple[Tensor, Tensor]:
+    """Several linear maps of one input as one; Whisper's key projection has no bias."""
+    weight = torch.cat([module.weight.detach() for module in modules])
+    none = weight.new_zeros(weight.shape[1])
+    return weight, torch.cat([none if module.bias is None else module.bias.detach() for module in modules])
+
+
+def fused(layer: torch.nn.Module) -> Layer:
+    own, cross = layer.self_attn, layer.encoder_attn
+    return Layer(
+        self_norm=pair(layer.self_attn_layer_norm),
+        qkv=joined(own.q_proj, own.k_proj, own.v_proj),
+        self_out=pair(own.out_proj),
+        cross_norm=pair(layer.encoder_attn_layer_norm),
+        cross_query=pair(cross.q_proj),
+        cross_key_value=joined(cross.k_proj, cross.v_proj),
+        cross_out=pair(cross.out_proj),
+        feed_norm=pair(layer.final_layer_norm),
+        feed_in=pair(layer.fc1),
+        feed_out=pair(layer.fc2),
+    )

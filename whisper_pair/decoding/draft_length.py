@@ -1,0 +1,122 @@
+"""How many tokens to draft a round: the cost model.
+
+With c the draft's time for one token and v(g) the main's for g + 1 tokens, both over the main's for one, and a the
+chance that the main agrees with a drafted token given that it agreed with those before, a round of g drafts wins
+
+    tau(g) = 1 + a + ... + a^g = (1 - a^(g+1)) / (1 - a)
+
+tokens in g c + v(g) main steps, so the speedup is tau(g) / (g c + v(g)) (2211.17192, Theorem 3.8, for v = 1). c and v
+are measured on this machine at this batch size; a is the running estimate of the call.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+LONGEST = 16  # drafts a round that "auto" considers
+MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Measured seconds, medians, at one batch size."""
+
+    batch_size: int
+    draft: float  # one draft step: one token a row
+    verify: dict[int, float]  # draft length -> one forward of the main over that many tokens and one more
+    rounds: dict[int, float]  # draft length -> one whole round, what the host does included
+
+    @property
+    def cost_ratio(self) -> float:
+        """c"""
+        return self.draft / self.verify[0]
+
+    def verification(self, draft_tokens: int) -> float:
+        """v"""
+        return between(self.verify, draft_tokens) / self.verify[0]
+
+    def round(self, draft_tokens: int) -> float:
+        """A round's time over a plain step's: g c + v, as it was measured in one piece."""
+        return between(self.rounds, draft_tokens) / self.rounds[0]
+
+
+def between(known: dict[int, float], at: int) -> float:
+    """The value at `at` on the straight line between the nearest known ones; past the last, on the line through it."""
+    if at in known:
+        return known[at]
+    upper = min((key for key in known if key > at), default=max(known))
+    lower = max(key for key in known if key < min(at, upper))
+    return known[lower] + (at - lower) / (upper - lower) * (known[upper] - known[lower])
+
+
+def blend(one: Costs, other: Costs, batch_size: int) -> Costs:
+    """The costs at a batch size between two measured ones."""
+
+    def mix(small: float, large: float) -> float:
+        return between({one.batch_size: small, other.batch_size: large}, batch_size)
+
+    return Costs(
+        batch_size=batch_size,
+        draft=mix(one.draft, other.draft),
+        verify={count: mix(one.verify[count], other.verify[count]) for count in one.verify},
+        rounds={count: mix(one.rounds[count], other.rounds[count]) for count in one.rounds},
+    )
+
+
+def expected_length(agreement: float, draft_tokens: int) -> float:
+    """tau: tokens won a round."""
+    if agreement >= 1:
+        return draft_tokens + 1.0
+    return (1 - agreement ** (draft_tokens + 1)) / (1 - agreement)
+
+
+def predicted_speedup(tau: float, draft_tokens: int, cost_ratio: float, verification: float) -> float:
+    """tau / (g c + v)"""
+    return tau / (draft_tokens * cost_ratio + verification)
+
+
+def best_draft_tokens(agreement: float, costs: Costs, choices: Sequence[int] = range(LONGEST + 1)) -> int:
+    """The draft length of the greatest predicted speedup; 0 where drafting would lose."""
+    return max(choices, key=lambda count: (expected_length(agreement, count) / costs.round(count), -count))
+
+
+@dataclass
+class Agreement:
+    """The running estimate of a: agreed trials over all trials, a round's trials ending with its first disagreement.
+
+    Starts at `prior` with the weight of `weight` trials.
+    """
+
+    prior: float = 0.75
+    weight: float = 8.0
+    agreed: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+
+    def observe(self, drafted: int, accepted: int) -> None:
+        self.agreed += accepted
+        self.refused += accepted < drafted
+
+    @property
+    def value(self) -> float:
+        return (self.prior * self.weight + self.agreed) / (self.weight + self.agreed + self.refused)
+
+
+class DraftLength:
+    """The draft length of each round of one call: given, or the cost model's best for the agreement seen so far.
+
+    Once drafting does not pay, nothing is drafted and so nothing more is learnt; a smaller batch may revive it. The
+    estimate lives as long as the call: how a call decodes does not hang on the calls before it.
+    """
+
+    def __init__(self, draft_tokens: int | Literal["auto"], costs: Callable[[int], Costs]):
+        self.fixed = None if draft_tokens == "auto" else draft_tokens
+        self.costs = costs
+        self.agreement = Agreement()
+
+    def choose(self, batch: int) -> int:
+        if self.fixed is not None:
+            return self.fixed
+        return best_draft_tokens(self.agreement.value, self.costs(batch))
+
+    def observe(self, drafted: int, accepted: int) -> None:
+        self.agreement.observe(drafted, accepted)

@@ -1,0 +1,280 @@
+"""The engine: greedy, speculative and sampled decoding of a main model, with or without an assistant.
+
+Rows of a batch keep their own accepted lengths, end on their own, and a row that ended gives its place to the next
+window in the queue. The host keeps each row's tokens; the device keeps keys and values; once a round the two exchange a
+few integers a row.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
+
+from ..errors import InputError
+from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
+from .costs import measure
+from .decoder import Cache, Decoder
+from .draft_length import Costs, DraftLength, blend
+from .graphs import Graphs
+from .options import Decoded, Options, Round
+from .rows import Row
+from .rules import Rules
+from .speculate import Head, Rounds, Shape, Speaker
+from .vocabulary import SpecialTokens
+from .windows import Encoders, require_windows
+
+
+class Engine:
+    """A main model, and an assistant if there is one, ready to decode.
+
+    The engine reads the weights when it is built. After a training step build it anew, which takes milliseconds.
+    """
+
+    def __init__(
+        self,
+        main: WhisperForConditionalGeneration,
+        draft: WhisperForCausalLM | WhisperForConditionalGeneration | None = None,
+        draft_vocabulary: Tensor | None = None,  # token ids: all that the draft can propose, besides the end of text
+        graphs: bool | None = None,  # CUDA graphs; None: where there is CUDA
+        compile: bool = False,  # torch.compile the decoder layer; pays for itself in long runs on CUDA
+    ):
+        check_pair(main, draft)
+        self.special = SpecialTokens.of(main)
+        if draft_vocabulary is not None:
+            check_draft_vocabulary(draft_vocabulary, self.special)
+        self.device = main.device
+        self.main = Decoder(main.model.decoder, main.proj_out.weight)
+        self.draft = None if draft is None else Decoder(draft.model.decoder, draft.proj_out.weight, like=self.main)
+        self.draft_vocabulary = draft_vocabulary
+        own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
+        self.encoders = Encoders(main.model.encoder, own_encoder)
+        self.graphs = Graphs(self.device.type == "cuda" if graphs is None else graphs)
+        self.bucketed = self.graphs.enabled
+        if compile:
+            for decoder in filter(None, (self.main, self.draft)):
+                decoder.compile()
+        self._sources = Sources(main, draft)
+        self._heads: dict[bool, tuple[Head, Head | None]] = {}
+        self._costs: dict[tuple[int, bool], Costs] = {}
+        self._speakers: tuple[Cache, Cache | None] | None = None
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        features: Tensor | Iterable[Tensor] | None = None,  # [n, mel, frames], or windows [mel, frames] drawn as needed
+        options: Options = Options(),  # noqa: B008 (frozen)
+        prompts: Sequence[Sequence[int] | None] | None = None,  # previous text, one a window
+        *,
+        encoder_states: Tensor | Iterable[Tensor] | None = None,  # [n, F, d], instead of features
+        draft_states: Tensor | Iterable[Tensor] | None = None,  # the same of a draft with its own encoder
+        on_round: Callable[[int, Round], None] | None = None,  # told each window's rounds as they happen
+    ) -> list[Decoded]:
+        """Results in input order."""
+        require_windows(features, encoder_states)
+        check_options(options, self.special)
+        check_prompts(prompts or (), self.special)
+        self._sources.check()
+        rows = self._rows(features, encoder_states, draft_states, prompts or (), options)
+        generator = torch.Generator(self.device)
+        generator.seed() if options.seed is None else generator.manual_seed(options.seed)
+        results: dict[int, Decoded] = {}
+        for number, temperature in enumerate(options.temperatures):
+            last, again = number + 1 == len(options.temperatures), []
+            for row in self._run(rows, options, temperature, generator, on_round):
+                if not last and row.poor(options, self.special.size):
+                    again.append(row)
+                else:
+                    results[row.index] = row.decoded(options, temperature)
+                    row.states = row.draft_states = None
+            rows = iter(again)
+        return [results[index] for index in sorted(results)]
+
+    def _rows(self, features, states, draft_states, prompts, options: Options) -> Iterator[Row]:
+        if features is not None:
+            return self.encoders.rows_of_features(features, prompts, options.batch_size)
+        if self.encoders.draft is not None and self._drafting(options) and draft_states is None:
+            raise InputError("this assistant has its own encoder: give draft_states beside encoder_states, or features")
+        return self.encoders.rows_of_states(states, draft_states, prompts, options.batch_size)
+
+    def _drafting(self, options: Options) -> bool:
+        return self.draft is not None and options.draft_tokens != 0
+
+    def _run(
+        self, rows: Iterator[Row], options: Options, temperature: float, generator: torch.Generator, on_round
+    ) -> Iterator[Row]:
+        """Decode all rows at one temperature, yielding each when it ends."""
+        rounds = self._rounds(options)
+        lengths = DraftLength(options.draft_tokens if rounds.draft is not None else 0, self._costs_at(options))
+        careful = temperature > 0 or options.confidence is not None or options.needs_log_probabilities
+        active: list[Row] = []
+        while True:
+            places = range(len(active), options.batch_size)
+            if fresh := list(islice(rows, len(places))):
+                self._admit(fresh, places, rounds, options)
+                active += fresh
+            if not active:
+                return
+            count = lengths.choose(len(active))
+            shape, inputs = self._inputs(active, count)
+            if careful:
+                verdict = rounds.careful(inputs, shape, temperature, options.confidence, generator)
+            else:
+                verdict = rounds.greedy(inputs, shape)
+            for slot, row in enumerate(active):
+                step = row.advance(*verdict.row(slot))
+                lengths.observe(row.drafted[-1], row.accepted[-1])
+                if on_round is not None:
+                    on_round(row.index, step)
+            for slot in reversed(range(len(active))):
+                if active[slot].done:
+                    yield self._leave(active, slot, rounds)
+
+    def _costs_at(self, options: Options) -> Callable[[int], Costs]:
+        """Costs at any batch size up to the call's: measured at its own and at 1, a straight line between."""
+
+        def at(batch: int) -> Costs:
+            full = self.costs(options.batch_size, options.timestamps)
+            if batch == options.batch_size:
+                return full
+            return blend(self.costs(1, options.timestamps), full, batch)
+
+        return at
+
+    def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
+        """Take a row out; the last one moves into its place, so that the rows in use stay the first ones."""
+        row, last = active[slot], active.pop()
+        if last is not row:
+            for speaker in filter(None, (rounds.main, rounds.draft)):
+                speaker.cache.move(len(active), slot)
+            active[slot] = last
+        return row
+
+    def _inputs(self, active: list[Row], draft_tokens: int) -> tuple[Shape, Tensor]:
+        longest = max(len(row.tokens) for row in active)
+        width = 2
+        if draft_tokens:
+            width = max(2, *(len(row.tokens) - row.read for row in active))
+        batch, key_length = len(active), longest + draft_tokens
+        if self.bucketed:
+            batch, width = power_of_two(batch), power_of_two(width)
+            key_length = min(-(-key_length // 64) * 64, self.main.positions)
+        lists = [row.inputs(width) for row in active]
+        lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
+        begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
+        return Shape(batch, width, draft_tokens, key_length, begins), torch.tensor(lists).to(self.device)
+
+    def _admit(self, fresh: list[Row], places: Sequence[int], rounds: Rounds, options: Options) -> None:
+        """Read the prefixes of new rows into the slots from places[0] on."""
+        slots = torch.tensor(places[: len(fresh)], device=self.device)
+        states = torch.stack([row.states for row in fresh])
+        cross = self.main.cross(states)
+        rounds.main.cache.store_cross(slots, cross)
+        languages = self._languages(cross, len(fresh), options)
+        for row, language in zip(fresh, languages, strict=True):
+            row.begin(self.special, options, language)
+            row.language = self.special.language_of(language)
+        longest = max(row.start for row in fresh)
+        tokens = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
+        tokens = torch.tensor(tokens, device=self.device)
+        hidden = self.main.read(tokens, cross, rounds.main.cache, slots)
+        if options.no_speech_threshold is not None:
+            self._hear(fresh, tokens, hidden)
+        if rounds.draft is not None:
+            if self.encoders.draft is not None:
+                states = torch.stack([row.draft_states for row in fresh])
+            cross = self.draft.cross(states)
+            rounds.draft.cache.store_cross(slots, cross)
+            self.draft.read(tokens, cross, rounds.draft.cache, slots)
+        if len(options.temperatures) == 1:
+            for row in fresh:
+                row.states = row.draft_states = None
+
+    def _languages(self, cross: list[tuple[Tensor, Tensor]], count: int, options: Options) -> list[int | None]:
+        """The language's token for each of the rows: given, or the likeliest after <|startoftranscript|>."""
+        if not self.special.languages:
+            return [None] * count
+        if options.language is not None:
+            return [self.special.language_token(options.language)] * count
+        hidden = self.main.read(torch.full((count, 1), self.special.start, device=self.device), cross)
+        known = torch.tensor(sorted(self.special.languages.values()), device=self.device)
+        return known[F.linear(hidden[:, 0], self.main.head[known]).argmax(-1)].tolist()
+
+    def _hear(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
+        """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
+        at = (tokens == self.special.start).long().argmax(1)  # the prompt holds none: its tokens are text
+        logits = F.linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)
+        silence = logits.float().softmax(-1)[:, self.special.no_timestamps - 1]
+        for row, value in zip(rows, silence.tolist(), strict=True):
+            row.no_speech_probability = value
+
+    @torch.inference_mode()
+    def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
+        """What draft steps, verifications and rounds cost here; measured once a batch size, then remembered."""
+        key = batch_size, timestamps
+        if key not in self._costs:
+            options = Options(batch_size=batch_size, timestamps=timestamps)
+            self._costs[key] = measure(self._rounds(options), batch_size)
+        return self._costs[key]
+
+    def heads(self, timestamps: bool) -> tuple[Head, Head | None]:
+        """The main's and the draft's output heads under the rules."""
+        if timestamps not in self._heads:
+            main = Head.of(self.main, Rules(self.special, timestamps, None, self.device))
+            draft = None
+            if self.draft is not None:
+                rules = Rules(self.special, timestamps, self._proposable(timestamps), self.device)
+                draft = Head.of(self.draft, rules)
+            self._heads[timestamps] = main, draft
+        return self._heads[timestamps]
+
+    def _proposable(self, timestamps: bool) -> Tensor | None:
+        """The draft's vocabulary, ascending, with the end of text, and the timestamps where they are decoded."""
+        if self.draft_vocabulary is None:
+            return None
+        always = [self.special.end]
+        if timestamps:
+            always += range(self.special.first_timestamp, self.special.size)
+        return torch.cat([self.draft_vocabulary.cpu(), torch.tensor(always)]).unique().to(self.device)
+
+    def _rounds(self, options: Options) -> Rounds:
+        """Heads and caches for a call; caches are kept between calls while they are large enough."""
+        capacity = power_of_two(options.batch_size) if self.bucketed else options.batch_size
+        if self._speakers is None or self._speakers[0].capacity < capacity:
+            self._speakers = None
+            self.graphs.clear()
+            frames = self.encoders.frames
+            draft = None if self.draft is None else Cache(self.draft, capacity, frames)
+            self._speakers = Cache(self.main, capacity, frames), draft
+        main_head, draft_head = self.heads(options.timestamps)
+        main = Speaker(self.main, main_head, self._speakers[0])
+        draft = Speaker(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
+        return Rounds(main, draft, self.graphs, self.special.size)
+
+
+class Sources:
+    """Notices when weights of which the engine holds fused copies have changed since."""
+
+    def __init__(self, *models: torch.nn.Module | None):
+        weights = [
+            attention.k_proj.weight
+            for model in models
+            if model is not None
+            for layer in model.model.decoder.layers
+            for attention in (layer.self_attn, layer.encoder_attn)
+        ]
+        self.seen = [(weakref.ref(weight), weight._version) for weight in weights]
+
+    def check(self) -> None:
+        for reference, version in self.seen:
+            weight = reference()
+            if weight is not None and weight._version != version:
+                raise InputError("the model's weights have changed since this Engine was built: build it anew")
+
+
+def power_of_two(count: int) -> int:
+    """The least power of two that is no smaller."""
+    return 1 << (count - 1).bit_length()

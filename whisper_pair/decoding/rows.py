@@ -1,0 +1,128 @@
+"""One window on its way through the engine: what the host knows of it between rounds."""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .options import Decoded, Options, Round
+from .vocabulary import SpecialTokens
+
+
+@dataclass(eq=False)
+class Row:
+    index: int  # of the window in the call
+    prompt: Sequence[int] | None  # previous text
+    states: Tensor | None  # the main's encoder states [F, d]; dropped once they are of no more use
+    draft_states: Tensor | None  # the draft's own, if its encoder differs
+    tokens: list[int] = field(default_factory=list)  # prefix and what was decoded
+    start: int = 0  # length of the prefix
+    limit: int = 0  # length at which the row ends
+    end: int = -1  # the end-of-text token
+    first_timestamp: int = 0
+    language: str | None = None
+    read: int = 0  # tokens that the draft's cache surely holds
+    timestamp: int = -1  # the last one decoded
+    finished: bool = False
+    drafted: list[int] = field(default_factory=list)  # a round
+    accepted: list[int] = field(default_factory=list)
+    log_probability: float = 0.0  # sum
+    no_speech_probability: float | None = None
+
+    def begin(self, special: SpecialTokens, options: Options, language: int | None) -> None:
+        """Forget what was decoded, if anything, and stand after the prefix."""
+        self.tokens = special.prefix(language, options.task, options.timestamps, self.prompt)
+        self.start = self.read = len(self.tokens)
+        self.limit = special.limit(self.start, options.max_new_tokens)
+        self.end, self.first_timestamp = special.end, special.first_timestamp
+        self.timestamp, self.finished, self.log_probability = -1, False, 0.0
+        self.drafted, self.accepted = [], []
+
+    @property
+    def done(self) -> bool:
+        return self.finished or len(self.tokens) >= self.limit
+
+    def inputs(self, width: int) -> list[int]:
+        """A round's input: the last `width` tokens (the first one repeated where there are fewer), and the counts."""
+        length = len(self.tokens)
+        last = self.tokens[-width:]
+        return [last[0]] * (width - len(last)) + last + [length, length - self.start, self.timestamp]
+
+    def advance(
+        self, drafts: list[int], accepted: int, following: int, offered: int, log_probabilities: list[float] | None
+    ) -> Round:
+        """Take a round's tokens: the accepted drafts and the main's own, up to the end of text or the limit.
+
+        Drafted are the tokens up to the limit and, if the draft ended the text no later than the main first disagreed,
+        up to that end. (An end further on lies on a path that the main has left; as the rows of a batch draft equally
+        many tokens, it would save nothing. Counted so, the counters follow from the main's text and the draft's
+        choices along it: see acceptance.py.)
+        """
+        length = len(self.tokens)
+        drafted = min(offered, self.limit - length)
+        if self.end in drafts[: accepted + 1]:
+            drafted = min(drafted, drafts.index(self.end) + 1)
+        accepted = min(accepted, drafted)
+        new = [*drafts[:accepted], following][: self.limit - length]
+        if self.end in new:
+            new = new[: new.index(self.end) + 1]
+            self.finished = True
+        self.tokens += new
+        if drafts:  # the draft was fed all its tokens but the last
+            self.read = length + min(accepted, len(drafts) - 1)
+        for token in new:
+            if token >= self.first_timestamp:
+                self.timestamp = token
+        if log_probabilities is not None:
+            self.log_probability += sum(log_probabilities[: len(new)])
+        self.drafted.append(drafted)
+        self.accepted.append(accepted)
+        return Round(tuple(drafts[:drafted]), accepted, tuple(new))
+
+    @property
+    def mean_log_probability(self) -> float:
+        return self.log_probability / max(1, len(self.tokens) - self.start)
+
+    def silent(self, options: Options) -> bool:
+        return (
+            options.no_speech_threshold is not None
+            and self.no_speech_probability > options.no_speech_threshold
+            and self.mean_log_probability < options.log_probability_threshold
+        )
+
+    def poor(self, options: Options, vocabulary_size: int) -> bool:
+        """Does Whisper's fallback ask for another try at a higher temperature?"""
+        if self.silent(options):
+            return False
+        if options.compression_ratio_threshold is not None:
+            ratio = compression_ratio(self.tokens[self.start :], vocabulary_size)
+            if ratio > options.compression_ratio_threshold:
+                return True
+        threshold = options.log_probability_threshold
+        return threshold is not None and self.mean_log_probability < threshold
+
+    def decoded(self, options: Options, temperature: float) -> Decoded:
+        return Decoded(
+            tokens=self.tokens[self.start :],
+            prompt=self.tokens[: self.start],
+            language=self.language,
+            finished=self.finished,
+            rounds=len(self.drafted),
+            drafted=sum(self.drafted),
+            accepted=sum(self.accepted),
+            drafted_per_round=tuple(self.drafted),
+            accepted_per_round=tuple(self.accepted),
+            temperature=temperature,
+            mean_log_probability=self.mean_log_probability if options.needs_log_probabilities else None,
+            no_speech_probability=self.no_speech_probability,
+            silent=self.silent(options),
+        )
+
+
+def compression_ratio(tokens: Sequence[int], vocabulary_size: int) -> float:
+    """Bytes of the token ids, raw over zlib-compressed: loops compress well (transformers' form of Whisper's test)."""
+    width = int(math.log2(vocabulary_size) / 8) + 1
+    raw = b"".join(token.to_bytes(width, "little") for token in tokens)
+    return len(raw) / len(zlib.compress(raw))

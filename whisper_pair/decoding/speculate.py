@@ -1,0 +1,210 @@
+"""One round of speculation on the device: the draft proposes, the main verifies, each row for itself.
+
+A round knows a row by its last tokens only. Fed to the main are the last token and the drafts; what the main would say
+after each comes out of one forward. The draft is fed what it has not seen yet: the last two tokens, for when all its
+drafts were accepted it never saw the last of them. (One fixed shape then serves every round.)
+
+`inputs` [B, width + 3] carries all that changes between rounds in one transfer: the last `width` tokens, then the row's
+length, how many tokens it has decoded, and its last timestamp or -1.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .decoder import Cache, Decoder
+from .graphs import Graphs
+from .rules import History, Rules
+from .sampling import accept, distribution, draw
+
+
+class Head(NamedTuple):
+    """From hidden states to tokens: the output embedding, or the slice of it that `rules.vocabulary` names."""
+
+    weight: Tensor  # [K, d]
+    bias: Tensor  # [K] -inf where suppressed
+    rules: Rules
+
+    @classmethod
+    def of(cls, decoder: Decoder, rules: Rules) -> "Head":
+        weight = decoder.head if rules.vocabulary is None else decoder.head[rules.vocabulary]
+        return cls(weight, rules.bias.to(weight.dtype), rules)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.weight, self.bias)  # [B, T, K]
+
+    def masked(self, hidden: Tensor, history: History, size: int) -> Tensor:
+        """Logits under the rules over the whole vocabulary, float32: [B, T, size]."""
+        masked = self.rules.mask(self.logits(hidden), history)
+        if self.rules.vocabulary is None:
+            return masked
+        return masked.new_full((*masked.shape[:-1], size), -torch.inf).index_copy_(-1, self.rules.vocabulary, masked)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a captured round depends on besides its inputs' values."""
+
+    batch: int
+    width: int  # last tokens known to the round; the draft is fed all of them
+    draft_tokens: int
+    key_length: int  # bounds every position fed
+    begins: bool  # may some row be about to decode its first token?
+
+
+class Verdict(NamedTuple):
+    drafts: list[list[int]]  # [B][T]
+    accepted: list[int]  # [B]
+    following: list[int]  # [B] the main's own token after the accepted ones
+    offered: list[int]  # [B] drafts up to where the draft lost confidence
+    log_probabilities: list[list[float]] | None  # [B][T + 1] of the accepted drafts and the following token
+
+    def row(self, slot: int) -> tuple[list[int], int, int, int, list[float] | None]:
+        said = None if self.log_probabilities is None else self.log_probabilities[slot]
+        return self.drafts[slot], self.accepted[slot], self.following[slot], self.offered[slot], said
+
+
+class Speaker(NamedTuple):
+    """A model ready to be asked for tokens."""
+
+    decoder: Decoder
+    head: Head
+    cache: Cache
+
+
+class Rounds:
+    def __init__(self, main: Speaker, draft: Speaker | None, graphs: Graphs, vocabulary_size: int):
+        self.main, self.draft, self.graphs = main, draft, graphs
+        self.size = vocabulary_size
+
+    def greedy(self, inputs: Tensor, shape: Shape) -> Verdict:
+        """Draft and verification in one go (one graph), one synchronisation."""
+        packed = self.graphs((self.main.head.rules, shape), lambda rows: self._greedy(rows, shape), inputs).tolist()
+        count = shape.draft_tokens
+        return Verdict(
+            drafts=[row[:count] for row in packed],
+            accepted=[row[count] for row in packed],
+            following=[row[count + 1] for row in packed],
+            offered=[count] * len(packed),
+            log_probabilities=None,
+        )
+
+    def _greedy(self, inputs: Tensor, shape: Shape) -> Tensor:
+        """-> [B, draft_tokens + 2]: drafts, how many the main agrees with, the main's token after those."""
+        if shape.draft_tokens == 0:
+            choices = self.verify(inputs, inputs[:, :0], shape)
+            return torch.cat([torch.zeros_like(choices), choices], 1)
+        drafts = self._propose(inputs, shape)
+        choices = self.verify(inputs, drafts, shape)  # [B, draft_tokens + 1]
+        accepted = (drafts == choices[:, :-1]).long().cumprod(1).sum(1, keepdim=True)
+        return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
+
+    def verify(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> Tensor:
+        hidden, history = self._read_drafts(inputs, drafts, shape)
+        head = self.main.head
+        return head.rules.choose(head.logits(hidden), history, shape.begins)
+
+    def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> tuple[Tensor, History]:
+        """The main's hidden states after the last token and after each draft: [B, T + 1, d]."""
+        width = shape.width
+        length = inputs[:, width : width + 1]
+        tokens = torch.cat([inputs[:, width - 2 : width], drafts], 1)  # [B, T + 2]
+        positions = length - 1 + torch.arange(tokens.shape[1] - 1, device=inputs.device)
+        hidden = self.main.decoder.step(self.main.cache, tokens[:, 1:], positions, shape.key_length)
+        return hidden, History(tokens, inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
+
+    def _propose(self, inputs: Tensor, shape: Shape) -> Tensor:
+        """-> drafts [B, draft_tokens]"""
+        rules, drafts = self.draft.head.rules, []
+        hidden, history, length = self._read_last(inputs, shape)
+        while True:
+            token = rules.choose(self.draft.head.logits(hidden), history, shape.begins)  # [B, 1]
+            drafts.append(token)
+            if len(drafts) == shape.draft_tokens:
+                return torch.cat(drafts, 1)
+            hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+            history, length = follow(history, token, rules), length + 1
+
+    def _read_last(self, inputs: Tensor, shape: Shape) -> tuple[Tensor, History, Tensor]:
+        """The draft's hidden state after the last token [B, 1, d], the history there, and the row's length [B, 1]."""
+        width = shape.width
+        tokens, length = inputs[:, :width], inputs[:, width : width + 1]
+        positions = (length + torch.arange(-width, 0, device=inputs.device)).clamp(min=0)
+        hidden = self.draft.decoder.step(self.draft.cache, tokens, positions, shape.key_length)[:, -1:]
+        return hidden, History(tokens[:, -2:], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :]), length
+
+    def draft_step(self, inputs: Tensor, shape: Shape) -> Tensor:
+        """One token a row through the draft, for the clock: [B, 1]."""
+        width = shape.width
+        token, length = inputs[:, width - 1 : width], inputs[:, width : width + 1]
+        hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+        history = History(inputs[:, width - 2 : width], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
+        return self.draft.head.rules.choose(self.draft.head.logits(hidden), history, begins=False)
+
+    def careful(
+        self, inputs: Tensor, shape: Shape, temperature: float, confidence: float | None, generator: torch.Generator
+    ) -> Verdict:
+        """The same round with probabilities at hand: for sampling, the confidence stop and log-probabilities."""
+        batch = shape.batch
+        drafts, q = inputs[:, :0], torch.empty(batch, 0, self.size, device=inputs.device)
+        offered = torch.zeros(batch, dtype=torch.long, device=inputs.device)
+        if shape.draft_tokens:
+            drafts, q, offered = self._propose_carefully(inputs, shape, temperature, confidence, generator)
+        places = torch.arange(drafts.shape[1] + 1, device=inputs.device)
+        hidden, history = self._read_drafts(inputs, drafts, shape)
+        masked = self.main.head.masked(hidden, history, self.size)  # [B, T + 1, V]
+        if temperature == 0:
+            choices = masked.argmax(-1)
+            accepted = (drafts == choices[:, :-1]).long().cumprod(1).sum(1)
+            accepted = torch.minimum(accepted, offered)
+            following = choices.gather(1, accepted[:, None])[:, 0]
+        else:
+            p = distribution(masked, temperature)
+            accepted, following = accept(p, q, drafts, offered, generator)
+        said = torch.where(places == accepted[:, None], following[:, None], F.pad(drafts, (0, 1)))
+        log_probabilities = masked.log_softmax(-1).gather(-1, said[..., None])[..., 0]
+        packed = torch.cat([drafts, accepted[:, None], following[:, None], offered[:, None]], 1).tolist()
+        count = drafts.shape[1]
+        return Verdict(
+            drafts=[row[:count] for row in packed],
+            accepted=[row[count] for row in packed],
+            following=[row[count + 1] for row in packed],
+            offered=[row[count + 2] for row in packed],
+            log_probabilities=log_probabilities.tolist(),
+        )
+
+    def _propose_carefully(
+        self, inputs: Tensor, shape: Shape, temperature: float, confidence: float | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """-> drafts [B, T], their distributions [B, T, V], and how many each row offers [B], T the most of these.
+
+        A row offers its drafts up to and including the first one held less likely than `confidence`.
+        """
+        drafts, distributions, offered, sure = [], [], [], None
+        hidden, history, length = self._read_last(inputs, shape)
+        while True:
+            masked = self.draft.head.masked(hidden, history, self.size)  # [B, 1, V]
+            q = distribution(masked, temperature)
+            token = draw(q, generator)
+            drafts.append(token)
+            distributions.append(q)
+            offered.append(torch.ones_like(token) if sure is None else sure.long())
+            if confidence is not None:
+                likely = masked.softmax(-1).gather(-1, token[..., None])[..., 0] >= confidence
+                sure = likely if sure is None else sure & likely
+            stop = sure is not None and not sure.any()
+            if stop or len(drafts) == shape.draft_tokens:
+                return torch.cat(drafts, 1), torch.cat(distributions, 1), torch.cat(offered, 1).sum(1)
+            hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+            history, length = follow(history, token, self.draft.head.rules), length + 1
+
+
+def follow(history: History, token: Tensor, rules: Rules) -> History:
+    """The history one drafted token [B, 1] later."""
+    timestamp = history.timestamp
+    if rules.timestamps:
+        timestamp = torch.where(token >= rules.first_timestamp, token, timestamp)
+    return History(torch.cat([history.tokens[:, -1:], token], 1), history.decoded + 1, timestamp)
