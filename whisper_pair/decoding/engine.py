@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
+from .acceptance import Match
 from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
 from .costs import measure
 from .decoder import Cache, Decoder
@@ -24,6 +25,7 @@ from .options import Decoded, Options, Round
 from .rows import Row
 from .rules import Rules
 from .speculate import Head, Rounds, Shape, Speaker
+from .teacher_forced import choices
 from .vocabulary import SpecialTokens
 from .windows import Encoders, require_windows
 
@@ -210,6 +212,58 @@ class Engine:
         silence = logits.float().softmax(-1)[:, self.special.no_timestamps - 1]
         for row, value in zip(rows, silence.tolist(), strict=True):
             row.no_speech_probability = value
+
+    @torch.inference_mode()
+    def choices(
+        self,
+        encoder_states: Tensor | Sequence[Tensor],  # [n, F, d], of the model that is asked
+        tokens: Sequence[Sequence[int]],  # one list a window, after the prefix
+        options: Options = Options(),  # noqa: B008 (frozen)
+        prompts: Sequence[Sequence[int] | None] | None = None,
+        *,
+        languages: Sequence[str | None] | None = None,  # one a window, where they differ; else options.language
+        of_main: bool = False,  # ask the main instead of the draft
+    ) -> list[list[int]]:
+        """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""
+        check_options(options, self.special)
+        self._sources.check()
+        main_head, draft_head = self.heads(options.timestamps)
+        if draft_head is None and not of_main:
+            raise InputError("this Engine has no assistant whose choices could be compared: give it one")
+        prefixes = self._prefixes(len(tokens), options, prompts, languages)
+        decoder, head = (self.main, main_head) if of_main else (self.draft, draft_head)
+        return choices(decoder, head, encoder_states, prefixes, tokens)
+
+    def agreement(
+        self,
+        encoder_states: Tensor | Sequence[Tensor],
+        tokens: Sequence[Sequence[int]],  # the main's own greedy output: `Decoded.tokens`
+        options: Options = Options(),  # noqa: B008 (frozen)
+        prompts: Sequence[Sequence[int] | None] | None = None,
+        *,
+        languages: Sequence[str | None] | None = None,
+    ) -> list[Match]:
+        """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
+        chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
+        prefixes = self._prefixes(len(tokens), options, prompts, languages)
+        return [
+            Match.of(row, said, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix))
+            for row, said, prefix in zip(tokens, chosen, prefixes, strict=True)
+        ]
+
+    def _prefixes(self, count: int, options: Options, prompts, languages) -> list[list[int]]:
+        """The forced prefixes of windows whose language is known."""
+        named = languages or [options.language] * count
+        if self.special.languages and None in named:
+            raise InputError(
+                "language is unset, expected a code such as 'nl': the tokens were decoded under one; name it"
+            )
+        known = [None if name is None else self.special.language_token(name) for name in named]
+        before = prompts or [None] * count
+        return [
+            self.special.prefix(language, options.task, options.timestamps, prompt)
+            for language, prompt in zip(known, before, strict=True)
+        ]
 
     @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:

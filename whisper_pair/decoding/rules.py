@@ -25,7 +25,7 @@ from .vocabulary import SpecialTokens
 
 
 class History(NamedTuple):
-    """What the rules need to know of T positions in each of B rows. Position t predicts what follows `tokens[:, t + 1]`."""
+    """What the rules must know of T positions in B rows each. Position t predicts what follows `tokens[:, t + 1]`."""
 
     tokens: Tensor  # [B, T + 1] the tokens fed, and before them the one that precedes them (any, where there is none)
     decoded: Tensor  # [B, 1] how many of the tokens up to `tokens[:, 1]`, itself included, came after the prefix

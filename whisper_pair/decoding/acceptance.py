@@ -1,0 +1,118 @@
+"""Acceptance without decoding: for greedy decoding, one parallel pass of the draft decides every round.
+
+An accepted prefix is always the main's own text. So with y the main's greedy output (its end of text included where it
+was emitted) and d_t the draft's choice after y_<t, the drafts of a round that starts at t are d_t, d_t+1, ... up to the
+first disagreement, and what the draft would say after that is thrown away. Three facts of an utterance thus replay its
+rounds for every draft length: where d_t = y_t, where d_t ends the text, and how many tokens the length limit allows.
+
+What counts as drafted. A round that starts at t with draft length g drafts min(g, limit - t) tokens; if the draft ends
+the text before the main disagrees, or by its first disagreement, it drafts up to and including that end. What comes
+after the first disagreement lies on a path that the main has left: it counts as drafted in full, even if the draft
+would have ended the text there, for that is how fixed shapes compute it and it never flatters the rate. The engine
+counts the same way (rows.py), so its counters equal these.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+DRAFT_LENGTHS = range(1, 17)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The draft's choices along one utterance's greedy output, of T tokens."""
+
+    agrees: tuple[bool, ...]  # [T] the draft would have said the main's token
+    ends: tuple[bool, ...]  # [T] the draft would have ended the text
+    finished: bool  # the last token is the end of text; else the length limit came first
+    limit: int  # tokens that the length limit allows; T in an unfinished text
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], choices: Sequence[int], end: int, limit: int) -> "Match":
+        """tokens: the main's output; choices: the draft's, position by position."""
+        finished = bool(tokens) and tokens[-1] == end
+        return cls(
+            agrees=tuple(one == other for one, other in zip(tokens, choices, strict=True)),
+            ends=tuple(choice == end for choice in choices),
+            finished=finished,
+            limit=limit if finished else len(tokens),
+        )
+
+
+def accepted_per_round(match: Match, draft_tokens: int) -> list[tuple[int, int]]:
+    """The utterance's rounds as (drafted, accepted)."""
+    rounds, start, total = [], 0, len(match.agrees)
+    while start < total:
+        drafted = accepted = 0
+        for position in range(start, min(start + draft_tokens, match.limit)):
+            drafted += 1
+            if not match.agrees[position]:
+                if not match.ends[position]:
+                    drafted = min(draft_tokens, match.limit - start)
+                break
+            accepted += 1
+            if match.ends[position]:
+                break
+        rounds.append((drafted, accepted))
+        start += accepted + 1
+    return rounds
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Rounds pooled over utterances; ratios are of sums."""
+
+    draft_tokens: int
+    rounds: int
+    drafted: int
+    accepted: int
+    position_joint: tuple[float, ...]  # [k]: share of rounds in which drafts 1..k+1 were all accepted
+
+    @property
+    def acceptance_rate(self) -> float:
+        return self.accepted / self.drafted if self.drafted else 0.0
+
+    @property
+    def mean_accepted_length(self) -> float:
+        """tau: 1 + accepted / rounds"""
+        return 1 + self.accepted / self.rounds if self.rounds else 1.0
+
+    @property
+    def position_conditional(self) -> tuple[float, ...]:
+        """[k]: joint[k] / joint[k-1]; 0 where the earlier drafts never were accepted."""
+        before = (1.0, *self.position_joint)
+        return tuple(joint / last if last else 0.0 for joint, last in zip(self.position_joint, before, strict=False))
+
+
+def pooled(rounds: Iterable[tuple[int, int]], draft_tokens: int) -> Acceptance:
+    """Rounds as (drafted, accepted), whether replayed or the engine's own counters."""
+    counts = [0] * (draft_tokens + 1)  # rounds by accepted drafts
+    drafted = 0
+    for offered, accepted in rounds:
+        counts[accepted] += 1
+        drafted += offered
+    total = sum(counts)
+    return Acceptance(
+        draft_tokens=draft_tokens,
+        rounds=total,
+        drafted=drafted,
+        accepted=sum(accepted * count for accepted, count in enumerate(counts)),
+        position_joint=tuple(sum(counts[place + 1 :]) / total if total else 0.0 for place in range(draft_tokens)),
+    )
+
+
+def acceptances(matches: Sequence[Match], draft_lengths: Iterable[int] = DRAFT_LENGTHS) -> dict[int, Acceptance]:
+    """Every draft length at once."""
+    return {
+        count: pooled((pair for match in matches for pair in accepted_per_round(match, count)), count)
+        for count in draft_lengths
+    }
+
+
+def agreement(matches: Iterable[Match]) -> float:
+    """alpha: the share of the main's output tokens that the draft would have said."""
+    agreed = total = 0
+    for match in matches:
+        agreed += sum(match.agrees)
+        total += len(match.agrees)
+    return agreed / total if total else 0.0
