@@ -59,7 +59,8 @@ class Data:
     validation: tuple[Source, ...]
     test: tuple[Source, ...]
     min_seconds: NotNegative = 0.1  # shorter clips are dropped from training
-    long_audio: Literal["drop", "split"] = "drop"  # clips over the window; split: the pieces lose their text
+    long_audio: Literal["drop", "split"] = "drop"  # training clips over the window; split: the pieces lose their text
+    long_test_audio: Literal["refuse", "drop"] = "refuse"  # the same in validation and test; drop is counted and said
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
@@ -99,6 +100,7 @@ class Optimization:
     max_grad_norm: Positive = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # autocast; weights and optimizer stay float32
     gradient_checkpointing: bool = False
+    cache_encoder: bool = False  # keep a frozen encoder's states on disk: 1.5 MB a window for base, 3.8 MB for large-v3
     evaluations: Count = 4  # validations over the whole run, the last one at its end
     checkpoints: CountOrZero = 4  # resumable states saved over the whole run
 
@@ -110,7 +112,10 @@ class Train(Optimization):
     parameters: Literal["decoder", "all", "lora"] = "decoder"  # decoder: the encoder stays as it was
     lora: Lora = field(default_factory=Lora)
     spec_augment: SpecAugment | None = None
-    timestamps: bool = False  # train on timestamp tokens at the clips' boundaries
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        return self.parameters == "decoder" or (self.parameters == "lora" and not self.lora.encoder)
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,27 @@ class Distill(Optimization):
     temperature: Positive = 1.0  # softens both distributions in the divergence
     train_embeddings: bool = False  # off: the embeddings stay the main's and cost no memory beside it
     label_batch_size: Count = 16
-    max_label_error: NotNegative | None = None  # drop labels whose WER (CER) against the human text is above; null: keep all
+    max_label_error: NotNegative | None = (
+        None  # drop labels whose WER (CER) against the human text is above; null: keep all
+    )
 
 
 @dataclass(frozen=True)
 class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
-    draft_tokens: tuple[DraftLength, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)  # lengths for which acceptance is reported
+    draft_tokens: tuple[DraftLength, ...] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        8,
+        10,
+        12,
+        16,
+    )  # lengths for which acceptance is reported
     batch_sizes: tuple[Count, ...] = (1, 8)  # batch sizes that are timed
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
@@ -150,7 +168,7 @@ class Config:
     task: Literal["transcribe", "translate"] = "transcribe"
     seed: int = 0
     tracker: Literal["none", "wandb", "tensorboard", "trackio"] = "none"
-    train: Train = field(default_factory=Train)
+    train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it stands
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
 
@@ -168,7 +186,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys and values at the top, found {_show(tree)}.")
@@ -195,7 +213,7 @@ def _apply_override(tree: dict, override: str) -> None:
         raise InputError(f"{override}: expected an override of the form key.sub=value.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{key}: {text!r} is not a YAML value.") from error
     *parents, last = key.split(".")
     node: Any = tree
@@ -274,12 +292,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 3e-5, with no point, as text."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str):
+    if isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return value
     return value
 
@@ -329,15 +345,19 @@ def _check(config: Config) -> None:
     """What types alone cannot say."""
     for split in ("train", "validation", "test"):
         sources = getattr(config.data, split)
-        _require(len(sources) > 0, f"data.{split}", "at least one source", "an empty list")
+        _require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
             given = [key for key in ("folder", "hub") if getattr(source, key)]
-            _require(len(given) == 1, path, "exactly one of folder and hub", given or "neither")
+            _require(len(given) == 1, path, "exactly one of folder and hub", given or None)
             if split != "train":
                 _require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     distill = config.distill
     _require(distill.cross_entropy + distill.kl > 0, "distill.kl", "a loss: cross_entropy or kl above 0", distill.kl)
+    if config.train is not None and config.train.cache_encoder:
+        settled = config.train.encoder_is_frozen and config.train.spec_augment is None
+        wanted = "false, since states are only kept of a frozen encoder without spec_augment"
+        _require(settled, "train.cache_encoder", wanted, True)
     layers = distill.layers
     if isinstance(layers, tuple):
         rising = len(layers) > 0 and all(a < b for a, b in itertools.pairwise(layers))

@@ -1,0 +1,20 @@
+"""accelerate launch -m distill CONFIG [key.sub=value ...]"""
+
+import sys
+
+from whisper_pair.command import stage_command
+from whisper_pair.config import Config
+
+
+def run(config: Config, overwrite: bool) -> None:
+    from .distil import distil
+
+    distil(config, overwrite)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return stage_command("distill", "Labels the speech with the main and distils its assistant.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

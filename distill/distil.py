@@ -1,0 +1,156 @@
+"""Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from whisper_pair.audio import LogMel
+from whisper_pair.batches import Batches, Encoding, Example
+from whisper_pair.config import Config
+from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack
+from whisper_pair.decoding import Engine
+from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.listening import Listener
+from whisper_pair.losses import IGNORE
+from whisper_pair.pair import Lineage, encoder_sha256, load_main, load_processor, main_folder, vocabulary_sha256
+from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
+from whisper_pair.states import EncoderCache
+from whisper_pair.text import Normalizer
+from whisper_pair.training import Plan, fit, make_accelerator
+
+from .label import Labeller, label, label_options, read_labels, trusted
+from .student import DistillationLoss, build_student, chosen_layers
+from .validate import Drafting
+
+
+def labels_stage(config: Config, main: Path) -> Stage:
+    inputs = {
+        "main": {file.name: file_digest(file) for file in sorted(main.glob("*.safetensors"))},
+        "language": config.language,
+        "task": config.task,
+        "seed": config.seed,
+        "data": {k: v for k, v in asdict(config.data).items() if k not in ("train", "validation", "test", "workers")},
+        "train_data": fingerprint(config.data.train),
+    }
+    return Stage(Path(config.output) / "labels", as_json(inputs))
+
+
+def assistant_stage(config: Config, labels: Stage) -> Stage:
+    inputs = {
+        "labels": labels.inputs,
+        "distill": config.resolved()["distill"],
+        "validation_data": fingerprint(config.data.validation),
+    }
+    return Stage(Path(config.output) / "assistant", as_json(inputs))
+
+
+def distil(config: Config, overwrite: bool = False) -> Path:
+    """Returns the folder of the finished assistant; at once where it is already there."""
+    settings = config.distill
+    folder = main_folder(config)
+    labels = labels_stage(config, folder)
+    stage = assistant_stage(config, labels)
+    open_output(config)
+    if stage.finished():
+        print(f"{stage.folder}: already distilled from these inputs")
+        return stage.folder
+    stage.refuse_other_inputs(overwrite)
+    labels.refuse_other_inputs(overwrite)
+
+    processor = load_processor(folder)
+    tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
+    main = load_main(folder).requires_grad_(False)
+    layers = chosen_layers(settings.layers, main.config.decoder_layers)
+    listener = Listener(
+        load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation"),
+        log_mel, tokenizer, config, stage.work / "heard",
+    )  # fmt: skip
+    corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
+    windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
+
+    stage.begin()
+    accelerator = make_accelerator(config, settings, "distill", stage.work)
+    accelerator.print(corpus.report("training"))
+    main.to(accelerator.device)
+    cache = None
+    if settings.cache_encoder:
+        shape = (main.config.max_source_positions, main.config.d_model)
+        states = labels.folder if labels.finished() else labels.work
+        cache = EncoderCache(states / "states", len(windows), *shape)
+    encoding = Encoding(main.model.encoder, log_mel, None, cache)
+    language = config.language if SpecialTokens.of(main).languages else None
+    options = label_options(config, language)
+    if not labels.finished():
+        labels.begin()
+        normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
+        labeller = Labeller(Engine(main), encoding, cache, tokenizer, config, normalizer, options)
+        label(labeller, windows, labels, accelerator)
+        if cache is not None:  # the files have moved with their folder
+            cache = EncoderCache(labels.folder / "states", len(windows), *shape)
+            encoding.cache = cache
+
+    rows, dropped = trusted(read_labels(labels.folder), settings.max_label_error)
+    lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+    accelerator.print(f"labels: {len(rows)} windows" + (f"; dropped {lost}" if lost else ""))
+    prefix = SpecialTokens.of(main).prefix(
+        None if language is None else SpecialTokens.of(main).language_token(language), config.task, False, None
+    )
+    examples: list[Example] = labelled_examples(rows, windows, prefix)
+
+    torch.manual_seed(config.seed)
+    student = build_student(main, layers)
+    module = DistillationLoss(student, main.proj_out.weight, settings)
+    if settings.gradient_checkpointing:
+        student.gradient_checkpointing_enable({"use_reentrant": False})
+    batches = Batches([example for _, example in examples], log_mel, cache and cache.of([n for n, _ in examples]))
+    encoding.cache = batches.cache
+    drafting = Drafting(main, listener, options, accelerator, stage.work)
+
+    def prepare(batch):
+        inputs, labels_ = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
+        heard = encoding.states(batch, accelerator.device)
+        with torch.no_grad():
+            spoken = main.model.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False)
+        return {
+            "heard": heard,
+            "teacher_hidden": spoken.last_hidden_state[labels_ != IGNORE],
+            "inputs": inputs,
+            "labels": labels_,
+        }
+
+    def save(target: Path) -> None:
+        student.save_pretrained(target)
+        processor.save_pretrained(target)
+        Lineage(
+            main=str(folder),
+            encoder_sha256=encoder_sha256(folder),
+            vocabulary_sha256=vocabulary_sha256(tokenizer),
+            layers=layers,
+            language=config.language,
+            task=config.task,
+        ).save(target)
+
+    plan = Plan(
+        len(examples),
+        settings.batch_size,
+        settings.accumulation,
+        accelerator.num_processes,
+        settings.epochs,
+        config.seed,
+    )
+    best = fit(
+        accelerator, module, settings, plan, batches.load, batches.collate, prepare,
+        lambda: drafting.score(student), save, stage.work, config.data.workers,
+    )  # fmt: skip
+    if accelerator.is_main_process:
+        write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
+        stage.finish(best)
+        print(f"{stage.folder}: the assistant")
+    accelerator.end_training()
+    return stage.folder
+
+
+def labelled_examples(rows: list[dict], windows: list[Window], prefix: list[int]) -> list[tuple[int, Example]]:
+    """(window number, what the main said in it) for every label."""
+    return [(row["window"], Example(windows[row["window"]], (*prefix, *row["tokens"]), len(prefix))) for row in rows]

@@ -1,0 +1,72 @@
+"""The assistant: some of the main's decoder layers over the main's encoder."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from whisper_pair.config import Distill
+from whisper_pair.errors import InputError
+from whisper_pair.losses import IGNORE, cross_entropy, forward_kl
+
+
+def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, ...]:
+    """Which of the main's layers the assistant starts from: evenly spaced, first and last in, or as listed.
+
+    Raises InputError for more layers than the main has.
+    """
+    if isinstance(wanted, tuple):
+        if wanted[-1] >= available:
+            raise InputError(f"distill.layers: the main has layers 0 to {available - 1}, not {wanted[-1]}.")
+        return wanted
+    if wanted > available:
+        raise InputError(f"distill.layers: the main has {available} decoder layers, not {wanted}.")
+    if wanted == 1:
+        return (0,)
+    return tuple(round(i * (available - 1) / (wanted - 1)) for i in range(wanted))
+
+
+def build_student(main, layers: tuple[int, ...]):
+    """A WhisperForCausalLM holding copies of the main's `layers` and its embeddings and final norm."""
+    from transformers import WhisperForCausalLM
+
+    config = copy.deepcopy(main.config)  # WhisperForCausalLM writes into the one that it is given
+    config.decoder_layers = len(layers)
+    student = WhisperForCausalLM(config)
+    source, target = main.model.decoder, student.model.decoder
+    target.embed_tokens.load_state_dict(source.embed_tokens.state_dict())
+    target.embed_positions.load_state_dict(source.embed_positions.state_dict())
+    target.layer_norm.load_state_dict(source.layer_norm.state_dict())
+    for layer, copied in zip(target.layers, layers, strict=True):
+        layer.load_state_dict(source.layers[copied].state_dict())
+    student.generation_config = copy.deepcopy(main.generation_config)
+    student.generation_config._from_model_config = False
+    return student.to(main.device)
+
+
+class DistillationLoss(nn.Module):
+    """Cross-entropy on the main's tokens + KL from the main's distribution, summed over tokens.
+
+    Holds the student alone. With `train_embeddings` off its embeddings are frozen, so they stay the main's.
+    """
+
+    def __init__(self, student, teacher_head: Tensor, settings: Distill):
+        super().__init__()
+        self.decoder, self.head = student.model.decoder, student.proj_out
+        self.decoder.embed_tokens.requires_grad_(settings.train_embeddings)
+        self.decoder.embed_positions.requires_grad_(settings.train_embeddings)
+        self.settings = settings
+        self._teacher_head = [teacher_head]  # in a list: the teacher's, neither wrapped nor saved with the student
+
+    def forward(self, heard: Tensor, teacher_hidden: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """heard [rows, frames, width]; teacher_hidden [counted tokens, width]; inputs and labels [rows, tokens]"""
+        hidden = self.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state
+        counted = labels != IGNORE
+        hidden, head = hidden[counted], self.head.weight
+        loss = hidden.new_zeros((), dtype=torch.float32)
+        if self.settings.cross_entropy:
+            loss = loss + self.settings.cross_entropy * cross_entropy(hidden, head, labels[counted])
+        if self.settings.kl:
+            divergence = forward_kl(hidden, head, teacher_hidden, self._teacher_head[0], self.settings.temperature)
+            loss = loss + self.settings.kl * divergence
+        return loss

@@ -1,0 +1,70 @@
+"""How fast the pair would be with the student as it is: what chooses the best checkpoint.
+
+The main's greedy transcripts of the validation clips are decoded once. From then on a validation is one parallel pass of
+the student over them, which decides every round of speculation at every draft length (whisper_pair.decoding.acceptance).
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
+from whisper_pair.listening import Listener
+from whisper_pair.training import Score
+
+SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
+
+
+class Drafting:
+    """Scores students against one main on the same clips. Every process passes over its share and learns the whole."""
+
+    def __init__(self, main, listener: Listener, options: Options, accelerator, folder: Path):
+        self.main, self.listener, self.accelerator = main, listener, accelerator
+        self.options = replace(options, log_probabilities=False)
+        clips = range(len(listener.clips))
+        self.rows = list(clips[accelerator.process_index :: accelerator.num_processes])
+        self.tokens = self._transcripts(folder / f"spoken-{accelerator.process_index}.json")
+        self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints
+
+    def _transcripts(self, file: Path) -> list[list[int]]:
+        """The main's tokens for this process's clips, from an earlier start of this training where there was one."""
+        if file.is_file():
+            kept = json.loads(file.read_text())
+            if kept["rows"] == self.rows:
+                return kept["tokens"]
+        tokens = [decoded.tokens for decoded in self.listener.transcribe(self.main, self.rows)]
+        file.write_text(json.dumps({"rows": self.rows, "tokens": tokens}))
+        return tokens
+
+    def score(self, student) -> Score:
+        engine = Engine(self.main, student)
+        if self.costs is None:
+            self.costs = engine.costs(1)
+        matches = self._everyones(self._matches(engine))
+        found = acceptances(matches)
+        speedups = {
+            count: predicted_speedup(
+                acceptance.mean_accepted_length, count, self.costs.cost_ratio, self.costs.verification(count)
+            )
+            for count, acceptance in found.items()
+        }
+        best = max(speedups, key=speedups.__getitem__)
+        figures = {"agreement": agreement(matches), "predicted_speedup": speedups[best], "best_draft_tokens": best}
+        figures |= {f"tau_{count}": found[count].mean_accepted_length for count in SHOWN}
+        return Score(figures, speedups[best])
+
+    def _matches(self, engine: Engine) -> list[Match]:
+        found = []
+        for start in range(0, len(self.rows), 32):  # bounds the encoder states held at once
+            rows, tokens = self.rows[start : start + 32], self.tokens[start : start + 32]
+            found += engine.agreement(self.listener.states(self.main, rows), tokens, self.options)
+        return found
+
+    def _everyones(self, mine: list[Match]) -> list[Match]:
+        if self.accelerator.num_processes == 1:
+            return mine
+        gathered: list[list[Match]] = [[] for _ in range(self.accelerator.num_processes)]
+        torch.distributed.all_gather_object(gathered, mine)
+        return [match for part in gathered for match in part]

@@ -1,0 +1,1 @@
+"""Stage 3: what the pair is worth, measured on this machine."""

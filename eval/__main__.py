@@ -1,0 +1,20 @@
+"""python -m eval CONFIG [key.sub=value ...]"""
+
+import sys
+
+from whisper_pair.command import stage_command
+from whisper_pair.config import Config
+
+
+def run(config: Config, overwrite: bool) -> None:
+    from .evaluate import evaluate
+
+    evaluate(config, overwrite)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return stage_command("eval", "Measures acceptance, quality, identity and speed of the pair.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

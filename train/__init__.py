@@ -1,0 +1,1 @@
+"""Stage 1: fine-tune the main model for a language."""

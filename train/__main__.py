@@ -1,0 +1,20 @@
+"""accelerate launch -m train CONFIG [key.sub=value ...]"""
+
+import sys
+
+from whisper_pair.command import stage_command
+from whisper_pair.config import Config
+
+
+def run(config: Config, overwrite: bool) -> None:
+    from .finetune import finetune
+
+    finetune(config, overwrite)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return stage_command("train", "Fine-tunes a Whisper main model on the speech that CONFIG names.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

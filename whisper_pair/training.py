@@ -1,0 +1,299 @@
+"""The one training loop, for both stages.
+
+A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
+hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
+however its samples are spread: transformers' Trainer, for Whisper, is not (its loss grows with accumulation).
+
+Samples come from one endless stream, epoch after epoch, each in its own seeded order. Position i of the stream is the
+same sample, with the same augmentation, whatever the number of processes, workers or restarts.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from .config import Config, Optimization
+from .errors import InputError
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; what is already saved stays good. The message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How samples become steps: a step takes batch_size x accumulation x processes stream positions in a row."""
+
+    samples: int  # in one epoch
+    batch_size: int  # samples in one forward pass of one process
+    accumulation: int
+    processes: int
+    epochs: float
+    seed: int
+
+    @property
+    def per_step(self) -> int:
+        return self.batch_size * self.accumulation * self.processes
+
+    @property
+    def steps(self) -> int:
+        return max(1, math.ceil(self.epochs * self.samples / self.per_step))
+
+    def micro_batches(self, first_step: int, process: int) -> Iterator[list[int]]:
+        """The stream positions of one process's micro-batches, from `first_step` to the end."""
+        for step in range(first_step, self.steps):
+            start = step * self.per_step + process * self.batch_size * self.accumulation
+            for micro in range(self.accumulation):
+                begin = start + micro * self.batch_size
+                yield list(range(begin, begin + self.batch_size))
+
+    def sample(self, position: int) -> int:
+        """Which sample stands at a position of the stream."""
+        epoch, place = divmod(position, self.samples)
+        return self._order(epoch)[place]
+
+    def _order(self, epoch: int) -> list[int]:
+        cached = self.__dict__.get("_cached")
+        if cached is None or cached[0] != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            cached = (epoch, torch.randperm(self.samples, generator=generator).tolist())
+            self.__dict__["_cached"] = cached
+        return cached[1]
+
+    def position_seed(self, position: int) -> int:
+        """Seeds whatever is random about the sample at a position."""
+        return (self.seed * 1_000_003 + position * 7919) % 2**63
+
+
+class Stream(Dataset):
+    """Stream positions -> samples, by `load(sample, seed)`."""
+
+    def __init__(self, plan: Plan, load: Callable[[int, int], Any]):
+        self.plan, self.load = plan, load
+
+    def __getitem__(self, position: int) -> Any:
+        return self.load(self.plan.sample(position), self.plan.position_seed(position))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A validation's outcome."""
+
+    figures: dict[str, float]  # goes to the tracker
+    value: float  # decides which checkpoint is best; higher is better
+
+
+def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
+    """Factor on the learning rate at a step."""
+    warmup = math.ceil(settings.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    match settings.schedule:
+        case "linear":
+            return 1.0 - done
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * done))
+        case _:
+            return 1.0
+
+
+def make_accelerator(config: Config, settings: Optimization, stage: str, folder: Path):
+    """accelerate's Accelerator with the configured tracker started."""
+    from accelerate import Accelerator
+
+    precision = "no" if settings.precision == "fp32" else settings.precision
+    if config.tracker == "wandb" and not _wandb_login():
+        os.environ.setdefault("WANDB_MODE", "offline")
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        cpu=not torch.cuda.is_available(),  # so that several processes on a CPU find each other
+        gradient_accumulation_steps=settings.accumulation,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=str(folder),
+    )
+    if config.tracker != "none":
+        flat = {"stage": stage, "config": json.dumps(config.resolved())}
+        accelerator.init_trackers("whisper-pair", config=flat)
+    if accelerator.state.deepspeed_plugin is not None:
+        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
+    if accelerator.gradient_accumulation_steps != settings.accumulation:
+        raise InputError(
+            f"the launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps, {stage} for "
+            f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to {settings.accumulation}."
+        )
+    return accelerator
+
+
+def _wandb_login() -> bool:
+    """Whether wandb could log in by itself. The key is looked for, never read out."""
+    import netrc
+
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def fit(
+    accelerator,
+    module: nn.Module,
+    settings: Optimization,
+    plan: Plan,
+    load: Callable[[int, int], Any],
+    collate: Callable[[list], dict[str, Any]],
+    prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
+    validate: Callable[[], Score],
+    save_best: Callable[[Path], None],
+    folder: Path,
+    workers: int = 0,
+) -> Path:
+    """Trains `module` and returns the folder of the best checkpoint, `folder/best`.
+
+    `collate` makes batches whose "tokens" entry is the number of tokens that count; `prepare` turns a batch into inputs on
+    the device by whatever is frozen; `module(**inputs)` gives the loss summed over those tokens. `validate` runs on every process and gives every process the same Score; `save_best` writes a
+    loadable checkpoint into the folder that it is given. A run that was stopped goes on from its last saved state.
+    """
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
+    module, optimizer = accelerator.prepare(module, optimizer)
+    progress = Progress(folder)
+    accelerator.register_for_checkpointing(progress)
+    progress.resume(accelerator)
+
+    batches = DataLoader(
+        Stream(plan, load),
+        batch_sampler=list(plan.micro_batches(progress.step, accelerator.process_index)),
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=False,
+    )
+    bar = _progress_bar(accelerator, plan.steps, progress.step)
+    evaluate_at = _milestones(plan.steps, settings.evaluations)
+    save_at = _milestones(plan.steps, settings.checkpoints)
+    micro_batches = iter(batches)
+    module.train()
+    while progress.step < plan.steps:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
+        step_batches = [next(micro_batches) for _ in range(settings.accumulation)]
+        loss, norm = _step(accelerator, module, optimizer, settings, step_batches, prepare, progress.step)
+        progress.step += 1
+        accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        bar.update()
+        if progress.step in evaluate_at:
+            module.eval()
+            score = validate()
+            module.train()
+            accelerator.log(score.figures, step=progress.step)
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
+            accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
+            progress.history.append({"step": progress.step, "loss": loss, **score.figures})
+            if not progress.history[:-1] or score.value > progress.best:
+                progress.best = score.value
+                progress.best_step = progress.step
+                _replace(accelerator, folder / "best", save_best)
+        if progress.step in save_at and progress.step < plan.steps:
+            progress.save(accelerator)
+    bar.close()
+    if accelerator.is_main_process:
+        (folder / "history.json").write_text(json.dumps(progress.state_dict(), indent=1), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    return folder / "best"
+
+
+def _step(
+    accelerator, module, optimizer, settings: Optimization, batches: list[dict], prepare, step: int
+) -> tuple[float, float]:
+    """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
+    device = accelerator.device
+    counts = torch.tensor([sum(batch["tokens"] for batch in batches)], device=device, dtype=torch.float32)
+    tokens = accelerator.reduce(counts, reduction="sum").clamp(min=1).item()
+    summed = torch.zeros((), device=device)
+    norm = 0.0
+    for batch in batches:
+        with accelerator.accumulate(module):
+            with accelerator.autocast():
+                loss = module(**prepare(batch))
+            summed += loss.detach()
+            # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
+            accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
+            if accelerator.sync_gradients:
+                norm = float(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm) or 0.0)
+            mean = accelerator.reduce(summed, reduction="sum").item() / tokens if accelerator.sync_gradients else 0.0
+            if not math.isfinite(mean):
+                names = ", ".join(name for batch in batches for name in batch["names"])
+                raise TrainingError(f"The loss became {mean} at step {step + 1}, on {names}; lower the learning rate.")
+            optimizer.step()
+            optimizer.zero_grad()
+    return mean, norm
+
+
+class Progress:
+    """Where training stands; saved and restored with the optimizer and the random state by accelerate."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.step, self.best, self.best_step = 0, -math.inf, 0
+        self.history: list[dict[str, float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "best": self.best, "best_step": self.best_step, "history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.best, self.best_step = state["step"], state["best"], state["best_step"]
+        self.history = state["history"]
+
+    def save(self, accelerator) -> None:
+        """A resumable state, whole or absent: written aside, then renamed."""
+        target = self.folder / f"state-{self.step:07d}"
+        _replace(accelerator, target, lambda aside: accelerator.save_state(str(aside)), everyone=True)
+        if accelerator.is_main_process:
+            for old in self.folder.glob("state-*"):
+                if old != target:
+                    shutil.rmtree(old)
+
+    def resume(self, accelerator) -> None:
+        states = sorted(p for p in self.folder.glob("state-*") if p.suffix != ".partial")
+        if states:
+            accelerator.load_state(str(states[-1]))
+            accelerator.print(f"resuming at step {self.step}")
+
+
+def _replace(accelerator, target: Path, write: Callable[[Path], None], everyone: bool = False) -> None:
+    """Writes a folder aside and renames it into place. `everyone`: all processes write, else the main one alone."""
+    aside = target.with_name(target.name + ".partial")
+    if accelerator.is_main_process:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    if everyone or accelerator.is_main_process:
+        write(aside)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+    accelerator.wait_for_everyone()
+
+
+def _milestones(steps: int, times: int) -> set[int]:
+    """Evenly spaced steps, the last one at the end."""
+    return {math.ceil(steps * (i + 1) / times) for i in range(times)}
+
+
+def _progress_bar(accelerator, steps: int, done: int):
+    from tqdm import tqdm
+
+    return tqdm(total=steps, initial=done, desc="training", unit="step", disable=not accelerator.is_main_process)
