@@ -1,6 +1,5 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,7 +7,7 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.config import Config
-from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack
+from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack, windowing
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.listening import Listener
@@ -30,7 +29,7 @@ def labels_stage(config: Config, main: Path) -> Stage:
         "language": config.language,
         "task": config.task,
         "seed": config.seed,
-        "data": {k: v for k, v in asdict(config.data).items() if k not in ("train", "validation", "test", "workers")},
+        "data": windowing(config.data),
         "train_data": fingerprint(config.data.train),
     }
     return Stage(Path(config.output) / "labels", as_json(inputs))
@@ -131,17 +130,10 @@ def distil(config: Config, overwrite: bool = False) -> Path:
             task=config.task,
         ).save(target)
 
-    plan = Plan(
-        len(examples),
-        settings.batch_size,
-        settings.accumulation,
-        accelerator.num_processes,
-        settings.epochs,
-        config.seed,
-    )
+    plan = Plan.of(settings, len(examples), accelerator.num_processes, config.seed)
     best = fit(
-        accelerator, module, settings, plan, batches.load, batches.collate, prepare,
-        lambda: drafting.score(student), save, stage.work, config.data.workers,
+        accelerator, module, settings, plan, batches, prepare, lambda: drafting.score(student), save, stage.work,
+        config.data.workers,
     )  # fmt: skip
     if accelerator.is_main_process:
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))

@@ -127,18 +127,15 @@ def trusted(rows: Sequence[dict], max_error: float | None) -> tuple[list[dict], 
         else:
             kept.append(row)
     if not kept:
-        raise InputError(
-            f"labels: none can be trusted ({dict(dropped)}); raise distill.max_label_error or train the main."
-        )
+        raise InputError(f"labels: none can be trusted ({dict(dropped)}); raise distill.max_label_error.")
     return kept, dropped
 
 
 def _shards(folder: Path) -> list[dict]:
     import pyarrow.parquet
 
-    return [
-        row for path in sorted(folder.glob("shard-*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist()
-    ]
+    tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("shard-*.parquet")))
+    return [row for table in tables for row in table.to_pylist()]
 
 
 def _table(rows: list[dict]):

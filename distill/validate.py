@@ -1,7 +1,7 @@
 """How fast the pair would be with the student as it is: what chooses the best checkpoint.
 
-The main's greedy transcripts of the validation clips are decoded once. From then on a validation is one parallel pass of
-the student over them, which decides every round of speculation at every draft length (whisper_pair.decoding.acceptance).
+The main's greedy transcripts of the validation clips are decoded once. From then on a validation is one parallel pass
+of the student over them, which decides every round at every draft length (whisper_pair.decoding.acceptance).
 """
 
 import json

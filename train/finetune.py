@@ -1,6 +1,5 @@
 """Fine-tunes the main: data -> windows -> training -> `main/`, a stock checkpoint."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from whisper_pair.data import (
     load_test_clips,
     load_training_clips,
     pack,
+    windowing,
 )
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.errors import InputError
@@ -32,9 +32,7 @@ def stage_of(config: Config, start: Path) -> Stage:
     """The fine-tuning of `start`, identified by all that decides its outcome."""
     names = ("language", "task", "seed", "model", "revision", "train")
     inputs = {name: value for name, value in config.resolved().items() if name in names}
-    inputs["data"] = {
-        k: v for k, v in asdict(config.data).items() if k not in ("train", "validation", "test", "workers")
-    }
+    inputs["data"] = windowing(config.data)
     inputs["train_data"] = fingerprint([source for source in config.data.train if source.text])
     inputs["validation_data"] = fingerprint(config.data.validation)
     inputs["start"] = {file.name: file_digest(file) for file in sorted(start.glob("*.safetensors"))}
@@ -67,9 +65,8 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
     accelerator = make_accelerator(config, settings, "train", stage.work)
     seconds = sum(example.window.seconds for example in examples)
     accelerator.print(corpus.report("training"))
-    accelerator.print(
-        f"{len(examples)} windows, {100 * seconds / (len(examples) * log_mel.seconds):.0f} % of them speech"
-    )
+    full = 100 * seconds / (len(examples) * log_mel.seconds)
+    accelerator.print(f"{len(examples)} windows, {full:.0f} % of them speech")
     torch.manual_seed(config.seed)
     model = choose_parameters(model.to(accelerator.device), settings)
     if settings.gradient_checkpointing:
@@ -96,28 +93,9 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
     def save(folder: Path) -> None:
         save_checkpoint(merged(model, settings), processor, folder)
 
-    plan = Plan(
-        len(examples),
-        settings.batch_size,
-        settings.accumulation,
-        accelerator.num_processes,
-        settings.epochs,
-        config.seed,
-    )
+    plan = Plan.of(settings, len(examples), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
-    best = fit(
-        accelerator,
-        module,
-        settings,
-        plan,
-        batches.load,
-        batches.collate,
-        prepare,
-        validate,
-        save,
-        stage.work,
-        data.workers,
-    )
+    best = fit(accelerator, module, settings, plan, batches, prepare, validate, save, stage.work, data.workers)
     if accelerator.is_main_process:
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
         stage.finish(best)
@@ -144,9 +122,7 @@ def make_examples(
     if untold > len(corpus.clips):
         corpus.dropped["without text"] += untold - len(corpus.clips)
     if not corpus.clips:
-        raise InputError(
-            "data.train: no clip has text, which fine-tuning the main needs; give a source with a text column."
-        )
+        raise InputError("data.train: no clip has text, which fine-tuning needs; give a source with a text column.")
 
     def count_tokens(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer([" " + text for text in texts], add_special_tokens=False).input_ids]

@@ -17,8 +17,8 @@ SAMPLE_RATE = 16_000
 def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
     """Float32 samples in [-1, 1], mono, 16 kHz: [samples].
 
-    `source` is a path or a file's bytes; `name` stands in messages. Raises InputError if it cannot be decoded, is empty,
-    or holds NaN.
+    `source` is a path or a file's bytes; `name` stands in messages. Raises InputError if it cannot be decoded, is
+    empty, or holds NaN.
     """
     name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and not Path(source).is_file():

@@ -34,7 +34,7 @@ def _add_run(commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """All three stages in turn, each in processes of its own, so that each leaves the device's memory as it found it."""
+    """All three stages in turn, each in processes of its own, so that each leaves the device's memory empty."""
     config = load_config(args.config, args.overrides)
     if args.launcher and not Path(args.launcher).is_file():
         raise InputError(f"--launcher {args.launcher}: there is no such file; see configs/accelerate/.")

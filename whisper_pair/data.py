@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,8 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
         if clip.seconds > window_seconds:
             if data.long_test_audio == "refuse":
                 raise InputError(
-                    f"data.{split}: {clip.name} lasts {clip.seconds:.1f} s; cut it to at most {window_seconds:.0f} s, or "
-                    "set data.long_test_audio to drop."
+                    f"data.{split}: {clip.name} lasts {clip.seconds:.1f} s; cut it to at most {window_seconds:.0f} s, "
+                    "or set data.long_test_audio to drop."
                 )
             long += 1
             continue
@@ -169,8 +169,8 @@ def pack(
 ) -> list[Window]:
     """Joins clips, in corpus order and within a speaker, into windows no longer than `window_seconds` or `max_tokens`.
 
-    A clip with text is never joined with one without. A random share of the clips also gets a window of its own, so that
-    the model keeps meeting short clips as tests hold them.
+    A clip with text is never joined with one without. A random share of the clips also gets a window of its own, so
+    that the model keeps meeting short clips as tests hold them.
     """
     if not data.pack:
         return [Window((clip,)) for clip in clips]
@@ -199,6 +199,11 @@ def pack(
     return windows + [window for window in alone if window.clips not in packed]
 
 
+def windowing(data: Data) -> dict[str, Any]:
+    """The settings that decide which windows a corpus gives."""
+    return {k: v for k, v in asdict(data).items() if k not in ("train", "validation", "test", "workers")}
+
+
 def fingerprint(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """What identifies the sources' contents: a folder's metadata and its files' names and sizes, a Hub revision."""
     found = []
@@ -207,9 +212,8 @@ def fingerprint(sources: Sequence[Source]) -> list[dict[str, Any]]:
         if source.folder:
             folder = Path(source.folder)
             metadata = _metadata_file(source)
-            files = sorted(
-                (p.relative_to(folder).as_posix(), p.stat().st_size) for p in folder.rglob("*") if p.is_file()
-            )
+            paths = (path for path in folder.rglob("*") if path.is_file())
+            files = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths)
             digest = hashlib.sha256(metadata.read_bytes())
             digest.update(json.dumps(files).encode())
             entry["sha256"] = digest.hexdigest()

@@ -172,8 +172,8 @@ def vocabulary_sha256(tokenizer) -> str:
 def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
     """Refuses an assistant that was not made for this main. Returns its lineage, None for a foreign assistant.
 
-    A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also fit
-    the encoder's width.
+    A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also
+    fit the encoder's width.
     """
     main, assistant = read_config(main_folder), read_config(assistant_folder)
     if main["vocab_size"] != assistant["vocab_size"]:
@@ -204,9 +204,9 @@ def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
 
 
 def complete(main, draft):
-    """A decoder-only assistant with its main's encoder: a Whisper that can be used alone. Weights are shared, not copied.
+    """A decoder-only assistant with its main's encoder: a Whisper that can be used alone.
 
-    A complete Whisper is returned as it is.
+    Weights are shared, not copied. A complete Whisper is returned as it is.
     """
     import torch
     from transformers import WhisperForConditionalGeneration

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from .batches import Batches
 from .config import Config, Optimization
 from .errors import InputError
 
@@ -39,6 +40,10 @@ class Plan:
     processes: int
     epochs: float
     seed: int
+
+    @classmethod
+    def of(cls, settings: Optimization, samples: int, processes: int, seed: int) -> "Plan":
+        return cls(samples, settings.batch_size, settings.accumulation, processes, settings.epochs, seed)
 
     @property
     def per_step(self) -> int:
@@ -128,8 +133,8 @@ def make_accelerator(config: Config, settings: Optimization, stage: str, folder:
         accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
         raise InputError(
-            f"the launcher asks for {accelerator.gradient_accumulation_steps} gradient accumulation steps, {stage} for "
-            f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to {settings.accumulation}."
+            f"{stage}.accumulation: expected the launcher's {accelerator.gradient_accumulation_steps}, found "
+            f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to the same."
         )
     return accelerator
 
@@ -151,8 +156,7 @@ def fit(
     module: nn.Module,
     settings: Optimization,
     plan: Plan,
-    load: Callable[[int, int], Any],
-    collate: Callable[[list], dict[str, Any]],
+    batches: Batches,
     prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
     validate: Callable[[], Score],
     save_best: Callable[[Path], None],
@@ -161,9 +165,10 @@ def fit(
 ) -> Path:
     """Trains `module` and returns the folder of the best checkpoint, `folder/best`.
 
-    `collate` makes batches whose "tokens" entry is the number of tokens that count; `prepare` turns a batch into inputs on
-    the device by whatever is frozen; `module(**inputs)` gives the loss summed over those tokens. `validate` runs on every process and gives every process the same Score; `save_best` writes a
-    loadable checkpoint into the folder that it is given. A run that was stopped goes on from its last saved state.
+    A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
+    frozen; `module(**inputs)` gives the loss summed over those tokens. `validate` runs on every process and gives every
+    process the same Score; `save_best` writes a loadable checkpoint into the folder that it is given. A run that was
+    stopped goes on from its last saved state.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -172,17 +177,17 @@ def fit(
     accelerator.register_for_checkpointing(progress)
     progress.resume(accelerator)
 
-    batches = DataLoader(
-        Stream(plan, load),
+    loader = DataLoader(
+        Stream(plan, batches.load),
         batch_sampler=list(plan.micro_batches(progress.step, accelerator.process_index)),
-        collate_fn=collate,
+        collate_fn=batches.collate,
         num_workers=workers,
         persistent_workers=False,
     )
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
     save_at = _milestones(plan.steps, settings.checkpoints)
-    micro_batches = iter(batches)
+    micro_batches = iter(loader)
     module.train()
     while progress.step < plan.steps:
         for group in optimizer.param_groups:
