@@ -21,7 +21,7 @@ def tiny_whisper(
     suppressed_first: tuple[int, ...] = (5, END),
     max_initial_timestamp: int | None = 12,
     multilingual: bool = True,
-    end: float = 2.5,
+    end: float = 3.0,
 ) -> WhisperForConditionalGeneration:
     config = WhisperConfig(
         vocab_size=SIZE,
@@ -90,10 +90,12 @@ def randomize(model: torch.nn.Module, seed: int, end: float) -> None:
         model.model.decoder.layer_norm.bias.add_(towards * end / towards.square().sum())
 
 
-def cut(main: WhisperForConditionalGeneration, layers: int, noise: float, seed: int = 1) -> WhisperForCausalLM:
-    """A decoder-only assistant: the main's first layers, disturbed."""
+def cut(
+    main: WhisperForConditionalGeneration, layers: int | None = None, noise: float = 0.05, seed: int = 1
+) -> WhisperForCausalLM:
+    """A decoder-only assistant: the main's first layers (all: it half agrees; one: it hardly does), disturbed."""
     config = copy.deepcopy(main.config)
-    config.decoder_layers = layers
+    config.decoder_layers = layers or main.config.decoder_layers
     draft = WhisperForCausalLM(config).eval()
     weights = {f"model.{name}": value for name, value in main.model.state_dict().items() if name.startswith("decoder")}
     draft.load_state_dict({name: value for name, value in weights.items() if name in draft.state_dict()}, strict=False)
@@ -132,11 +134,10 @@ def theirs(
         do_sample=False,
         **kwargs,
     )
+    forced = 2 if model.generation_config.is_multilingual else 0
+    forced += 0 if kwargs.get("return_timestamps") else 1
     rows = []
     for sequence in output.sequences.tolist():
-        forced = sequence.index(START) + 1
-        while forced < len(sequence) and sequence[forced] in (NL, EN, FR, TRANSCRIBE, TRANSLATE, NO_TIMESTAMPS):
-            forced += 1
-        decoded = sequence[forced:]
+        decoded = sequence[sequence.index(START) + 1 + forced :]
         rows.append(decoded[: decoded.index(END) + 1] if END in decoded else decoded)
     return rows

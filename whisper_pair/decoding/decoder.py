@@ -47,7 +47,7 @@ def layer_forward(
     norm = (width,)
     split = (batch, length, heads, width // heads)
 
-    y = F.layer_norm(x, norm, *layer.self_norm)
+    y = torch.layer_norm(x, norm, *layer.self_norm)
     qkv = F.linear(y, *layer.qkv)  # [B, T, 3 d]
     query = qkv[..., :width].view(split).transpose(1, 2)
     if write is not None:
@@ -61,12 +61,12 @@ def layer_forward(
         y = F.scaled_dot_product_attention(query, key, value, is_causal=length > 1)
     x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.self_out)
 
-    y = F.layer_norm(x, norm, *layer.cross_norm)
+    y = torch.layer_norm(x, norm, *layer.cross_norm)
     query = F.linear(y, *layer.cross_query).view(split).transpose(1, 2)
     y = F.scaled_dot_product_attention(query, *cross)
     x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.cross_out)
 
-    y = F.layer_norm(x, norm, *layer.feed_norm)
+    y = torch.layer_norm(x, norm, *layer.feed_norm)
     return x + F.linear(activation(F.linear(y, *layer.feed_in)), *layer.feed_out)
 
 
@@ -112,7 +112,7 @@ class Decoder:
         self.width = config.d_model
         self.max_length = config.max_target_positions
         self.positions = config.max_target_positions + MAX_DRAFT_TOKENS  # L
-        self.activation = ACT2FN[config.activation_function]
+        self.activation = F.gelu if config.activation_function == "gelu" else ACT2FN[config.activation_function]
         self.dtype, self.device = head.dtype, head.device
         self.norm = (module.layer_norm.weight.detach(), module.layer_norm.bias.detach())
         self.embeddings = module.embed_tokens.weight.detach()  # [vocabulary, d]
@@ -163,7 +163,7 @@ class Decoder:
         for index, layer in enumerate(self.layers):
             write = None if cache is None else (cache.writable[index], places)
             x = self.run_layer(x, layer, self.heads, self.activation, write, None, None, cross[index])
-        return F.layer_norm(x, (self.width,), *self.norm)
+        return torch.layer_norm(x, (self.width,), *self.norm)
 
     def step(self, cache: Cache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
         """The first B slots, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
@@ -178,7 +178,7 @@ class Decoder:
         for index, layer in enumerate(self.layers):
             write = (cache.writable[index], places)
             x = self.run_layer(x, layer, self.heads, self.activation, write, own[index], mask, cross[index])
-        return F.layer_norm(x, (self.width,), *self.norm)
+        return torch.layer_norm(x, (self.width,), *self.norm)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
