@@ -1,0 +1,129 @@
+"""What cannot be decoded is refused in one sentence, before the models are touched."""
+
+import copy
+
+import pytest
+import torch
+
+from tests.decoding.models import FRAMES, MELS, SIZE, cut, features, tiny_whisper, with_own_encoder
+from whisper_pair.decoding import Engine, InputError, Options
+from whisper_pair.decoding.windows import encode
+
+
+@pytest.fixture(scope="module")
+def main():
+    return tiny_whisper()
+
+
+def refused(match, call):
+    with pytest.raises(InputError, match=match) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_cannot_be_a_main_or_an_assistant(main):
+    refused("expected a WhisperForConditionalGeneration", lambda: Engine(cut(main)))
+    refused("the assistant is a Linear", lambda: Engine(main, torch.nn.Linear(2, 2)))
+
+
+def test_an_assistant_of_another_vocabulary(main):
+    other = copy.deepcopy(main)
+    other.resize_token_embeddings(SIZE + 1)
+    refused(f"{SIZE + 1} tokens and the main's {SIZE}", lambda: Engine(main, other))
+
+
+def test_an_assistant_for_another_encoder(main):
+    refused("width is 32 and the main's encoder gives 16", lambda: Engine(main, cut(tiny_whisper(width=32))))
+    deaf = with_own_encoder(main, 0.0)
+    deaf.config.num_mel_bins = 4
+    refused("takes 4 mel bins and the main's 8", lambda: Engine(main, deaf))
+
+
+def test_an_assistant_larger_than_its_main(main):
+    refused("5 layers and the main's 3", lambda: Engine(main, cut(tiny_whisper(layers=5))))
+    short = with_own_encoder(main, 0.0)
+    short.config.max_target_positions = 10
+    refused("holds 10 token positions", lambda: Engine(main, short))
+
+
+def test_features_of_the_wrong_shape_or_with_nan(main):
+    engine, options = Engine(main), Options(language="nl")
+    refused(
+        rf"window 0: features are \[{MELS + 1}, {2 * FRAMES}\], this main takes \[{MELS}, {2 * FRAMES}\]",
+        lambda: engine.decode(torch.zeros(1, MELS + 1, 2 * FRAMES), options),
+    )
+    refused("window 0: features are", lambda: engine.decode(torch.zeros(1, MELS, 7), options))
+    holes = features(3)
+    holes[2, 0, 0] = float("nan")
+    refused("window 2: features hold NaN", lambda: engine.decode(holes, options))
+    refused("window 0: features are list", lambda: engine.decode([[1.0]], options))
+    refused(
+        "window 0: encoder states are", lambda: engine.decode(encoder_states=torch.zeros(1, 3, 16), options=options)
+    )
+
+
+def test_nothing_to_decode(main):
+    engine = Engine(main)
+    refused("no windows", lambda: engine.decode(features(0), Options(language="nl")))
+    refused("no windows", lambda: engine.decode([], Options(language="nl")))
+    refused("either features or encoder_states", lambda: engine.decode(options=Options(language="nl")))
+    assert engine.decode(iter(()), Options(language="nl")) == []  # an iterator that turns out empty is no mistake
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"language": "xx"}, "language 'xx' is not one of this model's"),
+        ({"task": "sing"}, "task 'sing' is not one of"),
+        ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"draft_tokens": -1}, "draft_tokens is -1"),
+        ({"draft_tokens": 99}, "draft_tokens is 99"),
+        ({"confidence": 1.5}, "confidence is 1.5"),
+        ({"temperature": -0.1}, "temperature is -0.1"),
+        ({"temperature": ()}, r"temperature is \(\)"),
+        ({"no_speech_threshold": 0.6}, "log_probability_threshold is None"),
+    ],
+)
+def test_options_out_of_range(main, options, match):
+    refused(match, lambda: Engine(main).decode(features(1), Options(**{"language": "nl"} | options)))
+
+
+def test_what_an_english_only_model_cannot_do():
+    engine = Engine(tiny_whisper(multilingual=False))
+    refused("it is English-only", lambda: engine.decode(features(1), Options(language="nl")))
+    refused("which can only transcribe", lambda: engine.decode(features(1), Options(task="translate")))
+
+
+def test_a_generation_config_that_lacks_what_is_asked():
+    bare = tiny_whisper()
+    bare.generation_config.no_timestamps_token_id = None
+    refused("has no no_timestamps_token_id", lambda: Engine(bare).decode(features(1), Options(timestamps=True)))
+    bare.generation_config.prev_sot_token_id = None
+    refused("has no prev_sot_token_id", lambda: Engine(bare).decode(features(1), Options(), [[1]]))
+    bare.generation_config.decoder_start_token_id = None
+    refused("decoder_start_token_id=None", lambda: Engine(bare))
+
+
+def test_prompts_and_draft_vocabularies_outside_the_vocabulary(main):
+    refused("prompt 1 holds a token outside", lambda: Engine(main).decode(features(2), Options(), [None, [SIZE]]))
+    draft = cut(main)
+    refused("names tokens from 3 to", lambda: Engine(main, draft, torch.tensor([3, SIZE])))
+    refused("holds no text token", lambda: Engine(main, draft, torch.tensor([105])))
+    refused("expected a 1-D int64 tensor", lambda: Engine(main, draft, torch.tensor([1.0])))
+
+
+def test_an_assistant_that_listens_for_itself_needs_its_own_states(main):
+    engine = Engine(main, with_own_encoder(main, 0.1))
+    states = encode(main.model.encoder, features(1))
+    refused("give draft_states", lambda: engine.decode(encoder_states=states, options=Options(language="nl")))
+
+
+def test_weights_that_changed_under_the_engine():
+    main = tiny_whisper()
+    draft = cut(main)
+    engine = Engine(main, draft)
+    with torch.no_grad():
+        draft.model.decoder.layers[0].self_attn.k_proj.weight.mul_(0.5)
+    refused("changed since this Engine was built", lambda: engine.decode(features(1), Options(language="nl")))
+    assert Engine(main, draft).decode(features(1), Options(language="nl"))

@@ -1,0 +1,132 @@
+"""The draft length that "auto" picks is the cost model's best, learns within a call, and never outlives it."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.decoding.models import cut, features, tiny_whisper
+from whisper_pair.decoding import Costs, Engine, Options
+from whisper_pair.decoding.draft_length import (
+    LONGEST,
+    MEASURED,
+    Agreement,
+    DraftLength,
+    best_draft_tokens,
+    between,
+    blend,
+    expected_length,
+)
+
+
+def costs(c, slope, batch_size=1):
+    verify = {count: 1 + slope * count for count in MEASURED}
+    return Costs(batch_size, c, verify, {count: count * c + verify[count] for count in MEASURED})
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1), st.integers(0, 16))
+def test_expected_length_is_the_sum_of_the_chances_to_reach_each_token(agreement, count):
+    assert expected_length(agreement, count) == pytest.approx(sum(agreement**power for power in range(count + 1)))
+
+
+def test_a_good_and_cheap_draft_is_used_long_and_a_poor_or_dear_one_not_at_all():
+    assert best_draft_tokens(0.99, costs(0.02, 0.01)) == LONGEST
+    assert best_draft_tokens(0.5, costs(0.1, 0.02)) in (1, 2, 3)
+    assert best_draft_tokens(0.2, costs(0.3, 0.1)) == 0
+    assert best_draft_tokens(0.9, costs(1.0, 0.0)) == 0
+
+
+@settings(deadline=None)
+@given(st.floats(0.05, 0.95), st.floats(0.01, 1.0), st.floats(0.0, 0.3))
+def test_the_best_is_no_worse_than_any_other(agreement, c, slope):
+    known = costs(c, slope)
+    best = best_draft_tokens(agreement, known)
+
+    def speedup(count):
+        return expected_length(agreement, count) / known.round(count)
+
+    assert speedup(best) >= max(speedup(count) for count in range(LONGEST + 1)) - 1e-9
+    assert speedup(best) >= 1 - 1e-9
+
+
+def test_costs_lie_on_straight_lines_between_what_was_measured():
+    assert between({0: 1.0, 4: 3.0, 8: 11.0}, 6) == 7.0
+    assert between({1: 1.0, 8: 8.0}, 16) == 16.0
+    middle = blend(costs(0.1, 0.0, 1), costs(0.3, 0.4, 9), 5)
+    assert middle.draft == pytest.approx(0.2)
+    assert middle.verification(4) == pytest.approx(1 + 0.8)
+    assert middle.cost_ratio == pytest.approx(0.2)
+
+
+def test_the_estimate_counts_trials_up_to_the_first_refusal():
+    seen = Agreement(prior=0.5, weight=2)
+    seen.observe(drafted=4, accepted=4)  # no refusal seen
+    seen.observe(drafted=4, accepted=1)  # one agreed, one refused, two untried
+    assert seen.value == pytest.approx((1 + 5) / (2 + 6))
+
+
+def test_lengths_grow_with_agreement_and_shrink_without():
+    good, poor = (DraftLength("auto", lambda batch: costs(0.1, 0.02)) for _ in range(2))
+    start = good.choose(1)
+    for _ in range(50):
+        good.observe(8, 8)
+        poor.observe(8, 0)
+    assert poor.choose(1) < start < good.choose(1)
+
+
+def test_auto_decodes_the_same_tokens_and_carries_nothing_to_the_next_call(monkeypatch):
+    main, windows = tiny_whisper(4), features(9, 4)
+    engine = Engine(main, cut(main))
+    monkeypatch.setattr(engine, "costs", lambda batch_size, timestamps: costs(0.1, 0.05, batch_size))
+    options = Options(language="nl", batch_size=3)
+    expected = [row.tokens for row in engine.decode(windows, Options(language="nl", draft_tokens=0))]
+    first = engine.decode(windows, options)
+    assert [row.tokens for row in first] == expected
+    assert len({count for row in first for count in row.drafted_per_round}) > 2
+    engine.decode(features(9, 5), options)
+    assert engine.decode(windows, options) == first
+
+
+def test_drafting_that_stops_and_resumes_stays_exact(monkeypatch):
+    main, windows = tiny_whisper(2), features(9, 2)
+    engine = Engine(main, cut(main))
+    expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]
+    plan = [0, 0, 3, 0, 1, 5, 0, 0, 0, 0, 2]
+    counts = iter(plan * 1000)
+    monkeypatch.setattr("whisper_pair.decoding.engine.DraftLength.choose", lambda self, batch: next(counts))
+    found = engine.decode(windows, Options(language="nl", draft_tokens=1))
+    assert [row.tokens for row in found] == expected
+    assert sum(row.accepted for row in found) > 20
+
+
+def test_measuring_costs_in_the_middle_of_a_call_disturbs_no_row():
+    main, windows = tiny_whisper(2), features(5, 2)
+    engine = Engine(main, cut(main))
+    expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]
+    measured = []
+
+    def measure(index, step):
+        if index == 1 and len(step.tokens) > 2:
+            engine._costs.clear()
+            measured.append(engine.costs(4))
+
+    rows = engine.decode(windows, Options(language="nl", batch_size=4, draft_tokens=3), on_round=measure)
+    assert [row.tokens for row in rows] == expected
+    assert len(measured) > 2
+    found = measured[-1]
+    assert set(found.verify) == set(found.rounds) == set(MEASURED)
+    assert found.cost_ratio > 0
+    assert found.batch_size == 4
+
+
+def test_a_confidence_stop_drafts_less_and_changes_no_token():
+    main, windows = tiny_whisper(4), features(9, 4)
+    engine = Engine(main, cut(main))
+    for timestamps in (False, True):
+        whole = engine.decode(windows, Options(language="nl", timestamps=timestamps, draft_tokens=6))
+        stopped = engine.decode(
+            windows, Options(language="nl", timestamps=timestamps, draft_tokens=6, confidence=0.5, batch_size=4)
+        )
+        assert [row.tokens for row in stopped] == [row.tokens for row in whole]
+        assert sum(row.drafted for row in stopped) < sum(row.drafted for row in whole)
+        assert sum(row.accepted for row in stopped) > 0
