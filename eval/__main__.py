@@ -6,10 +6,10 @@ from whisper_pair.command import stage_command
 from whisper_pair.config import Config
 
 
-def run(config: Config, overwrite: bool) -> None:
+def run(config: Config, overwrite: bool) -> int:
     from .evaluate import evaluate
 
-    evaluate(config, overwrite)
+    return evaluate(config, overwrite)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """The ways to decode that are compared, behind one call: log-mel features in, tokens out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,8 +30,6 @@ def ours(main, draft, options: Options, mode: str, assistant: str | None, draft_
     drafts = 0 if draft_tokens is None else draft_tokens
 
     def decode(features: Tensor, batch_size: int) -> list[list[int]]:
-        from dataclasses import replace
-
         asked = replace(options, batch_size=batch_size, draft_tokens=drafts)
         return [decoded.tokens for decoded in engine.decode(features, options=asked)]
 
@@ -56,12 +55,26 @@ def transformers_assisted(main, draft, assistant: str, language: str | None, tas
     return Contender("transformers", "assisted", assistant, None, decode, batches=False)
 
 
+@contextmanager
+def _without_remarks():
+    """transformers' assisted generation remarks on its own defaults at every round."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 @torch.no_grad()
 def _generate(main, features: Tensor, language: str | None, task: str, assistant=None) -> list[list[int]]:
     """Token ids up to and without end-of-text, special tokens left out."""
     given = {"language": language, "task": task} if language is not None else {}
     if assistant is not None:
         given["assistant_model"] = assistant
-    found = main.generate(input_features=features, do_sample=False, num_beams=1, **given)
+    with _without_remarks():
+        found = main.generate(input_features=features, do_sample=False, num_beams=1, **given)
     end = main.generation_config.eos_token_id
     return [[token for token in row.tolist() if token < end] for row in found]
