@@ -15,11 +15,12 @@ from typing import Literal
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
+FADING = 0.99  # of what was seen, for each plain step of a row
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured seconds, medians, at one batch size."""
+    """Measured seconds at one batch size."""
 
     batch_size: int
     draft: float  # one draft step: one token a row
@@ -84,15 +85,19 @@ def best_draft_tokens(agreement: float, costs: Costs, choices: Sequence[int] = r
 class Agreement:
     """The running estimate of a: agreed trials over all trials, a round's trials ending with its first disagreement.
 
-    Starts at `prior` with the weight of `weight` trials.
+    Starts at a hopeful `prior` with the weight of `weight` trials, so that drafting is tried wherever a good draft
+    would pay. While nothing is drafted nothing is learnt and what was seen fades, so that drafting is tried again.
     """
 
-    prior: float = 0.75
-    weight: float = 8.0
-    agreed: int = field(default=0, init=False)
-    refused: int = field(default=0, init=False)
+    prior: float = 0.9
+    weight: float = 6.0
+    agreed: float = field(default=0.0, init=False)
+    refused: float = field(default=0.0, init=False)
 
     def observe(self, drafted: int, accepted: int) -> None:
+        if drafted == 0:
+            self.agreed *= FADING
+            self.refused *= FADING
         self.agreed += accepted
         self.refused += accepted < drafted
 
@@ -104,8 +109,7 @@ class Agreement:
 class DraftLength:
     """The draft length of each round of one call: given, or the cost model's best for the agreement seen so far.
 
-    Once drafting does not pay, nothing is drafted and so nothing more is learnt; a smaller batch may revive it. The
-    estimate lives as long as the call: how a call decodes does not hang on the calls before it.
+    The estimate lives as long as the call: how a call decodes does not hang on the calls before it.
     """
 
     def __init__(self, draft_tokens: int | Literal["auto"], costs: Callable[[int], Costs]):

@@ -285,6 +285,10 @@ class Engine:
             self._heads[timestamps] = main, draft
         return self._heads[timestamps]
 
+    def replace_heads(self, timestamps: bool, main: Head, draft: Head | None) -> None:
+        """Decode through other heads or rules: benchmarks script the draft's choices so."""
+        self._heads[timestamps] = main, draft
+
     def _proposable(self, timestamps: bool) -> Tensor | None:
         """The draft's vocabulary, ascending, with the end of text, and the timestamps where they are decoded."""
         if self.draft_vocabulary is None:

@@ -1,0 +1,333 @@
+"""Speed of the decoding engine against transformers, from features to tokens, all contenders interleaved in one run.
+
+    python benchmarks/decoding.py --pair demo=MAIN,ASSISTANT,AUDIO --machine cpu
+    python benchmarks/decoding.py --scripted large-v3 --dtype bfloat16 --device cuda --machine h200
+
+A pair is two checkpoints and a folder of audio; a scripted pair (scripted_pair.py) needs neither checkpoints nor audio.
+Inside the stopwatch: encoder, prefix, all rounds, results on the host. Outside: loading, mel extraction, warm-up.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperForConditionalGeneration
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
+from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.decoder import Decoder
+
+RESULTS = Path(__file__).parent / "results"
+SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
+THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
+
+
+@dataclass
+class Case:
+    """What is decoded, by whom."""
+
+    name: str
+    main: WhisperForConditionalGeneration
+    draft: WhisperForCausalLM | WhisperForConditionalGeneration
+    engine: Engine
+    features: Tensor  # [n, mel, frames]
+    seconds: list[float]  # of audio, a window
+    language: str
+    max_new_tokens: int | None = None
+    scripted: ScriptedPair | None = None
+    alpha: float | None = None  # of a scripted pair: the chance that a drafted token is right
+
+    def options(self, batch_size: int, draft_tokens: int | str) -> Options:
+        return Options(
+            language=self.language,
+            batch_size=batch_size,
+            draft_tokens=draft_tokens,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+
+def contenders(
+    case: Case, features: Tensor, batch_size: int, draft_tokens: int | str
+) -> dict[str, Callable[[], list[list[int]]]]:
+    """Each decodes the windows and returns their tokens, the end of text and what pads a batch left out."""
+    limit = {} if case.max_new_tokens is None else {"max_new_tokens": case.max_new_tokens}
+    end = case.main.generation_config.eos_token_id
+
+    def theirs(**extra) -> list[list[int]]:
+        rows = []
+        for batch in features.split(batch_size):
+            batch = batch.to(case.main.device, case.main.dtype)
+            output = case.main.generate(batch, language=case.language, task="transcribe", **limit, **extra)
+            rows += [[token for token in row if token < end] for row in output.tolist()]
+        return rows
+
+    def ours(count: int | str) -> list[list[int]]:
+        rows = case.engine.decode(features, case.options(batch_size, count))
+        return [[token for token in row.tokens if token < end] for row in rows]
+
+    found = {GREEDY: lambda: ours(0), SPECULATIVE: lambda: ours(draft_tokens), THEIR_GREEDY: theirs}
+    if batch_size == 1:  # transformers refuses an assistant for more
+        found[THEIR_ASSISTED] = lambda: theirs(assistant_model=case.draft)
+    return found
+
+
+def compare(case: Case, batch_sizes: list[int], repeats: int, draft_tokens: int | str) -> Iterator[dict]:
+    """A row for each contender at each batch size, over the first 4 batches of windows."""
+    for batch_size in batch_sizes:
+        features = case.features[: 4 * batch_size]
+        audio = sum(case.seconds[: len(features)])
+        runs = contenders(case, features, batch_size, draft_tokens)
+        said = {name: run() for name, run in runs.items()}  # warms up
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(repeats):
+            for name, run in runs.items():
+                taken[name].append(clocked(run, case.main.device))
+        for name, times in taken.items():
+            engine, mode = name.split()
+            row = {
+                "pair": case.name,
+                "engine": engine,
+                "mode": mode,
+                "batch_size": batch_size,
+                "seconds": round(statistics.median(times), 5),
+                "fastest": round(min(times), 5),
+                "slowest": round(max(times), 5),
+                "rtfx": round(audio / statistics.median(times), 1),
+                "windows": len(features),
+                "identical_to_greedy": sum(a == b for a, b in zip(said[name], said[GREEDY], strict=True)),
+                "dtype": str(case.main.dtype).removeprefix("torch."),
+                "device": case.main.device.type,
+            }
+            if name == SPECULATIVE:
+                row |= counters(case, features, batch_size, draft_tokens)
+            if name == THEIR_ASSISTED:
+                row["draft_tokens"] = "transformers' own schedule"
+            if case.alpha is not None:
+                row |= {"acceptance": "scripted", "alpha": case.alpha}
+            print(json.dumps(row), flush=True)
+            yield row
+
+
+def counters(case: Case, features: Tensor, batch_size: int, draft_tokens: int | str) -> dict:
+    rows = case.engine.decode(features, case.options(batch_size, draft_tokens))
+    rounds, drafted, accepted = map(sum, zip(*((row.rounds, row.drafted, row.accepted) for row in rows), strict=True))
+    return {
+        "draft_tokens": draft_tokens,
+        "mean_draft_tokens": round(drafted / rounds, 2),
+        "acceptance_rate": round(accepted / drafted, 4) if drafted else None,
+        "mean_accepted_length": round(1 + accepted / rounds, 3),
+    }
+
+
+def clocked(run: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    start = time.perf_counter()
+    run()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def scripted_case(shape: str, args) -> Case:
+    pair = scripted_pair(shape, 4 * max(args.batch_sizes), args.device, getattr(torch, args.dtype))
+    seconds = [30.0] * len(pair.features)
+    return Case(shape, pair.main, pair.draft, pair.engine, pair.features, seconds, "nl", pair.decoded, pair)
+
+
+def trained_case(name: str, main: str, assistant: str, audio: str, args) -> Case:
+    import soundfile
+    import soxr
+
+    dtype = getattr(torch, args.dtype)
+    model = WhisperForConditionalGeneration.from_pretrained(main, dtype=dtype).to(args.device).eval()
+    whole = json.loads((Path(assistant) / "config.json").read_text())["architectures"] == [type(model).__name__]
+    kind = WhisperForConditionalGeneration if whole else WhisperForCausalLM
+    draft = kind.from_pretrained(assistant, dtype=dtype).to(args.device).eval()
+    extractor = WhisperFeatureExtractor.from_pretrained(main)
+    files = sorted(path for path in Path(audio).rglob("*") if path.suffix in (".wav", ".ogg", ".flac"))
+    if not files:
+        raise SystemExit(f"{audio}: no .wav, .ogg or .flac file")
+    windows, seconds = [], []
+    for file in files[: 4 * max(args.batch_sizes)]:
+        sound, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        sound = soxr.resample(sound.mean(1), rate, 16000)
+        seconds.append(len(sound) / 16000)
+        windows.append(extractor(sound, sampling_rate=16000, return_tensors="pt").input_features[0])
+    return Case(name, model, draft, Engine(model, draft), torch.stack(windows), seconds, args.language)
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes read and written a second by a plain copy, of 1 GiB on a GPU."""
+    source = torch.ones(1 << (28 if device.type == "cuda" else 24), device=device)
+    target = torch.empty_like(source)
+    times = [clocked(lambda: target.copy_(source), device) for _ in range(10)]
+    return 2 * source.nbytes / statistics.median(times[2:])
+
+
+def decode_step(case: Case, batch_size: int, bandwidth: float) -> dict:
+    """One plain step of the main: the bytes that it cannot but read, over its time, against a copy's bandwidth."""
+    costs = case.engine.costs(batch_size)
+    decoder, frames = case.engine.main, case.engine.encoders.frames
+    weights = decoder.head.nbytes
+    for layer in decoder.layers:
+        read = (layer.qkv, layer.self_out, layer.cross_query, layer.cross_out, layer.feed_in, layer.feed_out)
+        weights += sum(part.nbytes for pair in read for part in pair)
+    keys = 2 * len(decoder.layers) * batch_size * (frames + 64) * decoder.width * decoder.head.element_size()
+    step = costs.verify[0]
+    return {
+        "pair": case.name,
+        "measure": "decode step",
+        "batch_size": batch_size,
+        "seconds": round(step, 7),
+        "bytes": weights + keys,
+        "copy_bytes_per_second": round(bandwidth),
+        "share_of_bandwidth": round((weights + keys) / step / bandwidth, 4),
+        "cost_ratio": round(costs.cost_ratio, 4),
+        "verification": {count: round(costs.verification(count), 3) for count in costs.verify},
+        "round": {count: round(costs.round(count), 3) for count in costs.rounds},
+    }
+
+
+def memory(case: Case, batch_size: int) -> dict:
+    """Weights of the main alone and of the pair; on a GPU also the peak of a decode with and without the assistant."""
+    main = [*case.main.parameters(), *tensors_of(case.engine.main)]
+    extra = tensors_of(case.engine.draft)
+    if isinstance(case.draft, WhisperForConditionalGeneration):
+        extra += case.draft.model.encoder.parameters()
+    alone, both = unique_bytes(main), unique_bytes(main + extra)
+    row = {"pair": case.name, "measure": "memory", "main_bytes": alone, "pair_bytes": both}
+    row["pair_over_main"] = round(both / alone, 4)
+    if case.main.device.type == "cuda":
+        case.draft.cpu()
+        lone = peak(Engine(case.main), case, batch_size)
+        case.draft.to(case.main.device)
+        paired = Engine(case.main, case.draft)
+        case.draft.cpu()  # what is equal in the main is not kept twice
+        row |= {"main_peak_bytes": lone, "pair_peak_bytes": peak(paired, case, batch_size), "batch_size": batch_size}
+        row["pair_peak_over_main"] = round(row["pair_peak_bytes"] / lone, 4)
+        case.draft.to(case.main.device)
+    return row
+
+
+def tensors_of(decoder: Decoder) -> list[Tensor]:
+    parts = [part for layer in decoder.layers for pair in layer for part in pair]
+    return [*parts, *decoder.norm, decoder.embeddings, decoder.head, decoder.position_embeddings]
+
+
+def unique_bytes(tensors: list[Tensor]) -> int:
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+
+def peak(engine: Engine, case: Case, batch_size: int) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    engine.decode(case.features[:batch_size], case.options(batch_size, draft_tokens=5))
+    return torch.cuda.max_memory_allocated()
+
+
+def targets(rows: list[dict]) -> dict:
+    """Every target on which this run says something, with what was reached."""
+    found: dict[str, dict] = {}
+
+    def add(name: str, target: float, reached: float) -> None:
+        found[name] = {"target": target, "reached": round(reached, 3), "higher_is_better": True}
+
+    runs: dict[tuple, dict[str, float]] = {}
+    for row in rows:
+        if row.get("measure") == "decode step" and row["batch_size"] == 1 and row["pair"] == "large-v3":
+            add("large-v3: decode step's share of copy bandwidth, batch 1", 0.6, row["share_of_bandwidth"])
+        if "mode" in row:
+            key = row["pair"], row.get("alpha"), row["batch_size"]
+            runs.setdefault(key, {})[f"{row['engine']} {row['mode']}"] = row["seconds"]
+    for (pair, alpha, batch), seconds in runs.items():
+        label = f"{pair}, " + (f"scripted alpha {alpha}, " if alpha else "") + f"batch {batch}"
+        add(f"{label}: own greedy over transformers'", 1.0, seconds[THEIR_GREEDY] / seconds[GREEDY])
+        if batch == 1:
+            target = 2.5 if alpha is None else 8.0
+            add(f"{label}: speculative over assisted", target, seconds[THEIR_ASSISTED] / seconds[SPECULATIVE])
+        goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}
+        if batch in goals:
+            add(f"{label}: speculative over own greedy", goals[batch], seconds[GREEDY] / seconds[SPECULATIVE])
+    return found
+
+
+def machine(device: torch.device) -> dict:
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        cpu = names[0].strip() if names else cpu
+    found = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    return found | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", action="append", default=[], metavar="NAME=MAIN,ASSISTANT,AUDIO")
+    parser.add_argument("--scripted", action="append", default=[], choices=SHAPES)
+    parser.add_argument("--alphas", type=float, nargs="+", default=list(ALPHAS), help="of scripted pairs")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--draft-tokens", default="auto", type=lambda text: text if text == "auto" else int(text))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--language", default="nl")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--machine", help="a word for the machine, in the result's name")
+    parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")
+    args = parser.parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    transformers.logging.set_verbosity_error()
+    device = torch.device(args.device)
+    bandwidth, rows = copy_bandwidth(device), []
+    for name, paths in [(shape, None) for shape in args.scripted] + [given.split("=", 1) for given in args.pair]:
+        case = scripted_case(name, args) if paths is None else trained_case(name, *paths.split(","), args)
+        rows.append(memory(case, max(args.batch_sizes)))
+        rows += [decode_step(case, batch_size, bandwidth) for batch_size in args.batch_sizes]
+        for alpha in [None] if case.scripted is None else args.alphas:
+            if case.scripted is not None:
+                case.alpha = alpha
+                case.scripted.set_alpha(alpha)
+            rows += compare(case, args.batch_sizes, args.repeats, args.draft_tokens)
+    result = {
+        "command": " ".join(["python benchmarks/decoding.py", *map(without_folders, arguments or sys.argv[1:])]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "rows": rows,
+        "targets": targets(rows),
+    }
+    out = args.out or RESULTS / f"decoding{'-' + args.machine if args.machine else ''}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result["targets"], indent=1))
+    return result
+
+
+def without_folders(argument: str) -> str:
+    """An argument as it reads elsewhere: checkpoints and audio by their own names."""
+    return ",".join("=".join(Path(part).name for part in piece.split("=")) for piece in argument.split(","))
+
+
+if __name__ == "__main__":
+    main()

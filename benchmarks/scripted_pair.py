@@ -1,0 +1,160 @@
+"""A pair of a released shape with random weights and *scripted* acceptance, to measure speed where no pair is at hand.
+
+The main's position embeddings make it say a recorded text, whatever it hears. The draft's real forward is run for its
+cost; then it proposes the recorded token with probability alpha and a wrong one otherwise, independently for every row
+and position. So speed is measured as a function of agreement; nothing is said about the agreement of any real pair.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
+
+from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.rules import History, Rules
+
+ALPHAS = (0.7, 0.8, 0.9, 0.95)
+PREFIX = 4  # <|startoftranscript|> <|language|> <|task|> <|notimestamps|>
+TOWARDS = 500.0  # the norm of a position embedding: what 32 random layers add is well below
+
+
+@dataclass(frozen=True)
+class Shape:
+    width: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    mel_bins: int
+    frames: int
+    text: int  # text tokens
+    decoded: int  # tokens of the recorded text
+
+
+SHAPES = {
+    "large-v3": Shape(1280, 20, 32, 32, mel_bins=128, frames=1500, text=50256, decoded=96),
+    "tiny-test": Shape(32, 2, 1, 4, mel_bins=8, frames=30, text=200, decoded=12),
+}
+
+
+class ScriptedRules(Rules):
+    """The draft's rules for the engine; its choice is made, at its cost, and then replaced."""
+
+    script: Tensor  # [positions]
+    wrong: Tensor  # [slots, positions] 1 where the draft errs
+
+    def choose(self, logits: Tensor, history: History, begins: bool = True) -> Tensor:
+        own = super().choose(logits, history, begins)
+        place = history.decoded.clamp(0, len(self.script) - 1)  # [B, 1]
+        return self.script[place] + self.wrong[: len(own)].gather(1, place) + 0 * own
+
+
+class ScriptedAssistant(WhisperForCausalLM):
+    """The same for transformers, whose assisted batch is 1: the scripted token's logit is made the greatest."""
+
+    script: Tensor
+    wrong: Tensor
+
+    def forward(self, input_ids=None, attention_mask=None, encoder_outputs=None, past_key_values=None, **kwargs):
+        before = past_key_values.get_seq_length() if past_key_values is not None else 0
+        output = super().forward(input_ids, attention_mask, encoder_outputs, past_key_values=past_key_values, **kwargs)
+        place = min(max(before + input_ids.shape[1] - PREFIX, 0), len(self.script) - 1)
+        output.logits[:, -1, self.script[place] + self.wrong[0, place]] = torch.finfo(output.logits.dtype).max
+        return output
+
+
+@dataclass
+class ScriptedPair:
+    main: WhisperForConditionalGeneration
+    draft: ScriptedAssistant
+    engine: Engine
+    features: Tensor  # [n, mel, frames]
+    decoded: int  # tokens a window
+
+    def set_alpha(self, alpha: float) -> None:
+        """In place, for captured graphs hold the table."""
+        table = self.draft.wrong
+        coins = torch.rand(table.shape, generator=torch.Generator().manual_seed(int(alpha * 1000)))
+        table.copy_(coins >= alpha)
+
+
+def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> ScriptedPair:
+    """A main of the shape and a draft of two decoder layers over its encoder."""
+    shape = SHAPES[name]
+    torch.manual_seed(0)
+    config = model_config(shape)
+    small = copy.deepcopy(config)
+    small.decoder_layers = 2
+    with torch.device(device):
+        main = WhisperForConditionalGeneration(config).to(dtype).eval()
+        draft = ScriptedAssistant(small).to(dtype).eval()
+    script = torch.randint(10, shape.text - 1, (config.max_target_positions,), device=device)
+    learn(main, script)
+    shared = {f"model.{name}": value for name, value in main.model.state_dict().items()}
+    draft.load_state_dict({name: shared[name] for name in draft.state_dict() if name in shared}, strict=False)
+    main.generation_config = generation_config(shape)
+    end = main.generation_config.eos_token_id
+    draft.generation_config.update(eos_token_id=end, bos_token_id=end, pad_token_id=end)
+
+    engine = Engine(main, draft)
+    head, draft_head = engine.heads(timestamps=False)
+    rules = ScriptedRules(engine.special, timestamps=False, vocabulary=None, device=engine.device)
+    rules.script = draft.script = script
+    rules.wrong = draft.wrong = torch.zeros(64, len(script), dtype=torch.long, device=device)
+    engine.replace_heads(False, head, draft_head._replace(rules=rules))
+    features = torch.randn(windows, shape.mel_bins, 2 * shape.frames, device=device)
+
+    options = Options(language="nl", draft_tokens=0, max_new_tokens=shape.decoded)
+    if engine.decode(features[:1], options)[0].tokens != script[: shape.decoded].tolist():
+        raise SystemExit("the scripted main does not say its script")
+    return ScriptedPair(main, draft, engine, features, shape.decoded)
+
+
+def learn(main: WhisperForConditionalGeneration, script: Tensor) -> None:
+    """Point each position's embedding at the token that comes next."""
+    with torch.no_grad():
+        places = main.model.decoder.embed_positions.weight
+        towards = main.model.decoder.embed_tokens.weight[script[: len(places) - PREFIX + 1]].float()
+        places[PREFIX - 1 :] = (TOWARDS * towards / towards.norm(dim=1, keepdim=True)).to(places.dtype)
+
+
+def model_config(shape: Shape) -> WhisperConfig:
+    end = shape.text + 1
+    return WhisperConfig(
+        vocab_size=shape.text + 1610,  # end, start, 100 languages, 6 more special tokens and 1501 timestamps
+        d_model=shape.width,
+        encoder_layers=shape.encoder_layers,
+        decoder_layers=shape.decoder_layers,
+        encoder_attention_heads=shape.heads,
+        decoder_attention_heads=shape.heads,
+        encoder_ffn_dim=4 * shape.width,
+        decoder_ffn_dim=4 * shape.width,
+        num_mel_bins=shape.mel_bins,
+        max_source_positions=shape.frames,
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=end + 1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+
+
+def generation_config(shape: Shape) -> GenerationConfig:
+    end = shape.text + 1
+    return GenerationConfig(
+        eos_token_id=end,
+        bos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=end + 1,
+        no_timestamps_token_id=shape.text + 108,
+        prev_sot_token_id=shape.text + 106,
+        suppress_tokens=[1, 2, end],  # no end: every window is decoded to the same length
+        begin_suppress_tokens=[5],
+        lang_to_id={"<|nl|>": end + 2},
+        task_to_id={"transcribe": shape.text + 104, "translate": shape.text + 103},
+        is_multilingual=True,
+        return_timestamps=False,
+        max_length=448,
+    )

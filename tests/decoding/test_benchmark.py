@@ -1,0 +1,38 @@
+"""The benchmark of the engine runs at a small shape, says what the contenders said, and labels what is scripted."""
+
+import json
+
+from benchmarks import decoding
+
+
+def test_a_scripted_run_writes_every_contender_and_its_targets(tmp_path):
+    out = tmp_path / "decoding.json"
+    shape = ["--scripted", "tiny-test", "--alphas", "0.9", "--batch-sizes", "1", "3"]
+    short = ["--repeats", "1", "--draft-tokens", "4", "--threads", "1"]
+    result = decoding.main([*shape, *short, "--out", str(out)])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(result))
+    assert set(result) == {"command", "date", "machine", "versions", "rows", "targets"}
+    assert str(tmp_path) not in result["command"]
+    runs = [row for row in result["rows"] if "mode" in row]
+    assert [(row["engine"], row["mode"], row["batch_size"]) for row in runs] == [
+        ("pair", "greedy", 1),
+        ("pair", "speculative", 1),
+        ("transformers", "greedy", 1),
+        ("transformers", "assisted", 1),
+        ("pair", "greedy", 3),
+        ("pair", "speculative", 3),
+        ("transformers", "greedy", 3),
+    ]
+    for row in runs:
+        assert row["identical_to_greedy"] == row["windows"] == 4 * row["batch_size"]
+        assert (row["acceptance"], row["alpha"]) == ("scripted", 0.9)
+        assert 0 < row["fastest"] <= row["seconds"] <= row["slowest"]
+    rates = [row["acceptance_rate"] for row in runs if row["mode"] == "speculative"]
+    assert all(0.6 < rate < 0.95 for rate in rates)  # in expectation (0.9 + ... + 0.9^4) / 4 = 0.77
+    steps = [row for row in result["rows"] if row.get("measure") == "decode step"]
+    assert [row["batch_size"] for row in steps] == [1, 3]
+    assert all(row["share_of_bandwidth"] > 0 for row in steps)
+    (weights,) = [row for row in result["rows"] if row.get("measure") == "memory"]
+    assert 1 < weights["pair_over_main"] < 1.5  # the two layers alone, for embeddings and head are the main's
+    assert all(set(target) == {"target", "reached", "higher_is_better"} for target in result["targets"].values())
+    assert "tiny-test, scripted alpha 0.9, batch 1: speculative over assisted" in result["targets"]

@@ -1,0 +1,96 @@
+"""Real weights and real speech: no token differs from transformers' greedy generate, and the counters hold."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+
+from tests.decoding.models import cut
+from whisper_pair.decoding import Engine, Options, acceptances
+from whisper_pair.decoding.windows import encode
+
+pytestmark = pytest.mark.real
+ROOT = Path(os.environ.get("WHISPER_PAIR_REALDATA", ""))
+if not (ROOT / "dutch" / "test" / "metadata.csv").is_file():
+    pytest.skip(
+        "set WHISPER_PAIR_REALDATA to a folder with whisper-base, whisper-tiny and dutch", allow_module_level=True
+    )
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {
+        name: WhisperForConditionalGeneration.from_pretrained(ROOT / f"whisper-{name}").eval()
+        for name in ("base", "tiny")
+    }
+
+
+@pytest.fixture(scope="module")
+def states(models):
+    """Each model's encoder states of the test clips [n, frames, d]."""
+    import soundfile
+    import soxr
+
+    folder = ROOT / "dutch" / "test"
+    extractor = WhisperFeatureExtractor.from_pretrained(ROOT / "whisper-base")
+    encoded = {"base": [], "tiny": []}
+    with (folder / "metadata.csv").open(encoding="utf-8") as file:
+        names = [row["file_name"] for row in csv.DictReader(file)]
+    with torch.inference_mode():
+        for name in names:
+            audio, rate = soundfile.read(folder / name, dtype="float32", always_2d=True)
+            audio = soxr.resample(audio.mean(1), rate, 16000)
+            window = extractor(audio, sampling_rate=16000, return_tensors="pt").input_features[0]
+            for model, kept in encoded.items():
+                kept.append(encode(models[model].model.encoder, [window])[0])
+    return {name: torch.stack(kept) for name, kept in encoded.items()}
+
+
+def greedy(model, states, timestamps):
+    """transformers' own, 8 windows at a time."""
+    end, rows = model.generation_config.eos_token_id, []
+    for batch in states.split(8):
+        sequences = model.generate(
+            encoder_outputs=BaseModelOutput(batch.clone()),
+            language="nl",
+            task="transcribe",
+            return_timestamps=timestamps,
+            return_dict_in_generate=True,
+            force_unique_generate_call=True,
+        ).sequences.tolist()
+        for sequence in sequences:
+            decoded = sequence[3 if timestamps else 4 :]
+            rows.append(decoded[: decoded.index(end) + 1] if end in decoded else decoded)
+    return rows
+
+
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_no_token_differs_on_any_clip(models, states, timestamps):
+    base = models["base"]
+    expected = greedy(base, states["base"], timestamps)
+    assert len(expected) > 200
+    drafts = {"tiny": models["tiny"], "first two layers": cut(base, 2, noise=0.0), "nothing": None}
+    for name, draft in drafts.items():
+        engine = Engine(base, draft)
+        for batch_size in (1, 8):
+            options = Options(language="nl", timestamps=timestamps, batch_size=batch_size, draft_tokens=5)
+            rows = engine.decode(
+                encoder_states=states["base"],
+                draft_states=states["tiny"] if name == "tiny" else None,
+                options=options,
+            )
+            differ = [index for index, row in enumerate(rows) if row.tokens != expected[index]]
+            assert differ == [], f"{name}, batch {batch_size}"
+        if draft is None:
+            continue
+        matches = engine.agreement(states["tiny" if name == "tiny" else "base"], expected, options)
+        offline = acceptances(matches, [5])[5]
+        online = [
+            sum(counts) for counts in zip(*((row.rounds, row.drafted, row.accepted) for row in rows), strict=True)
+        ]
+        assert [offline.rounds, offline.drafted, offline.accepted] == online
+        assert offline.accepted > 0
