@@ -127,7 +127,10 @@ def trusted(rows: Sequence[dict], max_error: float | None) -> tuple[list[dict], 
         else:
             kept.append(row)
     if not kept:
-        raise InputError(f"labels: none can be trusted ({dict(dropped)}); raise distill.max_label_error.")
+        why = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        raise InputError(
+            f"labels: none can be trusted ({why}); train the main longer or raise distill.max_label_error."
+        )
     return kept, dropped
 
 

@@ -74,9 +74,9 @@ def _acceptance(report: dict[str, Any]) -> str:
     cost = report["cost"]["ours"]
     lines = [
         "## Acceptance\n",
-        f"The assistant agrees with {100 * section['agreement']:.1f} % of the main's {section['tokens']} tokens. One of "
-        f"its tokens costs {cost['cost_ratio']:.3f} of the main's time for one: it is {cost['assistant_speedup']:.1f}x "
-        "faster.\n",
+        f"The assistant agrees with {100 * section['agreement']:.1f} % of the main's {section['tokens']} tokens. One "
+        f"of its tokens costs {cost['cost_ratio']:.3f} of the main's time for one: it is "
+        f"{cost['assistant_speedup']:.1f}x faster.\n",
         table(
             ["drafts", "accepted", "tokens a round", "all of the first 1, 2, ... accepted", "predicted speedup"], rows
         ),
@@ -103,8 +103,8 @@ def _speed(speed: dict[str, Any], environment: dict[str, Any]) -> str:
     header = ["batch", "decoding", "seconds", "spread", "RTFx", "over our greedy", "over transformers' greedy"]
     return (
         f"## Speed\n\nLog-mel features to tokens, encoder included, {speed['clips']} clips, "
-        f"{speed['audio_seconds']:.0f} s together; medians of {speed['repeats']} interleaved passes in {environment['dtype']}.\n\n"
-        + table(header, rows)
+        f"{speed['audio_seconds']:.0f} s together; medians of {speed['repeats']} interleaved passes in "
+        f"{environment['dtype']}.\n\n" + table(header, rows)
     )
 
 

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .config import Config, load_config
-from .errors import InputError
+from .errors import InputError, TrainingError
 
 
 def stage_command(
-    name: str, summary: str, run: Callable[[Config, bool], None], argv: Sequence[str] | None = None
+    name: str, summary: str, run: Callable[[Config, bool], int | None], argv: Sequence[str] | None = None
 ) -> int:
     """Runs one stage from the command line: CONFIG [key.sub=value ...] [--overwrite]; returns the exit status."""
     parser = argparse.ArgumentParser(prog=name, description=summary)
@@ -26,9 +26,9 @@ def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
     """The action's exit status; 2 for a mistake in the input, which is said in one sentence by the first process."""
     try:
         return action() or 0
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         if debug:
             raise
         if os.environ.get("RANK", "0") == "0":
             print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1

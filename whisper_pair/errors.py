@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The exceptions that reach a user as one sentence."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     The message is one sentence that names the file, key or value, what was expected, and the mend. Commands print it
     without a traceback and exit with status 2.
+    """
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on. What it has saved stays good.
+
+    The message is one sentence that names the step and what to change. Commands print it and exit with status 1.
     """

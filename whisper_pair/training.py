@@ -23,11 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .batches import Batches
 from .config import Config, Optimization
-from .errors import InputError
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; what is already saved stays good. The message is one sentence for the user."""
+from .errors import InputError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -214,7 +210,7 @@ def fit(
             progress.save(accelerator)
     bar.close()
     if accelerator.is_main_process:
-        (folder / "history.json").write_text(json.dumps(progress.state_dict(), indent=1), encoding="utf-8")
+        (folder / "best" / "history.json").write_text(json.dumps(progress.state_dict(), indent=1), encoding="utf-8")
     accelerator.wait_for_everyone()
     return folder / "best"
 
