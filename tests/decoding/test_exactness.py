@@ -261,3 +261,23 @@ def test_padded_shapes_as_cuda_graphs_need_them_change_nothing():
     engine.bucketed = True
     for batch_size in (1, 3, 8):
         assert tokens_of(engine, windows, prompts, batch_size=batch_size, draft_tokens=5) == expected
+
+
+def test_a_compiled_step_traces_whole_and_says_the_same():
+    """The tracing that torch.compile does on CUDA, run here without its code generator."""
+    main, windows = tiny_whisper(4), features(3, 4)
+    expected = tokens_of(Engine(main), windows)
+    engine = Engine(main, cut(main))
+    engine.bucketed = True
+    engine.main.compile(backend="aot_eager")
+    engine.draft.compile(backend="aot_eager")
+    assert tokens_of(engine, windows, batch_size=2, draft_tokens=4) == expected
+
+
+def test_a_warm_up_measures_and_changes_nothing():
+    main, windows = tiny_whisper(4), features(3, 4)
+    engine = Engine(main, cut(main))
+    options = Options(language="nl", batch_size=2)
+    engine.warm_up(options)
+    assert set(engine._costs) >= {(2, False)}
+    assert [row.tokens for row in engine.decode(windows, options)] == tokens_of(Engine(main), windows)

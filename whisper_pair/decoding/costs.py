@@ -22,24 +22,19 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
     length = rounds.main.decoder.max_length + 2
     inputs = torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=device)
     shapes = {count: Shape(batch_size, 2, count, KEYS, begins=False) for count in MEASURED}
-    drafts = torch.zeros(batch_size, max(MEASURED), dtype=torch.long, device=device)
 
-    def part(name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], object]:
+    def part(name: str, function: Callable[..., torch.Tensor], *given: torch.Tensor) -> Callable[[], object]:
         key = (name, rounds.main.head.rules, batch_size)
-        return lambda: rounds.graphs(key, function, inputs).tolist()
+        return lambda: rounds.graphs(key, function, *given).tolist()
+
+    def verify(shape: Shape) -> Callable[[], object]:
+        drafts = torch.zeros(batch_size, shape.draft_tokens, dtype=torch.long, device=device)
+        return part(f"verify {shape.draft_tokens}", lambda rows, said: rounds.verify(rows, said, shape), inputs, drafts)
 
     return Costs(
         batch_size=batch_size,
-        draft=seconds(part("draft", lambda rows: rounds.draft_step(rows, shapes[1]))),
-        verify={
-            count: seconds(
-                part(
-                    f"verify {count}",
-                    lambda rows, shape=shape: rounds.verify(rows, drafts[:, : shape.draft_tokens], shape),
-                )
-            )
-            for count, shape in shapes.items()
-        },
+        draft=seconds(part("draft", lambda rows: rounds.draft_step(rows, shapes[1]), inputs)),
+        verify={count: seconds(verify(shape)) for count, shape in shapes.items()},
         rounds={count: seconds(lambda shape=shape: rounds.greedy(inputs, shape)) for count, shape in shapes.items()},
     )
 

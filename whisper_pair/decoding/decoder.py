@@ -17,6 +17,8 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
 MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
 
+MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
+
 
 class Layer(NamedTuple):
     """One decoder layer's weights: the module's own tensors, except those that are fused."""
@@ -38,9 +40,10 @@ def layer_forward(
     layer: Layer,
     heads: int,
     activation,
-    write: tuple[Tensor, Tensor] | None,  # this layer's cache as [capacity L, 2 d], and the B T places to write there
-    kept: tuple[Tensor, Tensor] | None,  # cached keys and values [B, H, L, D]; None: attend to the fed tokens alone
-    mask: Tensor | None,  # [B, 1, T, L], added to the scores; None with `kept` None: causal
+    cache: Tensor | None,  # this layer's [capacity, L, 2, H, D]; keys and values of the fed tokens are written there
+    places: Tensor | None,  # [B T], where: row L + position
+    mask: Tensor
+    | None,  # [B, 1, T, keys], added to the scores of the cached keys; None: only fed tokens are attended to
     cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
 ) -> Tensor:
     batch, length, width = x.shape
@@ -50,11 +53,11 @@ def layer_forward(
     y = torch.layer_norm(x, norm, *layer.self_norm)
     qkv = F.linear(y, *layer.qkv)  # [B, T, 3 d]
     query = qkv[..., :width].view(split).transpose(1, 2)
-    if write is not None:
-        cache, places = write
-        cache.index_copy_(0, places, qkv[..., width:].view(batch * length, 2 * width))
-    if kept is not None:
-        y = F.scaled_dot_product_attention(query, *kept, attn_mask=mask)
+    if cache is not None:
+        cache.view(-1, 2 * width).index_copy_(0, places, qkv[..., width:].view(batch * length, 2 * width))
+    if mask is not None:
+        key, value = cache[:batch, : mask.shape[-1]].transpose(1, 3).unbind(2)  # [B, H, keys, D]
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     else:
         key = qkv[..., width : 2 * width].view(split).transpose(1, 2)
         value = qkv[..., 2 * width :].view(split).transpose(1, 2)
@@ -79,13 +82,9 @@ class Cache:
         self.capacity, self.frames = capacity, frames
         self.own = torch.zeros(layers, capacity, decoder.positions, 2, heads, width // heads, **like)
         self.cross = torch.zeros(layers, 2, capacity, heads, frames, width // heads, **like)
-        self.writable = self.own.view(layers, capacity * decoder.positions, 2 * width).unbind(0)
+        self.layers = self.own.unbind(0)
         self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
         self._cross_views: dict[int, list[tuple[Tensor, Tensor]]] = {}
-
-    def own_views(self, batch: int, length: int) -> list[tuple[Tensor, Tensor]]:
-        keys, values = self.own[:, :batch, :length].permute(3, 0, 1, 4, 2, 5).unbind(0)  # [layers, B, H, length, D]
-        return list(zip(keys.unbind(0), values.unbind(0), strict=True))
 
     def cross_views(self, batch: int) -> list[tuple[Tensor, Tensor]]:
         if batch not in self._cross_views:
@@ -127,9 +126,10 @@ class Decoder:
         self.layers = [fused(layer) for layer in module.layers]
         self.run_layer = layer_forward
 
-    def compile(self) -> None:
-        """One compiled layer serves them all: its weights are arguments."""
-        self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True)
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile the cached step: one layer, once a shape, serves them all, for its weights are arguments."""
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+        self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         return F.embedding(tokens, self.embeddings) + F.embedding(positions, self.position_embeddings)
@@ -161,8 +161,8 @@ class Decoder:
         x = self.embed(tokens, positions)
         places = None if cache is None else (cache.row_starts[slots] + positions).view(-1)
         for index, layer in enumerate(self.layers):
-            write = None if cache is None else (cache.writable[index], places)
-            x = self.run_layer(x, layer, self.heads, self.activation, write, None, None, cross[index])
+            kept = None if cache is None else cache.layers[index]
+            x = layer_forward(x, layer, self.heads, self.activation, kept, places, None, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
     def step(self, cache: Cache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
@@ -174,10 +174,9 @@ class Decoder:
         x = self.embed(tokens, positions)
         places = (positions + cache.row_starts[:batch]).view(-1)
         mask = F.embedding(positions, self.causal)[:, None, :, :key_length]  # [B, 1, T, key_length]
-        own, cross = cache.own_views(batch, key_length), cache.cross_views(batch)
+        cross = cache.cross_views(batch)
         for index, layer in enumerate(self.layers):
-            write = (cache.writable[index], places)
-            x = self.run_layer(x, layer, self.heads, self.activation, write, own[index], mask, cross[index])
+            x = self.run_layer(x, layer, self.heads, self.activation, cache.layers[index], places, mask, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
 

@@ -7,6 +7,7 @@ few integers a row.
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -29,6 +30,8 @@ from .teacher_forced import choices
 from .vocabulary import SpecialTokens
 from .windows import Encoders, require_windows
 
+WARM_UP_TOKENS = 16
+
 
 class Engine:
     """A main model, and an assistant if there is one, ready to decode.
@@ -42,7 +45,7 @@ class Engine:
         draft: WhisperForCausalLM | WhisperForConditionalGeneration | None = None,
         draft_vocabulary: Tensor | None = None,  # token ids: all that the draft can propose, besides the end of text
         graphs: bool | None = None,  # CUDA graphs; None: where there is CUDA
-        compile: bool = False,  # torch.compile the decoder layer; pays for itself in long runs on CUDA
+        compile: bool = False,  # torch.compile encoders and decoder layers; pays for itself in long runs on CUDA
     ):
         check_pair(main, draft)
         self.special = SpecialTokens.of(main)
@@ -59,6 +62,7 @@ class Engine:
         if compile:
             for decoder in filter(None, (self.main, self.draft)):
                 decoder.compile()
+            self.encoders.compile()
         self._sources = Sources(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
@@ -212,6 +216,11 @@ class Engine:
         silence = logits.float().softmax(-1)[:, self.special.no_timestamps - 1]
         for row, value in zip(rows, silence.tolist(), strict=True):
             row.no_speech_probability = value
+
+    def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+        """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
+        silence = torch.zeros(options.batch_size, *self.encoders.feature_shape)
+        self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
 
     @torch.inference_mode()
     def choices(

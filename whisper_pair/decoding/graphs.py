@@ -41,3 +41,4 @@ class Graphs:
     def clear(self) -> None:
         """Forget all: the caches that the graphs write to are about to move."""
         self._captured.clear()
+        self._pool = torch.cuda.graph_pool_handle() if self.enabled else None

@@ -8,6 +8,7 @@ drafts were accepted it never saw the last of them. (One fixed shape then serves
 length, how many tokens it has decoded, and its last timestamp or -1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,6 +75,12 @@ class Speaker(NamedTuple):
     head: Head
     cache: Cache
 
+    def step(self, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
+        return self.decoder.step(self.cache, tokens, positions, key_length)
+
+
+Step = Callable[[Tensor, Tensor, int], Tensor]  # tokens [B, T], positions [B, T], key_length -> hidden [B, T, d]
+
 
 class Rounds:
     def __init__(self, main: Speaker, draft: Speaker | None, graphs: Graphs, vocabulary_size: int):
@@ -103,44 +110,44 @@ class Rounds:
         return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
 
     def verify(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> Tensor:
-        hidden, history = self._read_drafts(inputs, drafts, shape)
+        hidden, history = self._read_drafts(inputs, drafts, shape, self.main.step)
         head = self.main.head
         return head.rules.choose(head.logits(hidden), history, shape.begins)
 
-    def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> tuple[Tensor, History]:
+    def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History]:
         """The main's hidden states after the last token and after each draft: [B, T + 1, d]."""
         width = shape.width
         length = inputs[:, width : width + 1]
         tokens = torch.cat([inputs[:, width - 2 : width], drafts], 1)  # [B, T + 2]
         positions = length - 1 + torch.arange(tokens.shape[1] - 1, device=inputs.device)
-        hidden = self.main.decoder.step(self.main.cache, tokens[:, 1:], positions, shape.key_length)
+        hidden = step(tokens[:, 1:], positions, shape.key_length)
         return hidden, History(tokens, inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
 
     def _propose(self, inputs: Tensor, shape: Shape) -> Tensor:
         """-> drafts [B, draft_tokens]"""
         rules, drafts = self.draft.head.rules, []
-        hidden, history, length = self._read_last(inputs, shape)
+        hidden, history, length = self._read_last(inputs, shape, self.draft.step)
         while True:
             token = rules.choose(self.draft.head.logits(hidden), history, shape.begins)  # [B, 1]
             drafts.append(token)
             if len(drafts) == shape.draft_tokens:
                 return torch.cat(drafts, 1)
-            hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+            hidden = self.draft.step(token, length, shape.key_length)
             history, length = follow(history, token, rules), length + 1
 
-    def _read_last(self, inputs: Tensor, shape: Shape) -> tuple[Tensor, History, Tensor]:
+    def _read_last(self, inputs: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History, Tensor]:
         """The draft's hidden state after the last token [B, 1, d], the history there, and the row's length [B, 1]."""
         width = shape.width
         tokens, length = inputs[:, :width], inputs[:, width : width + 1]
         positions = (length + torch.arange(-width, 0, device=inputs.device)).clamp(min=0)
-        hidden = self.draft.decoder.step(self.draft.cache, tokens, positions, shape.key_length)[:, -1:]
+        hidden = step(tokens, positions, shape.key_length)[:, -1:]
         return hidden, History(tokens[:, -2:], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :]), length
 
     def draft_step(self, inputs: Tensor, shape: Shape) -> Tensor:
         """One token a row through the draft, for the clock: [B, 1]."""
         width = shape.width
         token, length = inputs[:, width - 1 : width], inputs[:, width : width + 1]
-        hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+        hidden = self.draft.step(token, length, shape.key_length)
         history = History(inputs[:, width - 2 : width], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
         return self.draft.head.rules.choose(self.draft.head.logits(hidden), history, begins=False)
 
@@ -154,7 +161,7 @@ class Rounds:
         if shape.draft_tokens:
             drafts, q, offered = self._propose_carefully(inputs, shape, temperature, confidence, generator)
         places = torch.arange(drafts.shape[1] + 1, device=inputs.device)
-        hidden, history = self._read_drafts(inputs, drafts, shape)
+        hidden, history = self._read_drafts(inputs, drafts, shape, self._captured(self.main))
         masked = self.main.head.masked(hidden, history, self.size)  # [B, T + 1, V]
         if temperature == 0:
             choices = masked.argmax(-1)
@@ -184,7 +191,8 @@ class Rounds:
         A row offers its drafts up to and including the first one held less likely than `confidence`.
         """
         drafts, distributions, offered, sure = [], [], [], None
-        hidden, history, length = self._read_last(inputs, shape)
+        step = self._captured(self.draft)
+        hidden, history, length = self._read_last(inputs, shape, step)
         while True:
             masked = self.draft.head.masked(hidden, history, self.size)  # [B, 1, V]
             q = distribution(masked, temperature)
@@ -198,8 +206,17 @@ class Rounds:
             stop = sure is not None and not sure.any()
             if stop or len(drafts) == shape.draft_tokens:
                 return torch.cat(drafts, 1), torch.cat(distributions, 1), torch.cat(offered, 1).sum(1)
-            hidden = self.draft.decoder.step(self.draft.cache, token, length, shape.key_length)
+            hidden = step(token, length, shape.key_length)
             history, length = follow(history, token, self.draft.head.rules), length + 1
+
+    def _captured(self, speaker: Speaker) -> Step:
+        """A speaker's step as a graph of its own, for rounds that come to the host between steps."""
+
+        def step(tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
+            key = (speaker.decoder, tuple(tokens.shape), key_length)
+            return self.graphs(key, lambda fed, places: speaker.step(fed, places, key_length), tokens, positions)
+
+        return step
 
 
 def follow(history: History, token: Tensor, rules: Rules) -> History:

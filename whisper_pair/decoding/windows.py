@@ -1,6 +1,6 @@
 """From features to encoder states, a batch at a time and only as the engine asks for them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -17,13 +17,18 @@ class Encoders:
 
     def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None):
         self.main, self.draft = main, draft
+        self.run_main, self.run_draft = main, draft
         self.frames, self.width = main.config.max_source_positions, main.config.d_model
         self.feature_shape = (main.config.num_mel_bins, self.frames * main.conv1.stride[0] * main.conv2.stride[0])
 
+    def compile(self) -> None:
+        self.run_main = torch.compile(self.main, dynamic=False)
+        self.run_draft = self.draft and torch.compile(self.draft, dynamic=False)
+
     def rows_of_features(self, features: Iterable[Tensor], prompts: Sequence, batch_size: int) -> Iterator[Row]:
         for indices, batch in checked(features, self.feature_shape, "features", batch_size):
-            states = encode(self.main, batch)
-            own = [None] * len(indices) if self.draft is None else encode(self.draft, batch)
+            states = encode(self.main, batch, self.run_main)
+            own = [None] * len(indices) if self.draft is None else encode(self.draft, batch, self.run_draft)
             for index, one, other in zip(indices, states, own, strict=True):
                 yield Row(index, prompt_of(prompts, index), one, other)
 
@@ -58,14 +63,17 @@ def checked(
         yield [index for index, _ in batch], [window for _, window in batch]
 
 
-def encode(encoder: WhisperEncoder, windows: Sequence[Tensor]) -> Tensor:
-    """[mel, frames] each -> states [n, F, d], without dropout, whatever mode the module is in."""
+def encode(encoder: WhisperEncoder, windows: Sequence[Tensor], run: Callable | None = None) -> Tensor:
+    """[mel, frames] each -> states [n, F, d], without dropout, whatever mode the module is in.
+
+    run: the encoder as it was compiled, if it was.
+    """
     weight = encoder.conv1.weight
     batch = torch.stack(list(windows)).to(weight.device, weight.dtype)
     training = encoder.training
     encoder.eval()
     try:
-        return encoder(batch).last_hidden_state
+        return (run or encoder)(batch).last_hidden_state
     finally:
         encoder.train(training)
 
