@@ -30,10 +30,12 @@ class Shape:
     frames: int
     text: int  # text tokens
     decoded: int  # tokens of the recorded text
+    draft_layers: int = 2
 
 
 SHAPES = {
     "large-v3": Shape(1280, 20, 32, 32, mel_bins=128, frames=1500, text=50256, decoded=96),
+    "micro": Shape(128, 4, 2, 8, mel_bins=80, frames=300, text=600, decoded=40, draft_layers=1),  # the demo's
     "tiny-test": Shape(32, 2, 1, 4, mel_bins=8, frames=30, text=200, decoded=12),
 }
 
@@ -80,12 +82,12 @@ class ScriptedPair:
 
 
 def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> ScriptedPair:
-    """A main of the shape and a draft of two decoder layers over its encoder."""
+    """A main of the shape and a draft of a few decoder layers over its encoder."""
     shape = SHAPES[name]
     torch.manual_seed(0)
     config = model_config(shape)
     small = copy.deepcopy(config)
-    small.decoder_layers = 2
+    small.decoder_layers = shape.draft_layers
     with torch.device(device):
         main = WhisperForConditionalGeneration(config).to(dtype).eval()
         draft = ScriptedAssistant(small).to(dtype).eval()

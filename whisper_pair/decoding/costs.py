@@ -4,8 +4,9 @@ What is timed runs at positions past the model's last one, where no row's keys a
 them: real work, whose result nobody reads.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 
@@ -13,7 +14,7 @@ from .draft_length import MEASURED, Costs
 from .speculate import Rounds, Shape
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
-REPEATS, ENOUGH = 5, 0.1  # timings of a piece: so many, or fewer once they took this many seconds together
+PASSES, ENOUGH = 7, 1.0  # over all pieces in turn; fewer, but at least two, once they took this many seconds together
 
 
 def measure(rounds: Rounds, batch_size: int) -> Costs:
@@ -31,20 +32,33 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
         drafts = torch.zeros(batch_size, shape.draft_tokens, dtype=torch.long, device=device)
         return part(f"verify {shape.draft_tokens}", lambda rows, said: rounds.verify(rows, said, shape), inputs, drafts)
 
+    taken = fastest(
+        {
+            ("draft", 1): part("draft", lambda rows: rounds.draft_step(rows, shapes[1]), inputs),
+            **{("verify", count): verify(shape) for count, shape in shapes.items()},
+            **{("round", count): lambda shape=shape: rounds.greedy(inputs, shape) for count, shape in shapes.items()},
+        }
+    )
     return Costs(
         batch_size=batch_size,
-        draft=seconds(part("draft", lambda rows: rounds.draft_step(rows, shapes[1]), inputs)),
-        verify={count: seconds(verify(shape)) for count, shape in shapes.items()},
-        rounds={count: seconds(lambda shape=shape: rounds.greedy(inputs, shape)) for count, shape in shapes.items()},
+        draft=taken["draft", 1],
+        verify={count: taken["verify", count] for count in MEASURED},
+        rounds={count: taken["round", count] for count in MEASURED},
     )
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """The least time of an action that ends with the device's answer on the host: what disturbs it only ever adds."""
-    action()
-    taken: list[float] = []
-    while len(taken) < REPEATS and sum(taken) < ENOUGH:
-        start = time.perf_counter()
+def fastest(actions: dict[Hashable, Callable[[], object]]) -> dict[Hashable, float]:
+    """Each action's least time over several passes through all of them: what disturbs a clock only ever adds, and it
+    seldom lasts for all passes. An action ends with the device's answer on the host."""
+    for action in actions.values():
         action()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    least = dict.fromkeys(actions, math.inf)
+    begun = time.perf_counter()
+    for number in range(PASSES):
+        if number >= 2 and time.perf_counter() - begun > ENOUGH:
+            break
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            least[name] = min(least[name], time.perf_counter() - start)
+    return least

@@ -52,15 +52,16 @@ def layer_forward(
 
     y = torch.layer_norm(x, norm, *layer.self_norm)
     qkv = F.linear(y, *layer.qkv)  # [B, T, 3 d]
-    query = qkv[..., :width].view(split).transpose(1, 2)
+    query, fresh = qkv.split((width, 2 * width), -1)
+    query = query.view(split).transpose(1, 2)
     if cache is not None:
-        cache.view(-1, 2 * width).index_copy_(0, places, qkv[..., width:].view(batch * length, 2 * width))
+        cache.view(-1, 2 * width).index_copy_(0, places, fresh.view(batch * length, 2 * width))
     if mask is not None:
-        key, value = cache[:batch, : mask.shape[-1]].transpose(1, 3).unbind(2)  # [B, H, keys, D]
+        seen = cache.narrow(0, 0, batch).narrow(1, 0, mask.shape[-1])  # [B, keys, 2, H, D]
+        key, value = seen.transpose(1, 3).unbind(2)  # [B, H, keys, D]
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     else:
-        key = qkv[..., width : 2 * width].view(split).transpose(1, 2)
-        value = qkv[..., 2 * width :].view(split).transpose(1, 2)
+        key, value = fresh.view(batch, length, 2, heads, -1).transpose(1, 3).unbind(2)
         y = F.scaled_dot_product_attention(query, key, value, is_causal=length > 1)
     x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.self_out)
 
@@ -132,7 +133,7 @@ class Decoder:
         self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        return F.embedding(tokens, self.embeddings) + F.embedding(positions, self.position_embeddings)
+        return torch.embedding(self.embeddings, tokens) + torch.embedding(self.position_embeddings, positions)
 
     def cross(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
         """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]."""
@@ -173,7 +174,7 @@ class Decoder:
         batch = tokens.shape[0]
         x = self.embed(tokens, positions)
         places = (positions + cache.row_starts[:batch]).view(-1)
-        mask = F.embedding(positions, self.causal)[:, None, :, :key_length]  # [B, 1, T, key_length]
+        mask = torch.embedding(self.causal, positions)[:, None, :, :key_length]  # [B, 1, T, key_length]
         cross = cache.cross_views(batch)
         for index, layer in enumerate(self.layers):
             x = self.run_layer(x, layer, self.heads, self.activation, cache.layers[index], places, mask, cross[index])

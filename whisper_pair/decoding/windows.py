@@ -23,7 +23,7 @@ class Encoders:
 
     def compile(self) -> None:
         self.run_main = torch.compile(self.main, dynamic=False)
-        self.run_draft = self.draft and torch.compile(self.draft, dynamic=False)
+        self.run_draft = None if self.draft is None else torch.compile(self.draft, dynamic=False)
 
     def rows_of_features(self, features: Iterable[Tensor], prompts: Sequence, batch_size: int) -> Iterator[Row]:
         for indices, batch in checked(features, self.feature_shape, "features", batch_size):
@@ -73,7 +73,7 @@ def encode(encoder: WhisperEncoder, windows: Sequence[Tensor], run: Callable | N
     training = encoder.training
     encoder.eval()
     try:
-        return (run or encoder)(batch).last_hidden_state
+        return (encoder if run is None else run)(batch).last_hidden_state
     finally:
         encoder.train(training)
 
