@@ -127,3 +127,28 @@ def test_weights_that_changed_under_the_engine():
         draft.model.decoder.layers[0].self_attn.k_proj.weight.mul_(0.5)
     refused("changed since this Engine was built", lambda: engine.decode(features(1), Options(language="nl")))
     assert Engine(main, draft).decode(features(1), Options(language="nl"))
+
+
+def test_as_many_prompts_and_draft_states_as_windows(main):
+    engine = Engine(main, with_own_encoder(main, 0.1))
+    refused("2 prompts for 3 windows", lambda: engine.decode(features(3), Options(language="nl"), [None, [1]]))
+    refused("1 prompts and at least 2", lambda: engine.decode(iter(features(3)), Options(language="nl"), [[1]]))
+    states = encode(main.model.encoder, features(3))
+    refused(
+        "2 draft states for 3 windows",
+        lambda: engine.decode(encoder_states=states, draft_states=states[:2], options=Options(language="nl")),
+    )
+
+
+def test_a_bad_window_among_good_ones_is_found_before_any_is_decoded(main):
+    holes = features(9)
+    holes[8] = float("inf")
+    heard = []
+    options = Options(language="nl", batch_size=1)
+    refused("window 8", lambda: Engine(main).decode(holes, options, on_round=lambda *seen: heard.append(seen)))
+    refused("window 8", lambda: Engine(main).decode(list(holes), options, on_round=lambda *seen: heard.append(seen)))
+    assert heard == []
+
+
+def test_costs_without_an_assistant(main):
+    refused("no assistant whose cost", lambda: Engine(main).costs())

@@ -28,6 +28,8 @@ def check_pair(
             f"the assistant is a {type(draft).__name__}, expected a WhisperForCausalLM (sharing the main's encoder) or"
             " a WhisperForConditionalGeneration (with its own)"
         )
+    if draft.device != main.device:
+        raise InputError(f"the assistant is on {draft.device} and the main on {main.device}: move one to the other's")
     ours, theirs = main.config, draft.config
     if theirs.vocab_size != ours.vocab_size:
         raise InputError(

@@ -85,17 +85,14 @@ class Cache:
         self.cross = torch.zeros(layers, 2, capacity, heads, frames, width // heads, **like)
         self.layers = self.own.unbind(0)
         self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
-        self._cross_views: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._cross_views: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
 
-    def cross_views(self, batch: int) -> list[tuple[Tensor, Tensor]]:
-        if batch not in self._cross_views:
-            self._cross_views[batch] = [(layer[0], layer[1]) for layer in self.cross[:, :, :batch].unbind(0)]
-        return self._cross_views[batch]
-
-    def store_cross(self, slots: Tensor, cross: list[tuple[Tensor, Tensor]]) -> None:
-        for kept, fresh in zip(self.cross.unbind(0), cross, strict=True):
-            kept[0].index_copy_(0, slots, fresh[0])
-            kept[1].index_copy_(0, slots, fresh[1])
+    def cross_views(self, count: int, first: int = 0) -> list[tuple[Tensor, Tensor]]:
+        """Each layer's cross-attention keys and values of `count` slots: [count, H, F, D] twice."""
+        if (count, first) not in self._cross_views:
+            slots = self.cross[:, :, first : first + count]
+            self._cross_views[count, first] = [(layer[0], layer[1]) for layer in slots.unbind(0)]
+        return self._cross_views[count, first]
 
     def move(self, source: int, target: int) -> None:
         """Copy a row's whole state to another slot, when the batch closes a gap."""
@@ -135,32 +132,31 @@ class Decoder:
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         return torch.embedding(self.embeddings, tokens) + torch.embedding(self.position_embeddings, positions)
 
-    def cross(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]."""
+    def cross(self, states: Tensor, into: list[tuple[Tensor, Tensor]] | None = None) -> list[tuple[Tensor, Tensor]]:
+        """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]; into: where to lay them."""
         rows, frames, _ = states.shape
         states = states.to(self.dtype)
-        result = []
-        for layer in self.layers:
+        if into is None:
+            shape = (len(self.layers), 2, rows, self.heads, frames, self.width // self.heads)
+            into = [(layer[0], layer[1]) for layer in states.new_empty(shape)]
+        for layer, (keys, values) in zip(self.layers, into, strict=True):
             both = F.linear(states, *layer.cross_key_value).view(rows, frames, 2, self.heads, -1)
-            result.append(tuple(both.permute(2, 0, 3, 1, 4).contiguous().unbind(0)))
-        return result
+            keys.copy_(both[:, :, 0].transpose(1, 2))
+            values.copy_(both[:, :, 1].transpose(1, 2))
+        return into
 
     def read(
-        self,
-        tokens: Tensor,
-        cross: list[tuple[Tensor, Tensor]],
-        cache: Cache | None = None,
-        slots: Tensor | None = None,
+        self, tokens: Tensor, cross: list[tuple[Tensor, Tensor]], cache: Cache | None = None, first: int = 0
     ) -> Tensor:
         """Rows from their first token on, in one causal pass: tokens [R, T] -> hidden [R, T, d].
 
-        With a cache, row r's keys and values are kept in slot `slots[r]`. Rows are padded on the right with anything:
+        With a cache, keys and values are kept in the slots from `first` on. Rows are padded on the right with anything:
         what lies there is never seen.
         """
         rows, length = tokens.shape
         positions = torch.arange(length, device=tokens.device).expand(rows, length)
         x = self.embed(tokens, positions)
-        places = None if cache is None else (cache.row_starts[slots] + positions).view(-1)
+        places = None if cache is None else (cache.row_starts[first : first + rows] + positions).view(-1)
         for index, layer in enumerate(self.layers):
             kept = None if cache is None else cache.layers[index]
             x = layer_forward(x, layer, self.heads, self.activation, kept, places, None, cross[index])

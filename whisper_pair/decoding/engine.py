@@ -28,7 +28,7 @@ from .rules import Rules
 from .speculate import Head, Rounds, Shape, Speaker
 from .teacher_forced import choices
 from .vocabulary import SpecialTokens
-from .windows import Encoders, require_windows
+from .windows import Encoders
 
 WARM_UP_TOKENS = 16
 
@@ -80,9 +80,9 @@ class Engine:
         on_round: Callable[[int, Round], None] | None = None,  # told each window's rounds as they happen
     ) -> list[Decoded]:
         """Results in input order."""
-        require_windows(features, encoder_states)
         check_options(options, self.special)
         check_prompts(prompts or (), self.special)
+        self.encoders.check(features, encoder_states, draft_states, prompts or ())
         self._sources.check()
         rows = self._rows(features, encoder_states, draft_states, prompts or (), options)
         generator = torch.Generator(self.device)
@@ -118,9 +118,8 @@ class Engine:
         careful = temperature > 0 or options.confidence is not None or options.needs_log_probabilities
         active: list[Row] = []
         while True:
-            places = range(len(active), options.batch_size)
-            if fresh := list(islice(rows, len(places))):
-                self._admit(fresh, places, rounds, options)
+            if fresh := list(islice(rows, options.batch_size - len(active))):
+                self._admit(fresh, len(active), rounds, options)
                 active += fresh
             if not active:
                 return
@@ -173,12 +172,10 @@ class Engine:
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
         return Shape(batch, width, draft_tokens, key_length, begins), torch.tensor(lists).to(self.device)
 
-    def _admit(self, fresh: list[Row], places: Sequence[int], rounds: Rounds, options: Options) -> None:
-        """Read the prefixes of new rows into the slots from places[0] on."""
-        slots = torch.tensor(places[: len(fresh)], device=self.device)
+    def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
+        """Read the prefixes of new rows into the slots from `first` on."""
         states = torch.stack([row.states for row in fresh])
-        cross = self.main.cross(states)
-        rounds.main.cache.store_cross(slots, cross)
+        cross = self.main.cross(states, rounds.main.cache.cross_views(len(fresh), first))
         languages = self._languages(cross, len(fresh), options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
@@ -186,15 +183,14 @@ class Engine:
         longest = max(row.start for row in fresh)
         tokens = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
         tokens = torch.tensor(tokens, device=self.device)
-        hidden = self.main.read(tokens, cross, rounds.main.cache, slots)
+        hidden = self.main.read(tokens, cross, rounds.main.cache, first)
         if options.no_speech_threshold is not None:
             self._hear(fresh, tokens, hidden)
         if rounds.draft is not None:
             if self.encoders.draft is not None:
                 states = torch.stack([row.draft_states for row in fresh])
-            cross = self.draft.cross(states)
-            rounds.draft.cache.store_cross(slots, cross)
-            self.draft.read(tokens, cross, rounds.draft.cache, slots)
+            cross = self.draft.cross(states, rounds.draft.cache.cross_views(len(fresh), first))
+            self.draft.read(tokens, cross, rounds.draft.cache, first)
         if len(options.temperatures) == 1:
             for row in fresh:
                 row.states = row.draft_states = None
@@ -219,7 +215,7 @@ class Engine:
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
-        silence = torch.zeros(options.batch_size, *self.encoders.feature_shape)
+        silence = torch.zeros(options.batch_size, *self.encoders.shapes["features"])
         self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
 
     @torch.inference_mode()
@@ -277,6 +273,8 @@ class Engine:
     @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
         """What draft steps, verifications and rounds cost here; measured once a batch size, then remembered."""
+        if self.draft is None:
+            raise InputError("this Engine has no assistant whose cost could be measured: give it one")
         key = batch_size, timestamps
         if key not in self._costs:
             options = Options(batch_size=batch_size, timestamps=timestamps)
