@@ -6,13 +6,13 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
+from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, main_folder, vocabulary_sha256
 from whisper_pair.config import Config
 from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack, windowing
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.listening import Listener
 from whisper_pair.losses import IGNORE
-from whisper_pair.pair import Lineage, encoder_sha256, load_main, load_processor, main_folder, vocabulary_sha256
 from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import Normalizer

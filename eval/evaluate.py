@@ -7,11 +7,7 @@ from typing import Any
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.config import Config
-from whisper_pair.data import Clip, fingerprint, load_test_clips
-from whisper_pair.decoding import Engine, Match, Options
-from whisper_pair.decoding.vocabulary import SpecialTokens
-from whisper_pair.pair import (
+from whisper_pair.checkpoints import (
     Lineage,
     check_pair,
     checkpoint_folder,
@@ -22,6 +18,10 @@ from whisper_pair.pair import (
     load_processor,
     main_folder,
 )
+from whisper_pair.config import Config
+from whisper_pair.data import Clip, fingerprint, load_test_clips
+from whisper_pair.decoding import Engine, Match, Options
+from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
 from whisper_pair.text import Normalizer
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from whisper_pair.audio import LogMel
+from whisper_pair.checkpoints import complete
 from whisper_pair.config import Config
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Costs, Options
-from whisper_pair.pair import complete
 
 from .contenders import Contender, ours, transformers_assisted, transformers_greedy
 from .timing import Timing, interleaved, speedup

@@ -206,21 +206,17 @@ def test_cached_encoder_states_train_the_same_assistant(road, write_config, comm
         torch.testing.assert_close(one[name], two[name], atol=2e-3, rtol=0.02)
 
 
-def test_two_processes_train_the_same_weights_as_one(write_config, command, tmp_path):
+def test_two_processes_train_the_same_weights_as_one(road, write_config, command, tmp_path):
     """`accelerate launch` over gloo: same global batch, same weights to rounding; labels pooled over both."""
-    one = write_config(tmp_path / "one.yaml", train={"batch_size": 4}, distill={"batch_size": 4})
-    two = write_config(
-        tmp_path / "two.yaml",
-        train={"batch_size": 2},
-        distill={"batch_size": 2, "label_batch_size": 2},
-        output=str(tmp_path / "two"),
-    )
     launch = ["-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/cpu.yaml"]
-    for stage in ("train", "distill"):
-        assert command("-m", stage, one).returncode == 0
-        done = command(*launch, "-m", stage, two)
-        assert done.returncode == 0, done.stderr
+    start = {"train": None, "model": str(road[1] / "main")}  # a main that ends its sentences
+    for stage, sections in (("train", {}), ("distill", start)):
+        one = write_config(tmp_path / "one.yaml", **sections)
+        two = write_config(tmp_path / "two.yaml", **sections, output=str(tmp_path / "two"))
+        alone = command("-m", stage, one)
+        both = command(*launch, "-m", stage, two, f"{stage}.batch_size=2")
+        assert alone.returncode == both.returncode == 0, alone.stderr + both.stderr
     for name in ("main", "assistant"):
-        alone, shared = weights(tmp_path / "output" / name), weights(tmp_path / "two" / name)
-        for key in alone:
-            torch.testing.assert_close(alone[key], shared[key], atol=2e-4, rtol=1e-3)
+        one, two = weights(tmp_path / "output" / name), weights(tmp_path / "two" / name)
+        for key in one:
+            torch.testing.assert_close(one[key], two[key], atol=2e-4, rtol=1e-3)

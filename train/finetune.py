@@ -6,6 +6,7 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
+from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config
 from whisper_pair.data import (
     Corpus,
@@ -19,7 +20,6 @@ from whisper_pair.data import (
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.errors import InputError
 from whisper_pair.listening import Listener, pooled_over_processes
-from whisper_pair.pair import checkpoint_folder, load_main, load_processor
 from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import metric_name

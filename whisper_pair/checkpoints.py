@@ -1,0 +1,222 @@
+"""Checkpoints: how they are found, loaded and proved to belong together.
+
+`assistant/pair.json` names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers taken and
+the language. Loading a pair checks all of them before any audio is read: an assistant drafts for the main it was
+distilled from, over that main's encoder and in that main's tokens, or it is refused.
+"""
+
+import contextlib
+import copy
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .errors import InputError
+
+PAIR_FILE = "pair.json"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What pair.json holds: what the assistant was built for."""
+
+    main: str  # the main's folder or Hub id
+    encoder_sha256: str
+    vocabulary_sha256: str
+    layers: tuple[int, ...]  # of the main's decoder
+    language: str
+    task: str
+    version: int = 1
+
+    def save(self, folder: Path) -> None:
+        text = json.dumps(asdict(self) | {"layers": list(self.layers)}, indent=1)
+        (folder / PAIR_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Lineage | None":
+        """None where the folder has no pair.json. Raises InputError for one that cannot be read."""
+        path = folder / PAIR_FILE
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**found | {"layers": tuple(found["layers"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: is not a pair.json of this toolkit; distil the assistant again.") from error
+
+
+def checkpoint_folder(name: str, revision: str | None = None) -> Path:
+    """A checkpoint's folder: `name` itself where it is one, else the Hub's, fetched into the cache.
+
+    Raises InputError for a checkpoint that is not there or has no safetensors weights.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _from_hub(name, revision)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{name}: holds no config.json, so it is not a checkpoint.")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{name}: holds no .safetensors weights; other formats can run code and are not read.")
+    return folder
+
+
+def main_folder(config: Config) -> Path:
+    """The finished main of a run: stage 1's, or the checkpoint itself where nothing is fine-tuned."""
+    if config.train is None:
+        return checkpoint_folder(config.model, config.revision)
+    folder = Path(config.output) / "main"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: the fine-tuned main is not there yet; run the train stage first.")
+    return folder
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise InputError(f"{name}: there is no such folder, and it is no Hub id of the form owner/name.")
+    try:
+        found = snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+    except Exception as error:  # many kinds; the user needs the one sentence
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: is no local folder, and the Hub did not give it ({reason}).") from error
+    return Path(found)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}/config.json: cannot be read as a model's configuration.") from error
+    if kind != "whisper":
+        raise InputError(f"{folder}: is a {kind} model; only Whisper checkpoints can be paired.")
+    return config
+
+
+def is_decoder_only(config: dict[str, Any]) -> bool:
+    return config.get("architectures") == ["WhisperForCausalLM"]
+
+
+def load_main(folder: Path, dtype=None, device="cpu"):
+    """A complete Whisper, in eval mode. A decoder alone is refused: it would get a random encoder in silence."""
+    from transformers import WhisperForConditionalGeneration
+
+    if is_decoder_only(read_config(folder)):
+        raise InputError(f"{folder}: is a decoder alone, without an encoder; it can only be an assistant.")
+    with _quiet():
+        model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    model.generation_config._from_model_config = False  # else saving drops lang_to_id and its kin
+    return model.to(device).eval()
+
+
+def load_draft(folder: Path, dtype=None, device="cpu"):
+    """An assistant: a decoder alone, or a complete Whisper with an encoder of its own."""
+    from transformers import WhisperForCausalLM
+
+    if not is_decoder_only(read_config(folder)):
+        return load_main(folder, dtype, device)
+    with _quiet():
+        return WhisperForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device).eval()
+
+
+def load_processor(folder: Path):
+    from transformers import WhisperProcessor
+
+    try:
+        return WhisperProcessor.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: its processor cannot be loaded ({' '.join(str(error).split())[:200]}).") from error
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No bar for the loading of weights that takes a second."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def encoder_sha256(folder: Path) -> str:
+    """Of the encoder's tensors as stored: names, dtypes, shapes and bytes, in the names' order."""
+    import torch
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    where = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            where |= {name: file for name in tensors.keys() if name.startswith("model.encoder.")}  # noqa: SIM118
+    if not where:
+        raise InputError(f"{folder}: its weights hold no encoder.")
+    for name in sorted(where):
+        with safe_open(where[name], framework="pt") as tensors:
+            tensor = tensors.get_tensor(name).contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def vocabulary_sha256(tokenizer) -> str:
+    pairs = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
+
+
+def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
+    """Refuses an assistant that was not made for this main. Returns its lineage, None for a foreign assistant.
+
+    A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also
+    fit the encoder's width.
+    """
+    main, assistant = read_config(main_folder), read_config(assistant_folder)
+    if main["vocab_size"] != assistant["vocab_size"]:
+        raise InputError(
+            f"{assistant_folder}: has {assistant['vocab_size']} tokens where the main {main_folder} has "
+            f"{main['vocab_size']}; an assistant must share its main's vocabulary."
+        )
+    if is_decoder_only(assistant) and main["d_model"] != assistant["d_model"]:
+        raise InputError(
+            f"{assistant_folder}: is a decoder of width {assistant['d_model']}, but the encoder of {main_folder} gives "
+            f"{main['d_model']}; a decoder-only assistant works over the main that it was cut from."
+        )
+    lineage = Lineage.load(assistant_folder)
+    if lineage is None:
+        return None
+    found = encoder_sha256(main_folder)
+    if found != lineage.encoder_sha256:
+        raise InputError(
+            f"{assistant_folder}: was distilled over another encoder (of {lineage.main}) than that of {main_folder}; "
+            "use that main, or distil an assistant for this one."
+        )
+    if vocabulary_sha256(load_processor(main_folder).tokenizer) != lineage.vocabulary_sha256:
+        raise InputError(
+            f"{assistant_folder}: was distilled with another vocabulary than that of {main_folder}; "
+            f"use the main that it was made for, {lineage.main}."
+        )
+    return lineage
+
+
+def complete(main, draft):
+    """A decoder-only assistant with its main's encoder: a Whisper that can be used alone.
+
+    Weights are shared, not copied. A complete Whisper is returned as it is.
+    """
+    import torch
+    from transformers import WhisperForConditionalGeneration
+
+    if isinstance(draft, WhisperForConditionalGeneration):
+        return draft
+    config = copy.deepcopy(main.config)
+    config.decoder_layers = draft.config.decoder_layers
+    with torch.device("meta"):  # nothing is allocated: every part is replaced
+        whole = WhisperForConditionalGeneration(config)
+    whole.model.encoder, whole.model.decoder, whole.proj_out = main.model.encoder, draft.model.decoder, draft.proj_out
+    whole.generation_config = copy.deepcopy(main.generation_config)
+    return whole.eval()
