@@ -1,6 +1,6 @@
 """The demo's *synthetic* material: Dutch sentences spoken by espeak-ng, and a micro Whisper that knows nothing yet.
 
-    python -m whisper_pair.synthetic OUT --clips 3000
+    python -m whisper_pair.synthetic OUT --clips 4000
 
 writes OUT/{train,validation,test}/ (metadata.csv and 16 kHz WAV files) and OUT/micro-whisper/ (a checkpoint). All of it
 follows from the settings: the same settings give the same bytes, and a second call finds its work done.
@@ -27,14 +27,14 @@ MANIFEST = "synthetic.json"
 class Settings:
     """What the material is made from."""
 
-    clips: int = 3000  # sentences to train on
+    clips: int = 4000  # sentences to train on
     validation: int = 100  # sentences
     test: int = 200  # sentences
-    window: int = 6  # seconds: the longest clip, and all that the micro Whisper hears at once
+    window: int = 4  # seconds: the longest clip, and all that the micro Whisper hears at once
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("clips", 1), ("validation", 1), ("test", 1), ("window", 4), ("seed", 0)):
+        for name, least in (("clips", 1), ("validation", 1), ("test", 1), ("window", 3), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}: expected a whole number of at least {least}")
 

@@ -1,9 +1,9 @@
 """A small grammar of Dutch: `sentence(rng)` draws one sentence of about 5 to 15 words.
 
-Its point is variety, not meaning: some hundred nouns, adjectives, names, places, numerals and times in ten sentence
-shapes give far more sentences than anybody will ever speak, so a held-out split can be kept wholly unseen, and a model
-has to listen because the words before do not tell which word follows. Articles, adjective endings, verb forms and word
-order are right: what a main model learns here is a language, if a simple one.
+Its point is variety from few words: some three hundred word forms in ten sentence shapes give far more sentences than
+anybody will ever speak, so a held-out split can be kept wholly unseen, and a model has to listen, because the words
+before do not tell which word follows. Few words, because random weights must learn each from a few thousand clips.
+Articles, adjective endings, verb forms and word order are right: what it learns is a language, if a simple one.
 """
 
 from random import Random
@@ -19,74 +19,31 @@ def phrases(text: str) -> list[str]:
 
 # singular:plural, by article
 DE_THINGS = words("""
-appel:appels auto:auto's bank:banken bezem:bezems bloem:bloemen boot:boten brief:brieven broek:broeken
-deken:dekens doos:dozen emmer:emmers fiets:fietsen fles:flessen gitaar:gitaren hamer:hamers handdoek:handdoeken
-hoed:hoeden jas:jassen kaars:kaarsen kachel:kachels kast:kasten ketel:ketels klok:klokken koffer:koffers kom:kommen
-krant:kranten kruik:kruiken lamp:lampen lepel:lepels mand:manden munt:munten pan:pannen paraplu:paraplu's pop:poppen
-radio:radio's ring:ringen schaar:scharen schoen:schoenen sjaal:sjaals sleutel:sleutels spiegel:spiegels stoel:stoelen
-tafel:tafels tas:tassen telefoon:telefoons trommel:trommels trui:truien vaas:vazen vlieger:vliegers vork:vorken
-wagen:wagens zaag:zagen zak:zakken""")
-HET_THINGS = words("""
-bed:bedden beeld:beelden blik:blikken boek:boeken bord:borden brood:broden doek:doeken glas:glazen
-gordijn:gordijnen hek:hekken hemd:hemden horloge:horloges cadeau:cadeaus kleed:kleden kussen:kussens laken:lakens
-masker:maskers mes:messen net:netten orgel:orgels pakje:pakjes penseel:penselen potlood:potloden raam:ramen
-schilderij:schilderijen schrift:schriften slot:sloten tapijt:tapijten toestel:toestellen
-touw:touwen vest:vesten wiel:wielen zadel:zadels zwaard:zwaarden""")
-PEOPLE = words("""
-advocaat agent bakker boer buurman chauffeur dichter dokter fotograaf gids herder ingenieur jongen kapitein
-kapper klant kok koningin leraar loodgieter metselaar monteur muzikant notaris oom piloot rechter schilder schipper
-schrijver slager smid student tandarts tante timmerman toerist tuinman verkoper verpleegster visser vriendin vrouw
-wethouder zanger zus""")
-PLURAL_PEOPLE = words("""
-agenten bakkers boeren broers buren dokters gasten jongens kinderen klanten koks leerlingen matrozen
-meisjes muzikanten ouders reizigers studenten tantes toeristen vissers vrienden zussen""")
-NAMES = words("""
-Anna Anouk Bart Bram Carla Claudia Daan Daniel Eefje Els Eva Femke Floor Frank Geert Gijs Hanneke Hendrik
-Ilse Ingrid Jaap Jasper Joost Karin Kees Koen Laura Lieke Lotte Maarten Marieke Niels Noor Olga Pieter Quinten Roos
-Ruben Saskia Sjoerd Sophie Stijn Teun Thijs Tom Ursula Vera Victor Willem Wouter Yvonne""")
-PLACES = words("""
-Alkmaar Almere Amersfoort Amsterdam Antwerpen Apeldoorn Arnhem Assen Breda Brugge Brussel Delft Deventer
-Dordrecht Eindhoven Emmen Enschede Gent Gouda Groningen Haarlem Hasselt Heerlen Helmond Hilversum Hoorn Kampen Kortrijk
-Leeuwarden Leiden Lelystad Leuven Lier Maastricht Mechelen Meppel Middelburg Nijmegen Oostende Roermond Rotterdam
-Sittard Tilburg Utrecht Venlo Vlissingen Zutphen Zwolle""")
-SPOTS = phrases("""
-achter de kerk|aan de haven|bij de brug|bij de molen|in de bibliotheek|in de keuken|in de schuur|in de tuin
-in het bos|in het museum|in het ziekenhuis|naast het station|onder de trap|op de boerderij|op de markt|op het plein
-op het strand|op zolder|tegenover de school|voor het stadhuis""")
-TIMES = phrases("""
-vandaag|vanmiddag|vanavond|vannacht|gisteren|eergisteren|deze week|vorige week|vorig jaar|deze zomer
-in de winter|in het voorjaar|na het eten|voor het ontbijt|tijdens de pauze|elke dag|op zaterdag|op woensdag
-op vrijdag|midden in de nacht|rond de middag|heel vroeg|soms|vaak|zelden|opnieuw""")
+appel:appels auto:auto's bloem:bloemen brief:brieven emmer:emmers fiets:fietsen jas:jassen kast:kasten koffer:koffers
+lamp:lampen munt:munten schaar:scharen stoel:stoelen tafel:tafels""")
+HET_THINGS = words("bed:bedden boek:boeken glas:glazen hek:hekken masker:maskers orgel:orgels schrift:schriften")
+PEOPLE = words("bakker boer dokter gids kapitein oom schilder tandarts visser zus")
+PLURAL_PEOPLE = words("buren gasten kinderen koks reizigers studenten")
+NAMES = words("Anna Bart Claudia Daniel Femke Gijs Ingrid Jasper Olga Sophie Thijs Wouter")
+PLACES = words("Antwerpen Breda Delft Eindhoven Groningen Leuven Maastricht Utrecht Zwolle")
+SPOTS = phrases("aan de haven|achter de kerk|bij de molen|in de tuin|naast het station|op het plein")
+TIMES = phrases("vandaag|gisteren|vannacht|vorige week|deze zomer|na het eten|op woensdag|heel vroeg|soms|opnieuw")
 MONTHS = words("januari februari maart april mei juni juli augustus september oktober november december")
 
 # plain:inflected, as in "een groot huis" and "het grote huis"
 ADJECTIVES = words("""
-blauw:blauwe breed:brede bruin:bruine duur:dure fraai:fraaie geel:gele gewoon:gewone glad:gladde
-goedkoop:goedkope grijs:grijze groen:groene groot:grote heet:hete hoog:hoge kapot:kapotte klein:kleine kort:korte
-kostbaar:kostbare krom:kromme laag:lage lang:lange leeg:lege licht:lichte modern:moderne mooi:mooie nat:natte
-nieuw:nieuwe oud:oude paars:paarse plat:platte rond:ronde rood:rode scherp:scherpe schoon:schone smal:smalle
-stevig:stevige sterk:sterke vies:vieze vreemd:vreemde warm:warme wit:witte zacht:zachte zwaar:zware
-zwart:zwarte""")
-CHARACTERS = words("""
-aardige arme beroemde blije boze brave deftige dikke domme eerlijke handige jonge knappe luie magere
-moedige oude rijke slimme stille strenge trotse verlegen vriendelijke vrolijke wijze zieke""")
+blauw:blauwe duur:dure groen:groene klein:kleine kapot:kapotte lang:lange modern:moderne oud:oude rond:ronde wit:witte
+zwaar:zware""")
+CHARACTERS = words("aardige beroemde dikke jonge stille vrolijke")
 
 # present singular, past singular, past plural, participle, infinitive: all take an object that can be held
 VERBS = [
     words(forms)
     for forms in phrases("""
-bekijkt bekeek bekeken bekeken bekijken|bewaart bewaarde bewaarden bewaard bewaren
-brengt bracht brachten gebracht brengen|draagt droeg droegen gedragen dragen
-gebruikt gebruikte gebruikten gebruikt gebruiken|kiest koos kozen gekozen kiezen
-koopt kocht kochten gekocht kopen|krijgt kreeg kregen gekregen krijgen|leent leende leenden geleend lenen
-maakt maakte maakten gemaakt maken|ontdekt ontdekte ontdekten ontdekt ontdekken
-pakt pakte pakten gepakt pakken|poetst poetste poetsten gepoetst poetsen|ruilt ruilde ruilden geruild ruilen
-schildert schilderde schilderden geschilderd schilderen|steelt stal stalen gestolen stelen
+bewaart bewaarde bewaarden bewaard bewaren|brengt bracht brachten gebracht brengen|koopt kocht kochten gekocht kopen
+leent leende leenden geleend lenen|schildert schilderde schilderden geschilderd schilderen
 tekent tekende tekenden getekend tekenen|verbergt verborg verborgen verborgen verbergen
-vergeet vergat vergaten vergeten vergeten|verkoopt verkocht verkochten verkocht verkopen
-verliest verloor verloren verloren verliezen|vindt vond vonden gevonden vinden
-wast waste wasten gewassen wassen|weegt woog wogen gewogen wegen|zoekt zocht zochten gezocht zoeken
-ziet zag zagen gezien zien""")
+zoekt zocht zochten gezocht zoeken""")
 ]
 UNITS = words("een twee drie vier vijf zes zeven acht negen")
 TEENS = words("tien elf twaalf dertien veertien vijftien zestien zeventien achttien negentien")

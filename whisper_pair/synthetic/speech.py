@@ -23,7 +23,7 @@ from whisper_pair.synthetic.grammar import distinct_sentences
 
 SAMPLE_RATE = 16000  # Hz, what Whisper hears
 BLOCK = 250  # clips one process speaks: about two seconds of work
-SPEAKERS = ["f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7"]  # espeak-ng's plain voice variants
+SPEAKERS = ["f2", "f3", "f4", "m1", "m3", "m7"]  # voice variants of espeak-ng, three of them women's
 CHARACTERS_PER_SECOND = 0.1  # of Dutch text, for each word a minute of espeak-ng's rate
 LEAD_IN = 0.3  # seconds, the longest silence before the first word
 
@@ -61,12 +61,12 @@ def _clip(rng: Random, file_name: str, text: str, window: int) -> Clip:
         file_name=file_name,
         text=text,
         speaker=rng.choice(SPEAKERS),
-        rate=max(rng.randint(170, 240), round(slowest)),
-        pitch=rng.randint(25, 75),
+        rate=max(rng.randint(180, 250), round(slowest)),
+        pitch=rng.randint(30, 70),
         pitch_range=rng.randint(30, 70),
         lead_in=round(rng.uniform(0, LEAD_IN), 3),
         level=round(rng.uniform(-30, -18), 2),
-        snr=round(rng.uniform(8, 30), 2),
+        snr=round(rng.uniform(10, 30), 2),
         noise_color=round(rng.uniform(0, 2), 3),
         noise_seed=rng.getrandbits(32),
     )
