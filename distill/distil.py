@@ -13,10 +13,10 @@ from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.listening import Listener
 from whisper_pair.losses import IGNORE
-from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
+from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import Normalizer
-from whisper_pair.training import Plan, fit, make_accelerator
+from whisper_pair.training import Plan, begin, fit, make_accelerator
 
 from .label import Labeller, label, label_options, read_labels, trusted
 from .student import DistillationLoss, build_student, chosen_layers
@@ -50,7 +50,6 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     folder = main_folder(config)
     labels = labels_stage(config, folder)
     stage = assistant_stage(config, labels)
-    open_output(config)
     if stage.finished():
         print(f"{stage.folder}: already distilled from these inputs")
         return stage.folder
@@ -68,8 +67,10 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
     windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
 
-    stage.begin()
-    accelerator = make_accelerator(config, settings, "distill", stage.work)
+    accelerator = make_accelerator(config, settings, "distill")
+    if accelerator.is_main_process and not labels.finished():
+        labels.begin(config)
+    begin(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
     main.to(accelerator.device)
     cache = None
@@ -81,7 +82,6 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     language = config.language if SpecialTokens.of(main).languages else None
     options = label_options(config, language)
     if not labels.finished():
-        labels.begin()
         normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
         labeller = Labeller(Engine(main), encoding, cache, tokenizer, config, normalizer, options)
         label(labeller, windows, labels, accelerator)

@@ -22,7 +22,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips
 from whisper_pair.decoding import Engine, Match, Options
 from whisper_pair.decoding.vocabulary import SpecialTokens
-from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
+from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.text import Normalizer
 
 from .acceptance import acceptance_section
@@ -82,7 +82,6 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
     main_at = main_folder(config)
     ours_at = checkpoint_folder(str(Path(config.output) / "assistant"))
     stage = stage_of(config, main_at, ours_at)
-    open_output(config)
     if stage.finished():
         print(f"{stage.folder}: already evaluated with these inputs")
         return 0
@@ -106,7 +105,7 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
     if config.train is not None:
         start = load_main(checkpoint_folder(config.model, config.revision), dtype, device)
 
-    stage.begin()
+    stage.begin(config)
     print(f"test: {len(clips)} clips, {sum(clip.seconds for clip in clips) / 60:.1f} minutes, on {device}")
     heard = listen(main, start, assistants, clips, log_mel, options)
     normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)

@@ -20,10 +20,10 @@ from whisper_pair.data import (
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.errors import InputError
 from whisper_pair.listening import Listener, pooled_over_processes
-from whisper_pair.runs import Stage, as_json, file_digest, open_output, provenance, write_json
+from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import metric_name
-from whisper_pair.training import Plan, Score, fit, make_accelerator
+from whisper_pair.training import Plan, Score, begin, fit, make_accelerator
 
 from .model import TranscriptLoss, choose_parameters, merged
 
@@ -46,7 +46,6 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
         raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it stands.")
     start = checkpoint_folder(config.model, config.revision)
     stage = stage_of(config, start)
-    open_output(config)
     if stage.finished():
         print(f"{stage.folder}: already fine-tuned from these inputs")
         return stage.folder
@@ -61,8 +60,8 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
     examples = make_examples(corpus, config, tokenizer, prefix, log_mel.seconds, limit)
     validation = load_test_clips(data.validation, data, log_mel.seconds, "validation")
 
-    stage.begin()
-    accelerator = make_accelerator(config, settings, "train", stage.work)
+    accelerator = make_accelerator(config, settings, "train")
+    begin(accelerator, stage, config)
     seconds = sum(example.window.seconds for example in examples)
     accelerator.print(corpus.report("training"))
     full = 100 * seconds / (len(examples) * log_mel.seconds)

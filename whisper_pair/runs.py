@@ -38,23 +38,31 @@ class Stage:
         return self._recorded(self.folder) == self.inputs
 
     def refuse_other_inputs(self, overwrite: bool) -> None:
-        """Results, or unfinished work, of other inputs: InputError, or with `overwrite` they are removed."""
-        for folder in (self.folder, self.work):
-            if not folder.exists() or not any(folder.iterdir()):
-                continue
+        """InputError where the run's folder is not ours, or holds results or unfinished work of other inputs."""
+        output = self.folder.parent
+        if output.is_dir() and any(output.iterdir()) and not (output / "config.yaml").is_file():
+            raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
+        for folder in () if overwrite else self._of_other_inputs():
             recorded = self._recorded(folder)
-            if recorded == self.inputs:
-                continue
-            if not overwrite:
-                why = (
-                    "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
-                )
-                raise InputError(f"{folder}: {why}; choose another output, or add --overwrite to replace it.")
-            shutil.rmtree(folder)
+            why = "is not a run of ours"
+            if recorded is not None:
+                why = f"was made with {difference(recorded, self.inputs)}"
+            raise InputError(f"{folder}: {why}; choose another output, or add --overwrite to replace it.")
 
-    def begin(self) -> None:
-        self.work.mkdir(parents=True, exist_ok=True)
-        write_json(self.work / "inputs.json", self.inputs)
+    def begin(self, config: Config) -> None:
+        """Makes room for the work, or goes on with it where it was begun with the same inputs. One process calls it."""
+        for folder in self._of_other_inputs():
+            shutil.rmtree(folder)
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            (self.folder.parent / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+            write_json(self.work / "inputs.json", self.inputs)
+        except OSError as error:
+            raise InputError(f"output {self.folder.parent}: cannot be written ({error.strerror}).") from error
+
+    def _of_other_inputs(self) -> list[Path]:
+        there = [folder for folder in (self.folder, self.work) if folder.exists() and any(folder.iterdir())]
+        return [folder for folder in there if self._recorded(folder) != self.inputs]
 
     def finish(self, results: Path | None = None) -> None:
         """Puts `results` (the whole work folder, or a folder in it) in place and removes the rest."""
@@ -95,19 +103,6 @@ def write_json(path: Path, value: Any) -> None:
     aside = path.with_name(path.name + ".partial")
     aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     aside.replace(path)
-
-
-def open_output(config: Config) -> Path:
-    """The run's folder, with the resolved config in it. A folder that holds something else is refused."""
-    folder = Path(config.output)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: holds files but no config.yaml of a run; choose another output folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"output {folder}: cannot be written ({error.strerror}).") from error
-    return folder
 
 
 def file_digest(path: Path) -> str:

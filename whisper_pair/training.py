@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from .batches import Batches
 from .config import Config, Optimization
 from .errors import InputError, TrainingError
+from .runs import Stage
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
             return 1.0
 
 
-def make_accelerator(config: Config, settings: Optimization, stage: str, folder: Path):
-    """accelerate's Accelerator with the configured tracker started."""
+def make_accelerator(config: Config, settings: Optimization, stage: str):
+    """accelerate's Accelerator, as the configuration and the launcher ask for it."""
     from accelerate import Accelerator
 
     precision = "no" if settings.precision == "fp32" else settings.precision
@@ -120,11 +121,8 @@ def make_accelerator(config: Config, settings: Optimization, stage: str, folder:
         cpu=not torch.cuda.is_available(),  # so that several processes on a CPU find each other
         gradient_accumulation_steps=settings.accumulation,
         log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(folder),
+        project_dir=str(Path(config.output) / "logs"),
     )
-    if config.tracker != "none":
-        flat = {"stage": stage, "config": json.dumps(config.resolved())}
-        accelerator.init_trackers("whisper-pair", config=flat)
     if accelerator.state.deepspeed_plugin is not None:
         accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
@@ -133,6 +131,18 @@ def make_accelerator(config: Config, settings: Optimization, stage: str, folder:
             f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to the same."
         )
     return accelerator
+
+
+def begin(accelerator, stage: Stage, config: Config) -> None:
+    """The stage's folder and the tracker, on the main process; all processes go on together."""
+    if accelerator.is_main_process:
+        stage.begin(config)
+    accelerator.wait_for_everyone()
+    if config.tracker != "none":
+        logs = Path(accelerator.project_dir)
+        logs.mkdir(exist_ok=True)
+        about = {"stage": stage.folder.name, "config": json.dumps(config.resolved())}
+        accelerator.init_trackers("whisper-pair", config=about, init_kwargs={"wandb": {"dir": str(logs)}})
 
 
 def _wandb_login() -> bool:

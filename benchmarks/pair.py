@@ -1,0 +1,117 @@
+"""A run's report as a committed result, and the README's tables out of the committed results.
+
+    python benchmarks/pair.py record outputs/demo --command "make demo"     # -> benchmarks/results/demo.json
+    python benchmarks/pair.py tables                                       # rewrites the tables in README.md
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->` and is generated from results/NAME.json, never typed.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+TABLE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def record(output: Path, command: str) -> Path:
+    """The report of a run, in the form of the other results."""
+    report = json.loads((output / "eval" / "report.json").read_text(encoding="utf-8"))
+    environment = report["environment"]
+    result = {
+        "command": command,
+        "date": environment["date"],
+        "machine": environment["hardware"],
+        "versions": environment["versions"],
+        "rows": report["speed"]["rows"],
+        "targets": {
+            criterion["name"]: {
+                "target": criterion["target"],
+                "reached": criterion["figure"],
+                "higher_is_better": True,
+            }
+            for criterion in report["verdict"]["criteria"]
+        },
+    } | {key: report[key] for key in ("pair", "data", "acceptance", "compared", "quality", "identity", "cost")}
+    path = HERE / "results" / f"{output.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def table(result: dict[str, Any]) -> str:
+    """Error rate, agreement and end-to-end speed of each contender, with what they were measured on."""
+    quality, metric = result["quality"], result["quality"]["metric"].upper()
+    batches = sorted({row["batch_size"] for row in result["rows"]})
+    header = ["", metric, "agreement", *(f"speed over greedy, batch {batch}" for batch in batches)]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
+    if "start" in quality:
+        lines.append(["before fine-tuning", percent(quality["start"]), "", *("" for _ in batches)])
+    lines.append(["main", percent(quality["main"]), "", *(speed(result, "pair", "greedy", None, b) for b in batches)])
+    alone = [speed(result, "pair", "assistant", "ours", batch) for batch in batches]
+    agreement = f"{result['acceptance']['agreement']:.3f}"
+    lines.append(["assistant alone", percent(quality["assistant"]), "", *alone])
+    ours = [speed(result, "pair", "speculative", "ours", batch) for batch in batches]
+    lines.append(["**pair**", percent(quality["pair"]), agreement, *ours])
+    for name, section in result["compared"].items():
+        figures = [speed(result, "pair", "speculative", name, batch) for batch in batches]
+        label = f"main + {Path(name).name}, unmatched"
+        lines.append([label, percent(quality[f"pair {name}"]), f"{section['agreement']:.3f}", *figures])
+    for mode, assistant, label in (("greedy", None, "alone"), ("assisted", "ours", "with our assistant")):
+        figures = [speed(result, "transformers", mode, assistant, batch) for batch in batches]
+        lines.append([f"main {label}, by transformers", "", "", *figures])
+    identity, data = result["identity"], result["data"]
+    machine = result["machine"].get("gpus", [result["machine"].get("cpu", "CPU")])[0]
+    cores = f", {result['machine']['cpu_cores']} cores" if "gpus" not in result["machine"] else ""
+    told = (
+        f"`{result['command']}` on {machine}{cores}, torch {result['versions']['torch']}, {result['date'][:10]}: "
+        f"{data['clips']} test clips, {data['seconds'] / 60:.1f} minutes; output identical to the main's in "
+        f"{identity['identical']} of {identity['utterances']}. Speeds are medians of interleaved passes, features to "
+        "tokens; in brackets the least and greatest of the paired ratios."
+    )
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{told}\n"
+
+
+def percent(rate: dict[str, Any]) -> str:
+    return f"{100 * rate['rate']:.1f} %"
+
+
+def speed(result: dict[str, Any], engine: str, mode: str, assistant: str | None, batch: int) -> str:
+    for row in result["rows"]:
+        if (row["engine"], row["mode"], row["assistant"], row["batch_size"]) == (engine, mode, assistant, batch):
+            low, high = row["speedup_interval"]
+            return f"{row['speedup']:.2f}x ({low:.2f}-{high:.2f})"
+    return "not taken"
+
+
+def fill(text: str) -> str:
+    """The text with every table anew."""
+
+    def anew(match: re.Match) -> str:
+        result = json.loads((HERE / "results" / f"{match[2]}.json").read_text(encoding="utf-8"))
+        return match[1] + table(result) + match[3]
+
+    return TABLE.sub(anew, text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="action", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("output", type=Path)
+    recording.add_argument("--command", required=True, help="what made the run")
+    commands.add_parser("tables")
+    args = parser.parse_args(arguments)
+    if args.action == "record":
+        print(record(args.output, args.command))
+    else:
+        README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
