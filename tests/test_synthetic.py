@@ -17,7 +17,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, WhisperTokeni
 from whisper_pair import synthetic
 from whisper_pair.errors import InputError
 from whisper_pair.synthetic import speech
-from whisper_pair.synthetic.grammar import distinct_sentences, numeral
+from whisper_pair.synthetic.grammar import distinct_sentences
 from whisper_pair.synthetic.micro import MicroWhisper
 
 SMALL = synthetic.Settings(clips=6, validation=2, test=3)
@@ -94,21 +94,6 @@ def test_noise_has_unit_power_and_the_asked_colour():
     octaves = [power[(frequency >= low) & (frequency < 2 * low)].mean() for low in (200, 400, 800, 1600)]
     for lower, higher in itertools.pairwise(octaves):
         assert lower / higher == pytest.approx(4, rel=0.5)  # 6 dB an octave
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (2, "twee"),
-        (12, "twaalf"),
-        (22, "tweeëntwintig"),
-        (33, "drieëndertig"),
-        (47, "zevenenveertig"),
-        (90, "negentig"),
-    ],
-)
-def test_numerals_are_written_as_in_dutch(number, words):
-    assert numeral(number) == words
 
 
 def test_a_second_call_finds_its_work_done(material):

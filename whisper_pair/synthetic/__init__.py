@@ -27,7 +27,7 @@ MANIFEST = "synthetic.json"
 class Settings:
     """What the material is made from."""
 
-    clips: int = 4000  # sentences to train on
+    clips: int = 2400  # sentences to train on
     validation: int = 100  # sentences
     test: int = 200  # sentences
     window: int = 4  # seconds: the longest clip, and all that the micro Whisper hears at once
