@@ -40,7 +40,7 @@ class MicroWhisper:
     heads: int = 4
     encoder_layers: int = 2
     decoder_layers: int = 8
-    vocabulary: int = 700  # text tokens, the 256 bytes among them
+    vocabulary: int = 550  # text tokens, the 256 bytes among them; the grammar yields no more than 551
     max_tokens: int = 128  # positions of the decoder, prompt included
 
 
