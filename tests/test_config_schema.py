@@ -168,7 +168,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_full_path(write, path, valu
 
 
 @pytest.mark.parametrize(
-    ("source", "found"), [({}, "neither"), ({"text": "sentence"}, "neither"), ({"folder": "a", "hub": "b"}, "folder")]
+    ("source", "found"), [({}, "neither"), ({"text": "sentence"}, "neither"), ({"folder": "a", "hub": "b"}, "both")]
 )
 def test_a_source_is_a_folder_or_on_the_hub(write, source, found):
     with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of folder and hub") as refusal:
@@ -178,7 +178,7 @@ def test_a_source_is_a_folder_or_on_the_hub(write, source, found):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_split_needs_a_source(write, split):
-    with pytest.raises(InputError, match=rf"^data\.{split}: expected at least one source, found .?an empty list"):
+    with pytest.raises(InputError, match=rf"^data\.{split}: expected at least one source, found \[\]"):
         load_config(write(changed(f"data.{split}", [])))
 
 
@@ -263,7 +263,6 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
         load_config(tmp_path / "latin.yaml")
 
 
-@pytest.mark.xfail(reason="the schema lets Python's own exception through", strict=False)
 @pytest.mark.parametrize(
     "text",
     [

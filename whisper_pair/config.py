@@ -348,8 +348,9 @@ def _check(config: Config) -> None:
         _require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
-            given = [key for key in ("folder", "hub") if getattr(source, key)]
-            _require(len(given) == 1, path, "exactly one of folder and hub", given or None)
+            if bool(source.folder) == bool(source.hub):
+                both = "both" if source.folder else "neither"
+                raise InputError(f"{path}: expected exactly one of folder and hub, found {both}.")
             if split != "train":
                 _require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     distill = config.distill
