@@ -8,8 +8,8 @@
 	touch .venv/ready
 
 demo: .venv/ready
-	.venv/bin/whisper-pair synthesize outputs/demo-speech
-	.venv/bin/whisper-pair run configs/demo.yaml
+	.venv/bin/whisper-pair synthesize outputs/demo-speech --overwrite
+	.venv/bin/whisper-pair run configs/demo.yaml --overwrite
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m 'not real'

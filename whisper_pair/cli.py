@@ -76,6 +76,7 @@ def summary(report: dict) -> str:
 def _add_synthesize(commands) -> None:
     parser = commands.add_parser("synthesize", help="make the demo's synthetic speech and its micro Whisper")
     parser.add_argument("out", help="the folder to fill")
+    parser.add_argument("--overwrite", action="store_true", help="replace material made from other settings")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
     parser.set_defaults(action=synthesize)
 
@@ -83,7 +84,8 @@ def _add_synthesize(commands) -> None:
 def synthesize(args: argparse.Namespace) -> None:
     from .synthetic import synthesize
 
-    synthesize(Path(args.out))
+    made = synthesize(Path(args.out), overwrite=args.overwrite)
+    print(f"{args.out}: synthetic speech and a micro Whisper {'written' if made else 'already there'}")
 
 
 if __name__ == "__main__":
