@@ -1,91 +1,24 @@
 """The console script `whisper-pair`."""
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from .command import guarded
-from .config import load_config
-from .errors import InputError
+from .commands import run, synthesize
 
-STAGES = ("train", "distill", "eval")
+COMMANDS = {"run": run, "synthesize": synthesize}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="whisper-pair", description="Matched Whisper main/assistant pairs.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_run(commands)
-    _add_synthesize(commands)
+    for name, command in COMMANDS.items():
+        its_parser = commands.add_parser(name, help=command.SUMMARY, description=command.__doc__)
+        its_parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
+        command.add(its_parser)
     args = parser.parse_args(argv)
-    return guarded(lambda: args.action(args), args.debug)
-
-
-def _add_run(commands) -> None:
-    parser = commands.add_parser("run", help="fine-tune, distil and evaluate a pair; finished stages are skipped")
-    parser.add_argument("config", help="a pair's YAML file, see configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
-    parser.add_argument("--launcher", metavar="FILE", help="an accelerate launcher file, see configs/accelerate/")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
-    parser.set_defaults(action=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """All three stages in turn, each in processes of its own, so that each leaves the device's memory empty."""
-    config = load_config(args.config, args.overrides)
-    if args.launcher and not Path(args.launcher).is_file():
-        raise InputError(f"--launcher {args.launcher}: there is no such file; see configs/accelerate/.")
-    for stage in STAGES:
-        if stage == "train" and config.train is None:
-            continue
-        command = [sys.executable]
-        if args.launcher and stage != "eval":
-            command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
-        command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
-        command += [flag for flag, on in (("--overwrite", args.overwrite), ("--debug", args.debug)) if on]
-        print(f"== {stage} ==", flush=True)
-        status = subprocess.run(command).returncode
-        if status:
-            return status
-    report = json.loads((Path(config.output) / "eval" / "report.json").read_text(encoding="utf-8"))
-    print(summary(report))
-    return 0
-
-
-def summary(report: dict) -> str:
-    """The table that a finished run ends with."""
-    quality, speed = report["quality"], report["speed"]
-    rows = [(f"{quality['metric'].upper()} of the {name}", f"{100 * quality[name]['rate']:.1f} %")
-            for name in ("main", "assistant", "pair")]  # fmt: skip
-    acceptance = report["acceptance"]
-    rows.append(("agreement of the assistant", f"{acceptance['agreement']:.3f}"))
-    for row in speed["rows"]:
-        if row["engine"] == "pair" and row["mode"] == "speculative" and row["assistant"] == "ours":
-            low, high = row["speedup_interval"]
-            figures = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
-            rows.append((f"speedup over greedy, batch {row['batch_size']}, {row['draft_tokens']} drafts", figures))
-    identity = report["identity"]
-    rows.append(("utterances identical to the main's", f"{identity['identical']} of {identity['utterances']}"))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _add_synthesize(commands) -> None:
-    parser = commands.add_parser("synthesize", help="make the demo's synthetic speech and its micro Whisper")
-    parser.add_argument("out", help="the folder to fill")
-    parser.add_argument("--overwrite", action="store_true", help="replace material made from other settings")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
-    parser.set_defaults(action=synthesize)
-
-
-def synthesize(args: argparse.Namespace) -> None:
-    from .synthetic import synthesize
-
-    made = synthesize(Path(args.out), overwrite=args.overwrite)
-    print(f"{args.out}: synthetic speech and a micro Whisper {'written' if made else 'already there'}")
+    return guarded(lambda: COMMANDS[args.command].run(args), args.debug)
 
 
 if __name__ == "__main__":
