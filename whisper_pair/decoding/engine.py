@@ -170,7 +170,8 @@ class Engine:
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
-        return Shape(batch, width, draft_tokens, key_length, begins), torch.tensor(lists).to(self.device)
+        shape = Shape(batch, width, draft_tokens, key_length, begins, until_end=not self.bucketed)
+        return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
         """Read the prefixes of new rows into the slots from `first` on."""

@@ -37,6 +37,7 @@ class Rules:
         """vocabulary [K]: the token ids that the logits stand for, ascending; None: all."""
         self.timestamps = timestamps
         self.vocabulary = vocabulary
+        self.end = special.end
         ids = torch.arange(special.size, device=device) if vocabulary is None else vocabulary
         never = set(special.suppressed) | ({special.no_timestamps} if timestamps else set())
         self.bias = torch.zeros(len(ids), device=device).masked_fill_(among(ids, never), -torch.inf)

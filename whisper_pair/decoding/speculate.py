@@ -54,6 +54,7 @@ class Shape:
     draft_tokens: int
     key_length: int  # bounds every position fed
     begins: bool  # may some row be about to decode its first token?
+    until_end: bool = False  # may drafting stop once every row has drafted its end? Not where a graph fixes the shapes
 
 
 class Verdict(NamedTuple):
@@ -90,22 +91,22 @@ class Rounds:
     def greedy(self, inputs: Tensor, shape: Shape) -> Verdict:
         """Draft and verification in one go (one graph), one synchronisation."""
         packed = self.graphs((self.main.head.rules, shape), lambda rows: self._greedy(rows, shape), inputs).tolist()
-        count = shape.draft_tokens
+        count = len(packed[0]) - 2
         return Verdict(
             drafts=[row[:count] for row in packed],
             accepted=[row[count] for row in packed],
             following=[row[count + 1] for row in packed],
-            offered=[count] * len(packed),
+            offered=[shape.draft_tokens] * len(packed),  # past a drafted end too: rows.py decides what counts
             log_probabilities=None,
         )
 
     def _greedy(self, inputs: Tensor, shape: Shape) -> Tensor:
-        """-> [B, draft_tokens + 2]: drafts, how many the main agrees with, the main's token after those."""
+        """-> [B, drafts + 2]: the drafts, how many the main agrees with, the main's token after those."""
         if shape.draft_tokens == 0:
             choices = self.verify(inputs, inputs[:, :0], shape)
             return torch.cat([torch.zeros_like(choices), choices], 1)
         drafts = self._propose(inputs, shape)
-        choices = self.verify(inputs, drafts, shape)  # [B, draft_tokens + 1]
+        choices = self.verify(inputs, drafts, shape)  # [B, drafts + 1]
         accepted = (drafts == choices[:, :-1]).long().cumprod(1).sum(1, keepdim=True)
         return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
 
@@ -124,13 +125,16 @@ class Rounds:
         return hidden, History(tokens, inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
 
     def _propose(self, inputs: Tensor, shape: Shape) -> Tensor:
-        """-> drafts [B, draft_tokens]"""
-        rules, drafts = self.draft.head.rules, []
+        """-> drafts [B, draft_tokens], or fewer if every row's end is among them"""
+        rules, drafts, ended = self.draft.head.rules, [], False
         hidden, history, length = self._read_last(inputs, shape, self.draft.step)
         while True:
-            token = rules.choose(self.draft.head.logits(hidden), history, shape.begins)  # [B, 1]
+            begins = shape.begins and not drafts
+            token = rules.choose(self.draft.head.logits(hidden), history, begins)  # [B, 1]
             drafts.append(token)
-            if len(drafts) == shape.draft_tokens:
+            if shape.until_end:
+                ended = ended | (token == rules.end)
+            if len(drafts) == shape.draft_tokens or (shape.until_end and ended.all()):
                 return torch.cat(drafts, 1)
             hidden = self.draft.step(token, length, shape.key_length)
             history, length = follow(history, token, rules), length + 1
