@@ -29,6 +29,7 @@ class Bound(NamedTuple):
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
 Share = Annotated[float, Bound("a share from 0 to 1", lambda x: 0 <= x <= 1)]
+ShareAboveZero = Annotated[float, Bound("a share above 0, up to 1", lambda x: 0 < x <= 1)]
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
 DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <= n <= 16)]
@@ -129,6 +130,9 @@ class Distill(Optimization):
     kl: NotNegative = 1.0  # weight of the Kullback-Leibler divergence from the main's distribution
     temperature: Positive = 1.0  # softens both distributions in the divergence
     train_embeddings: bool = False  # off: the embeddings stay the main's and cost no memory beside it
+    draft_vocabulary: ShareAboveZero | None = (
+        None  # draft from the tokens that cover this share of the labels; null: all
+    )
     label_batch_size: Count = 16
     max_label_error: NotNegative | None = (
         None  # drop labels whose WER (CER) against the human text is above; null: keep all
