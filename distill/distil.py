@@ -119,7 +119,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
             spoken = main.model.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False)
         return {
             "heard": heard,
-            "teacher_hidden": spoken.last_hidden_state[labels_ != IGNORE],
+            "teacher": {"hidden": spoken.last_hidden_state[labels_ != IGNORE]},
             "inputs": inputs,
             "labels": labels_,
         }
