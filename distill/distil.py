@@ -11,6 +11,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack, windowing
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.draft_vocabulary import DraftVocabulary
 from whisper_pair.listening import Listener
 from whisper_pair.losses import IGNORE
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
@@ -92,6 +93,11 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     rows, dropped = trusted(read_labels(labels.folder), settings.max_label_error)
     lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
     accelerator.print(f"labels: {len(rows)} windows" + (f"; dropped {lost}" if lost else ""))
+    vocabulary = None
+    if settings.draft_vocabulary is not None:
+        vocabulary = DraftVocabulary.covering((row["tokens"] for row in rows), settings.draft_vocabulary)
+        covered = f"{len(vocabulary.tokens)} tokens, {100 * vocabulary.covered:.2f} % of the labels"
+        accelerator.print(f"draft vocabulary: {covered}")
     prefix = SpecialTokens.of(main).prefix(
         None if language is None else SpecialTokens.of(main).language_token(language), config.task, False, None
     )
@@ -104,7 +110,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
         student.gradient_checkpointing_enable({"use_reentrant": False})
     batches = Batches([example for _, example in examples], log_mel, cache and cache.of([n for n, _ in examples]))
     encoding.cache = batches.cache
-    drafting = Drafting(main, listener, options, accelerator, stage.work)
+    drafting = Drafting(main, listener, options, accelerator, stage.work, vocabulary and vocabulary.tensor)
 
     def prepare(batch):
         inputs, labels_ = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
@@ -113,7 +119,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
             spoken = main.model.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False)
         return {
             "heard": heard,
-            "teacher_hidden": spoken.last_hidden_state[labels_ != IGNORE],
+            "teacher": {"hidden": spoken.last_hidden_state[labels_ != IGNORE]},
             "inputs": inputs,
             "labels": labels_,
         }
@@ -121,6 +127,8 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     def save(target: Path) -> None:
         student.save_pretrained(target)
         processor.save_pretrained(target)
+        if vocabulary is not None:
+            vocabulary.save(target)
         Lineage(
             main=str(folder),
             encoder_sha256=encoder_sha256(folder),

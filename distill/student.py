@@ -2,12 +2,11 @@
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
 from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
-from whisper_pair.losses import IGNORE, cross_entropy, forward_kl
+from whisper_pair.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
 
 
 def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, ...]:
@@ -45,7 +44,7 @@ def build_student(main, layers: tuple[int, ...]):
 
 
 class DistillationLoss(nn.Module):
-    """Cross-entropy on the main's tokens + KL from the main's distribution, summed over tokens.
+    """The configured mix of losses against the main's tokens and distribution, summed over tokens.
 
     Holds the student alone. With `train_embeddings` off its embeddings are frozen, so they stay the main's.
     """
@@ -55,18 +54,18 @@ class DistillationLoss(nn.Module):
         self.decoder, self.head = student.model.decoder, student.proj_out
         self.decoder.embed_tokens.requires_grad_(settings.train_embeddings)
         self.decoder.embed_positions.requires_grad_(settings.train_embeddings)
-        self.settings = settings
+        self.losses = settings.losses
         self._teacher_head = [teacher_head]  # in a list: the teacher's, neither wrapped nor saved with the student
 
-    def forward(self, heard: Tensor, teacher_hidden: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """heard [rows, frames, width]; teacher_hidden [counted tokens, width]; inputs and labels [rows, tokens]"""
+    def forward(self, heard: Tensor, inputs: Tensor, labels: Tensor, teacher: dict[str, Tensor]) -> Tensor:
+        """heard [rows, frames, width]; inputs and labels [rows, tokens]; teacher: what Whole or TopK holds of the
+        counted tokens, {"hidden"} or {"ids", "log_probabilities", "rest"}."""
         hidden = self.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state
         counted = labels != IGNORE
-        hidden, head = hidden[counted], self.head.weight
-        loss = hidden.new_zeros((), dtype=torch.float32)
-        if self.settings.cross_entropy:
-            loss = loss + self.settings.cross_entropy * cross_entropy(hidden, head, labels[counted])
-        if self.settings.kl:
-            divergence = forward_kl(hidden, head, teacher_hidden, self._teacher_head[0], self.settings.temperature)
-            loss = loss + self.settings.kl * divergence
-        return loss
+        hidden, head, wanted = hidden[counted], self.head.weight, labels[counted]
+        weights = None
+        if self.losses.mismatch_decay < 1:
+            begins = counted & (counted.cumsum(1) == 1)
+            weights = since_mismatch(choices(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay)
+        known = Whole(teacher["hidden"], self._teacher_head[0]) if "hidden" in teacher else TopK(**teacher)
+        return mixed(hidden, head, wanted, known, self.losses, weights)

@@ -20,8 +20,10 @@ SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
 class Drafting:
     """Scores students against one main on the same clips. Every process passes over its share and learns the whole."""
 
-    def __init__(self, main, listener: Listener, options: Options, accelerator, folder: Path):
+    def __init__(self, main, listener: Listener, options: Options, accelerator, folder: Path, vocabulary=None):
+        """`vocabulary`: the token ids that the draft may propose; None: all."""
         self.main, self.listener, self.accelerator = main, listener, accelerator
+        self.vocabulary = vocabulary
         self.options = replace(options, log_probabilities=False)
         clips = range(len(listener.clips))
         self.rows = list(clips[accelerator.process_index :: accelerator.num_processes])
@@ -39,7 +41,7 @@ class Drafting:
         return tokens
 
     def score(self, student) -> Score:
-        engine = Engine(self.main, student)
+        engine = Engine(self.main, student, self.vocabulary)
         if self.costs is None:
             self.costs = engine.costs(1)
         matches = self._everyones(self._matches(engine))
@@ -53,6 +55,9 @@ class Drafting:
         best = max(speedups, key=speedups.__getitem__)
         figures = {"agreement": agreement(matches), "predicted_speedup": speedups[best], "best_draft_tokens": best}
         figures |= {f"tau_{count}": found[count].mean_accepted_length for count in SHOWN}
+        if self.vocabulary is not None:
+            whole = self._everyones(self._matches(Engine(self.main, student)))
+            figures["agreement_of_all_tokens"] = agreement(whole)
         return Score(figures, speedups[best])
 
     def _matches(self, engine: Engine) -> list[Match]:

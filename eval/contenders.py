@@ -25,8 +25,9 @@ class Contender:
         return " ".join(part for part in parts if part)
 
 
-def ours(main, draft, options: Options, mode: str, assistant: str | None, draft_tokens: int | str | None) -> Contender:
-    engine = Engine(main, draft)
+def ours(
+    engine: Engine, options: Options, mode: str, assistant: str | None, draft_tokens: int | str | None
+) -> Contender:
     drafts = 0 if draft_tokens is None else draft_tokens
 
     def decode(features: Tensor, batch_size: int) -> list[list[int]]:

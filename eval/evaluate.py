@@ -22,6 +22,8 @@ from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips
 from whisper_pair.decoding import Engine, Match, Options
 from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
+from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.text import Normalizer
 
@@ -44,6 +46,10 @@ class Assistant:
     folder: Path
     model: Any
     lineage: Lineage | None
+    vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
+
+    def engine(self, main) -> Engine:
+        return Engine(main, self.model, self.vocabulary)
 
 
 @dataclass
@@ -71,7 +77,8 @@ def stage_of(config: Config, main: Path, assistant: Path) -> Stage:
 
 
 def _weights(folder: Path) -> dict[str, str]:
-    return {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
+    files = [*sorted(folder.glob("*.safetensors")), *folder.glob(DRAFT_VOCABULARY)]
+    return {file.name: file_digest(file) for file in files}
 
 
 def evaluate(config: Config, overwrite: bool = False) -> int:
@@ -100,7 +107,12 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
     options = Options(
         language=config.language if special.languages else None, task=config.task, batch_size=8, draft_tokens=0
     )
-    assistants = [Assistant(n, f, load_draft(f, dtype, device), lineages[n]) for n, f in folders.items()]
+    assistants = [
+        Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], proposable(folder))
+        for name, folder in folders.items()
+    ]
+    if assistants[0].vocabulary is not None:  # what the smaller head gains and loses
+        assistants.insert(1, replace(assistants[0], name="ours, all tokens", vocabulary=None))
     start = None
     if config.train is not None:
         start = load_main(checkpoint_folder(config.model, config.revision), dtype, device)
@@ -109,7 +121,7 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
     print(f"test: {len(clips)} clips, {sum(clip.seconds for clip in clips) / 60:.1f} minutes, on {device}")
     heard = listen(main, start, assistants, clips, log_mel, options)
     normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
-    costs = {a.name: Engine(main, a.model).costs(1) for a in assistants}
+    costs = {a.name: a.engine(main).costs(1) for a in assistants}
     references = [clip.text for clip in clips]
     quality, texts = quality_section(heard, references, tokenizer, config.language, normalizer)
     report = {
@@ -152,7 +164,7 @@ def listen(main, start, assistants: list[Assistant], clips: list[Clip], log_mel:
     from tqdm import tqdm
 
     greedy = Engine(main)
-    engines = {a.name: Engine(main, a.model) for a in assistants}
+    engines = {a.name: a.engine(main) for a in assistants}
     alone = {a.name: Engine(complete(main, a.model)) for a in assistants}
     drafting = replace(options, draft_tokens="auto")
     heard = Heard([], None if start is None else [], {n: [] for n in engines}, {n: [] for n in engines}, {})
@@ -195,6 +207,7 @@ def pair_section(config: Config, main, main_at: Path, assistant: Assistant) -> d
         "start": config.model,
         "assistant": str(Path(config.output) / "assistant"),
         "layers": list(assistant.lineage.layers) if assistant.lineage else None,
+        "draft_vocabulary": None if assistant.vocabulary is None else len(assistant.vocabulary),
         "main_layers": main.config.decoder_layers,
         "main_parameters_millions": millions(main.parameters()),
         "assistant_own_parameters_millions": millions(own),

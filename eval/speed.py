@@ -7,7 +7,7 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import complete
 from whisper_pair.config import Config
 from whisper_pair.data import Clip
-from whisper_pair.decoding import Costs, Options
+from whisper_pair.decoding import Costs, Engine, Options
 
 from .contenders import Contender, ours, transformers_assisted, transformers_greedy
 from .timing import Timing, interleaved, speedup
@@ -43,12 +43,12 @@ def speed_section(
 
 
 def contenders_of(main, assistants: Sequence, options: Options, config: Config) -> list[Contender]:
-    found = [ours(main, None, options, "greedy", None, None)]
+    found = [ours(Engine(main), options, "greedy", None, None)]
     for assistant in assistants:
-        found.append(ours(main, assistant.model, options, "speculative", assistant.name, "auto"))
-    found.append(ours(complete(main, assistants[0].model), None, options, "assistant", assistants[0].name, None))
+        found.append(ours(assistant.engine(main), options, "speculative", assistant.name, "auto"))
+    found.append(ours(Engine(complete(main, assistants[0].model)), options, "assistant", assistants[0].name, None))
     found.append(transformers_greedy(main, options.language, config.task))
-    for assistant in assistants:
+    for assistant in {id(a.model): a for a in reversed(assistants)}.values():  # it knows no smaller heads: one a model
         found.append(transformers_assisted(main, assistant.model, assistant.name, options.language, config.task))
     return found
 

@@ -203,9 +203,9 @@ def test_encoder_states_are_kept_only_where_they_never_change(smallest, override
 
 
 def test_distillation_needs_a_loss(smallest):
-    with pytest.raises(InputError, match=r"^distill\.kl: expected a loss"):
-        load_config(smallest, ["distill.kl=0", "distill.cross_entropy=0"])
-    assert load_config(smallest, ["distill.kl=0"]).distill.cross_entropy == 1.0
+    with pytest.raises(InputError, match=r"^distill\.losses: expected a weight above 0"):
+        load_config(smallest, ["distill.losses.kl=0", "distill.losses.cross_entropy=0"])
+    assert load_config(smallest, ["distill.losses.kl=0"]).distill.losses.cross_entropy == 1.0
 
 
 def test_norwegian_needs_quotes_and_is_told_so(write):

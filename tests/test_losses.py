@@ -1,70 +1,177 @@
-"""Chunked losses equal their naive forms in value and gradient."""
+"""The losses, chunked and of one pass, equal their naive forms in value and gradient."""
+
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from whisper_pair import losses
+from whisper_pair.config import Losses
+from whisper_pair.losses import TopK, Whole, chunks, cross_entropy, mixed, since_mismatch
+from whisper_pair.losses.divergences import lk
+
+VOCABULARY = 17
+NONE = {"cross_entropy": 0.0, "kl": 0.0}
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(losses, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
 
 
 def tensors(seed: int, tokens: int = 10):
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(tokens, 6, generator=generator, requires_grad=True)
-    head = torch.randn(17, 6, generator=generator, requires_grad=True)
-    teacher = torch.randn(tokens, 8, generator=generator)
-    teacher_head = torch.randn(17, 8, generator=generator)
-    labels = torch.randint(0, 17, (tokens,), generator=generator)
-    return hidden, head, teacher, teacher_head, labels
+    head = torch.randn(VOCABULARY, 6, generator=generator, requires_grad=True)
+    teacher = Whole(torch.randn(tokens, 8, generator=generator), torch.randn(VOCABULARY, 8, generator=generator))
+    labels = torch.randint(0, VOCABULARY, (tokens,), generator=generator)
+    return hidden, head, teacher, labels
+
+
+def probabilities(teacher: Whole, temperature: float = 1.0):
+    return (teacher.hidden @ teacher.head.T / temperature).softmax(-1)
 
 
 def same(found, naive, *inputs):
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, naive)
-    gradients = torch.autograd.grad(found, inputs, retain_graph=True)
-    wanted = torch.autograd.grad(naive, inputs)
+    gradients = torch.autograd.grad(2 * found, inputs, retain_graph=True)
+    wanted = torch.autograd.grad(2 * naive, inputs, retain_graph=True)
     for one, other in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(one, other)
 
 
+def naive_kl(p, q, temperature=1.0):
+    p, q = p.log().div(temperature).softmax(-1), q.log().div(temperature).softmax(-1)
+    return (p * (p / q).log()).sum(-1) * temperature**2
+
+
+def naive_overlap(p, q):
+    return torch.where(p < q, p, q).sum(-1)
+
+
+def naive_lk(p, q, eta):
+    weight = (-eta * naive_overlap(p, q).detach()).exp()
+    return weight * naive_kl(p, q) + (1 - weight) * (1 - naive_overlap(p, q))
+
+
+def naive_js(p, q, beta):
+    middle = beta * p + (1 - beta) * q
+    return beta * naive_kl(p, middle) + (1 - beta) * naive_kl(q, middle)
+
+
+NAIVE = [
+    ({"kl": 1.0}, naive_kl),
+    ({"kl": 2.0, "temperature": 2.5}, lambda p, q: 2 * naive_kl(p, q, 2.5)),
+    ({"reverse_kl": 1.0}, lambda p, q: naive_kl(q, p)),
+    ({"jensen_shannon": 1.0}, lambda p, q: naive_js(p, q, 0.5)),
+    ({"jensen_shannon": 1.0, "beta": 0.1}, lambda p, q: naive_js(p, q, 0.1)),
+    ({"total_variation": 1.0}, lambda p, q: 1 - naive_overlap(p, q)),
+    ({"log_acceptance": 1.0}, lambda p, q: -naive_overlap(p, q).log()),
+    ({"lk": 1.0}, lambda p, q: naive_lk(p, q, 3.0)),
+    ({"lk": 0.5, "eta": 1.0, "reverse_kl": 0.2}, lambda p, q: 0.5 * naive_lk(p, q, 1.0) + 0.2 * naive_kl(q, p)),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("tokens", [1, 3, 10])
 def test_cross_entropy_is_the_sum_over_tokens(tokens):
-    hidden, head, _, _, labels = tensors(0, tokens)
+    hidden, head, teacher, labels = tensors(0, tokens)
     naive = F.cross_entropy(hidden @ head.T, labels, reduction="sum")
-    same(losses.cross_entropy(hidden, head, labels), naive, hidden, head)
+    same(cross_entropy(hidden, head, labels), naive, hidden, head)
+    same(mixed(hidden, head, labels, teacher, Losses(**NONE | {"cross_entropy": 1.0})), naive, hidden, head)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_forward_kl_is_hintons(temperature):
-    hidden, head, teacher, teacher_head, _ = tensors(1)
-    p = (teacher @ teacher_head.T / temperature).softmax(-1)
-    q = (hidden @ head.T / temperature).log_softmax(-1)
-    naive = (p * (p.log() - q)).sum() * temperature**2
-    same(losses.forward_kl(hidden, head, teacher, teacher_head, temperature), naive, hidden, head)
+@pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
+def test_each_divergence_is_its_formula(losses, naive):
+    hidden, head, teacher, labels = tensors(1)
+    wanted = naive(probabilities(teacher), (hidden @ head.T).softmax(-1)).sum()
+    same(mixed(hidden, head, labels, teacher, Losses(**NONE | losses)), wanted, hidden, head)
+
+
+def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
+    hidden, head, teacher, labels = tensors(2)
+    weights = torch.rand(len(hidden), generator=torch.Generator().manual_seed(0))
+    q = (hidden @ head.T).softmax(-1)
+    each = 0.8 * F.cross_entropy(hidden @ head.T, labels, reduction="none") + 1.5 * naive_kl(probabilities(teacher), q)
+    found = mixed(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5), weights)
+    same(found, (each * weights).sum(), hidden, head)
+
+
+@pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
+def test_all_tokens_of_the_teacher_kept_is_the_teacher_itself(losses, naive):
+    hidden, head, teacher, labels = tensors(3)
+    top = TopK.of(probabilities(teacher).log(), VOCABULARY)
+    wanted = mixed(hidden, head, labels, teacher, Losses(**losses))
+    same(mixed(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
+
+
+def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says():
+    hidden, head, teacher, labels = tensors(4)
+    p, q = probabilities(teacher), (hidden @ head.T).softmax(-1)
+    only = Losses(**NONE | {"kl": 1.0})
+    order = p.argsort(-1, descending=True)
+    p, q = p.gather(1, order), q.gather(1, order)
+    for k in (1, 4, 16):
+        rest = p[:, k:].sum(-1)
+        within_p, within_q = p[:, k:] / rest[:, None], q[:, k:] / q[:, k:].sum(-1, keepdim=True)
+        bias = (rest * naive_kl(within_p, within_q)).sum()
+        top = TopK.of(probabilities(teacher).log(), k)
+        same(mixed(hidden, head, labels, top, only), naive_kl(p, q).sum() - bias, hidden, head)
+
+
+def test_a_sure_teacher_gives_finite_losses_and_gradients():
+    hidden, head, teacher, labels = tensors(5)
+    sure = Whole(teacher.hidden * 300, teacher.head)  # one token has all the mass that float32 can tell
+    everything = Losses(reverse_kl=1, jensen_shannon=1, total_variation=1, log_acceptance=1, lk=1)
+    for known in (sure, TopK.of((sure.hidden @ sure.head.T).log_softmax(-1), 4)):
+        loss = mixed(hidden, head, labels, known, everything)
+        assert all(torch.isfinite(x).all() for x in (loss, *torch.autograd.grad(loss, (hidden, head))))
+
+
+def test_lk_turns_from_kl_to_total_variation():
+    p, q = (torch.randn(4, 9, generator=torch.Generator().manual_seed(i)).log_softmax(-1) for i in (0, 1))
+    torch.testing.assert_close(lk(q, p, eta=0.0), naive_kl(p.exp(), q.exp()))
+    torch.testing.assert_close(lk(q, p, eta=1e3), 1 - naive_overlap(p.exp(), q.exp()))
 
 
 def test_no_gradient_reaches_the_teacher():
-    hidden, head, teacher, teacher_head, _ = tensors(2)
-    teacher.requires_grad_()
-    teacher_head.requires_grad_()
-    losses.forward_kl(hidden, head, teacher, teacher_head).backward()
-    assert teacher.grad is None
-    assert teacher_head.grad is None
+    hidden, head, teacher, labels = tensors(6)
+    teacher.hidden.requires_grad_()
+    teacher.head.requires_grad_()
+    mixed(hidden, head, labels, teacher, Losses()).backward()
+    assert teacher.hidden.grad is None
+    assert teacher.head.grad is None
+
+
+def test_a_frozen_head_costs_no_gradient():
+    hidden, head, teacher, labels = tensors(7)
+    frozen = head.detach()
+    mixed(hidden, frozen, labels, teacher, Losses()).backward()
+    (wanted,) = torch.autograd.grad(mixed(hidden, head, labels, teacher, Losses()), hidden)
+    torch.testing.assert_close(hidden.grad, wanted)
+    assert frozen.grad is None
 
 
 def test_nothing_is_lost_on_an_empty_batch():
-    hidden, head, _, _, labels = tensors(3)
-    assert losses.cross_entropy(hidden[:0], head, labels[:0]).item() == 0.0
+    hidden, head, _, labels = tensors(8)
+    assert cross_entropy(hidden[:0], head, labels[:0]).item() == 0.0
 
 
 def test_no_chunk_holds_more_logits_than_its_share(monkeypatch):
     seen = []
     plain = F.linear
-    monkeypatch.setattr(losses.F, "linear", lambda x, w: seen.append(len(x)) or plain(x, w))
-    hidden, head, _, _, labels = tensors(4)
-    losses.cross_entropy(hidden, head, labels).backward()
-    assert max(seen) == 3
+    monkeypatch.setattr(F, "linear", lambda x, w: seen.append(len(x)) or plain(x, w))
+    hidden, head, _, labels = tensors(9)
+    cross_entropy(hidden, head, labels).backward()
+    assert seen == [3, 3, 3, 1]  # and none again in the backward pass
+
+
+def test_weights_fade_with_the_tokens_since_the_last_mismatch():
+    agrees = torch.tensor([1, 1, 0, 1, 1, 1, 0, 0, 1]).bool()
+    starts = torch.tensor([1, 0, 0, 0, 0, 1, 0, 0, 0]).bool()  # two rows
+    distance = [0, 1, 2, 0, 1, 0, 1, 0, 0]
+    wanted = torch.tensor([0.5**d for d in distance])
+    found = since_mismatch(agrees, starts, 0.5)
+    torch.testing.assert_close(found, wanted / wanted.mean())
+    assert math.isclose(found.mean().item(), 1.0, abs_tol=1e-6)
+    assert torch.equal(since_mismatch(agrees, starts, 1.0), torch.ones(9))

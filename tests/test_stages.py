@@ -24,6 +24,7 @@ def road(tmp_path_factory, write_config, command):
         tmp_path_factory.mktemp("road") / "pair.yaml",
         tracker="tensorboard",
         train={"epochs": 12, "learning_rate": 3e-3},  # long enough for the main to end its sentences
+        distill={"draft_vocabulary": 0.9},
     )
     done = command("-m", "whisper_pair.cli", "run", config)
     assert done.returncode == 0, done.stderr
@@ -45,7 +46,7 @@ def test_a_run_leaves_what_the_design_promises(road):
         assert provenance["versions"]["torch"] == torch.__version__
         assert (output / stage / "history.json").is_file()
     assert not list(output.glob("*.partial"))
-    assert yaml.safe_load((output / "config.yaml").read_text())["distill"]["kl"] == 1.0
+    assert yaml.safe_load((output / "config.yaml").read_text())["distill"]["losses"]["kl"] == 1.0
 
 
 def test_the_decoder_learns_and_the_frozen_encoder_stays_bit_identical(road, before):
@@ -112,6 +113,18 @@ def test_the_report_agrees_with_the_engines_own_counters(road):
     assert {("pair", mode, batch) for mode in ("greedy", "speculative", "assistant") for batch in (1, 2)} < kinds
     assert ("transformers", "assisted", 1) in kinds
     assert all((road[1] / "eval" / "plots" / f"{name}.png").is_file() for name in ("acceptance", "speed"))
+
+
+def test_what_the_smaller_head_gains_and_loses_is_reported(road):
+    report = json.loads((road[1] / "eval" / "report.json").read_text())
+    listed = json.loads((road[1] / "assistant" / "draft_vocabulary.json").read_text())
+    assert 0 < len(listed["tokens"]) == report["pair"]["draft_vocabulary"]
+    assert listed["covered"] >= 0.9
+    whole = "ours, all tokens"
+    assert report["acceptance"]["agreement"] <= report["compared"][whole]["agreement"]
+    drafting = [row["assistant"] for row in report["speed"]["rows"] if row["mode"] == "speculative"]
+    assert drafting == ["ours", whole] * 2
+    assert report["quality"]["pair"] == report["quality"][f"pair {whole}"]
 
 
 def test_a_second_run_skips_what_is_done(road, command):

@@ -203,6 +203,19 @@ def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
     return lineage
 
 
+def share_equal_embeddings(main, draft) -> None:
+    """Lets the draft use the main's own embedding tensors where its copies are equal, so that they take no memory."""
+    import torch
+
+    ours, theirs = main.model.decoder, draft.model.decoder
+    for name in ("embed_tokens", "embed_positions"):
+        one, other = getattr(ours, name), getattr(theirs, name)
+        if one.weight.shape == other.weight.shape and torch.equal(one.weight, other.weight):
+            other.weight = one.weight
+    if draft.config.tie_word_embeddings:
+        draft.proj_out.weight = theirs.embed_tokens.weight
+
+
 def complete(main, draft):
     """A decoder-only assistant with its main's encoder: a Whisper that can be used alone.
 

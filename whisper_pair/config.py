@@ -29,6 +29,7 @@ class Bound(NamedTuple):
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
 Share = Annotated[float, Bound("a share from 0 to 1", lambda x: 0 <= x <= 1)]
+ShareAboveZero = Annotated[float, Bound("a share above 0, up to 1", lambda x: 0 < x <= 1)]
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
 DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <= n <= 16)]
@@ -119,16 +120,41 @@ class Train(Optimization):
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Weights of the losses in the assistant's mix, and what they take; formulas in whisper_pair/losses."""
+
+    cross_entropy: NotNegative = 1.0  # on the main's tokens
+    kl: NotNegative = 1.0  # KL(main || assistant)
+    reverse_kl: NotNegative = 0.0
+    jensen_shannon: NotNegative = 0.0
+    total_variation: NotNegative = 0.0  # 1 - acceptance; alone it hardly starts to learn
+    log_acceptance: NotNegative = 0.0  # -log of the acceptance
+    lk: NotNegative = 0.0  # from KL to total variation as the acceptance rises
+    temperature: Positive = 1.0  # softens both distributions in `kl`
+    beta: Annotated[float, Bound("a number between 0 and 1", lambda x: 0 < x < 1)] = (
+        0.5  # the main's share in `jensen_shannon`
+    )
+    eta: NotNegative = 3.0  # how soon `lk` turns to total variation
+    mismatch_decay: ShareAboveZero = 1.0  # weight of each further token since the last mismatch; 1: all alike
+
+    @property
+    def divergences(self) -> bool:
+        weights = (self.kl, self.reverse_kl, self.jensen_shannon, self.total_variation, self.log_acceptance, self.lk)
+        return any(weights)
+
+
+@dataclass(frozen=True)
 class Distill(Optimization):
     """Stage 2: label with the main, then train the assistant on what the main says."""
 
     epochs: Positive = 10.0
     learning_rate: Positive = 3e-4
     layers: Count | tuple[CountOrZero, ...] = 2  # how many of the main's decoder layers, evenly spaced, or which
-    cross_entropy: NotNegative = 1.0  # weight of the loss on the main's tokens
-    kl: NotNegative = 1.0  # weight of the Kullback-Leibler divergence from the main's distribution
-    temperature: Positive = 1.0  # softens both distributions in the divergence
+    losses: Losses = field(default_factory=Losses)
     train_embeddings: bool = False  # off: the embeddings stay the main's and cost no memory beside it
+    draft_vocabulary: ShareAboveZero | None = (
+        None  # draft from the tokens that cover this share of the labels; null: all
+    )
     label_batch_size: Count = 16
     max_label_error: NotNegative | None = (
         None  # drop labels whose WER (CER) against the human text is above; null: keep all
@@ -354,7 +380,8 @@ def _check(config: Config) -> None:
             if split != "train":
                 _require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     distill = config.distill
-    _require(distill.cross_entropy + distill.kl > 0, "distill.kl", "a loss: cross_entropy or kl above 0", distill.kl)
+    losses = distill.losses
+    _require(losses.cross_entropy > 0 or losses.divergences, "distill.losses", "a weight above 0 for one of them", 0)
     if config.train is not None and config.train.cache_encoder:
         settled = config.train.encoder_is_frozen and config.train.spec_augment is None
         wanted = "false, since states are only kept of a frozen encoder without spec_augment"

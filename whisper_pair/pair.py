@@ -8,8 +8,17 @@ from typing import Literal
 import numpy as np
 
 from .audio import LogMel, read_audio
-from .checkpoints import Lineage, check_pair, checkpoint_folder, load_draft, load_main, load_processor
+from .checkpoints import (
+    Lineage,
+    check_pair,
+    checkpoint_folder,
+    load_draft,
+    load_main,
+    load_processor,
+    share_equal_embeddings,
+)
 from .decoding import Decoded, Engine, Options
+from .draft_vocabulary import proposable
 from .errors import InputError
 
 
@@ -48,12 +57,16 @@ class Pair:
         Raises InputError for an assistant that was not made for this main.
         """
         main_at = checkpoint_folder(str(main), revision)
-        draft = lineage = None
+        draft = lineage = vocabulary = None
         if assistant is not None:
             assistant_at = checkpoint_folder(str(assistant))
             lineage = check_pair(main_at, assistant_at)
+            vocabulary = proposable(assistant_at)
             draft = load_draft(assistant_at, dtype, device)
-        return cls(load_main(main_at, dtype, device), draft, load_processor(main_at), lineage)
+        model = load_main(main_at, dtype, device)
+        if draft is not None:
+            share_equal_embeddings(model, draft)
+        return cls(model, draft, load_processor(main_at), lineage, vocabulary)
 
     def transcribe(
         self,

@@ -1,0 +1,60 @@
+"""How far the student's distribution q is from the teacher's p: pure functions, a figure a token.
+
+Each takes log-probabilities [tokens, outcomes] of student and teacher, over the whole vocabulary or over the teacher's
+likeliest tokens and one outcome for all others, and returns [tokens].
+
+What speculation pays for is the acceptance a = sum_x min(p(x), q(x)) = 1 - TV(p, q): the chance that a token drawn
+from q is kept where the main samples (Leviathan et al., 2211.17192, corollary 3.6).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def softened(log_probabilities: Tensor, temperature: float) -> Tensor:
+    """log softmax(logits / T), from log softmax(logits)."""
+    return log_probabilities if temperature == 1.0 else F.log_softmax(log_probabilities / temperature, dim=-1)
+
+
+def forward_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 sum p (log p - log q), both softened by T (Hinton et al., 1503.02531)."""
+    student, teacher = softened(student, temperature), softened(teacher, temperature)
+    return F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1) * temperature**2
+
+
+def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """sum q (log q - log p): seeks the teacher's modes (MiniLLM, 2306.08543)."""
+    return F.kl_div(teacher, student, reduction="none", log_target=True).sum(-1)
+
+
+def jensen_shannon(student: Tensor, teacher: Tensor, beta: float = 0.5) -> Tensor:
+    """b KL(p || m) + (1 - b) KL(q || m) with m = b p + (1 - b) q, 0 < b < 1 (GKD, 2306.13649, equation 1)."""
+    middle = torch.logaddexp(teacher + math.log(beta), student + math.log1p(-beta))
+    return beta * forward_kl(middle, teacher) + (1 - beta) * forward_kl(middle, student)
+
+
+def acceptance(student: Tensor, teacher: Tensor) -> Tensor:
+    """a = sum min(p, q)"""
+    return torch.minimum(student, teacher).exp().sum(-1)
+
+
+def total_variation(student: Tensor, teacher: Tensor) -> Tensor:
+    """1/2 sum |p - q| = 1 - a (DistillSpec, 2310.08461). Its gradient vanishes where p and q hardly overlap."""
+    return 0.5 * (student.exp() - teacher.exp()).abs().sum(-1)
+
+
+def negative_log_acceptance(student: Tensor, teacher: Tensor) -> Tensor:
+    """-log a, the LK loss without a parameter (2602.23881): the gradient of TV, 1 / a times as strong."""
+    return -torch.minimum(student, teacher).logsumexp(-1)
+
+
+def lk(student: Tensor, teacher: Tensor, eta: float = 3.0) -> Tensor:
+    """w KL(p || q) + (1 - w) TV(p, q) with w = exp(-eta a), a held constant: the hybrid LK loss (2602.23881).
+
+    Far from the teacher it is the KL divergence, close to it the total variation; eta 3 was its authors' best.
+    """
+    weight = torch.exp(-eta * acceptance(student, teacher).detach())
+    return weight * forward_kl(student, teacher) + (1 - weight) * total_variation(student, teacher)
