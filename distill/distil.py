@@ -17,7 +17,7 @@ from whisper_pair.losses import IGNORE
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import Normalizer
-from whisper_pair.training import Plan, begin, fit, make_accelerator
+from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
 
 from .label import Labeller, label, label_options, read_labels, trusted
 from .student import DistillationLoss, build_student, chosen_layers
@@ -39,7 +39,7 @@ def labels_stage(config: Config, main: Path) -> Stage:
 def assistant_stage(config: Config, labels: Stage) -> Stage:
     inputs = {
         "labels": labels.inputs,
-        "distill": config.resolved()["distill"],
+        "distill": deciding(config.resolved()["distill"]),
         "validation_data": fingerprint(config.data.validation),
     }
     return Stage(Path(config.output) / "assistant", as_json(inputs))
@@ -52,6 +52,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     labels = labels_stage(config, folder)
     stage = assistant_stage(config, labels)
     if stage.finished():
+        stage.tidy()
         print(f"{stage.folder}: already distilled from these inputs")
         return stage.folder
     stage.refuse_other_inputs(overwrite)

@@ -12,6 +12,7 @@ import torch
 
 from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
 from whisper_pair.listening import Listener
+from whisper_pair.runs import write_json
 from whisper_pair.training import Score
 
 SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
@@ -37,7 +38,7 @@ class Drafting:
             if kept["rows"] == self.rows:
                 return kept["tokens"]
         tokens = [decoded.tokens for decoded in self.listener.transcribe(self.main, self.rows)]
-        file.write_text(json.dumps({"rows": self.rows, "tokens": tokens}))
+        write_json(file, {"rows": self.rows, "tokens": tokens})
         return tokens
 
     def score(self, student) -> Score:

@@ -90,6 +90,7 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
     ours_at = checkpoint_folder(str(Path(config.output) / "assistant"))
     stage = stage_of(config, main_at, ours_at)
     if stage.finished():
+        stage.tidy()
         print(f"{stage.folder}: already evaluated with these inputs")
         return 0
     stage.refuse_other_inputs(overwrite)

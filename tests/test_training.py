@@ -132,11 +132,11 @@ def test_accumulation_changes_nothing(tmp_path):
 
 
 def test_the_loss_is_the_mean_over_all_tokens_of_the_step(tmp_path):
-    train(tmp_path / "run", batch_size=20, learning_rate=1e-12, evaluations=1, epochs=1)
+    _, best, _ = train(tmp_path / "run", batch_size=20, learning_rate=1e-12, evaluations=1, epochs=1)
     numbers = Numbers().collate(list(range(20)))
     module = Summed()
     mean = module(numbers["x"], numbers["y"], numbers["mask"]) / numbers["tokens"]
-    history = json.loads((tmp_path / "run" / "best" / "history.json").read_text())
+    history = json.loads((best / "history.json").read_text())
     assert history["history"][0]["loss"] == pytest.approx(mean.item())
 
 

@@ -23,7 +23,7 @@ from whisper_pair.listening import Listener, pooled_over_processes
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import metric_name
-from whisper_pair.training import Plan, Score, begin, fit, make_accelerator
+from whisper_pair.training import Plan, Score, begin, deciding, fit, make_accelerator
 
 from .model import TranscriptLoss, choose_parameters, merged
 
@@ -32,6 +32,7 @@ def stage_of(config: Config, start: Path) -> Stage:
     """The fine-tuning of `start`, identified by all that decides its outcome."""
     names = ("language", "task", "seed", "model", "revision", "train")
     inputs = {name: value for name, value in config.resolved().items() if name in names}
+    inputs["train"] = deciding(inputs["train"])
     inputs["data"] = windowing(config.data)
     inputs["train_data"] = fingerprint([source for source in config.data.train if source.text])
     inputs["validation_data"] = fingerprint(config.data.validation)
@@ -47,6 +48,7 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
     start = checkpoint_folder(config.model, config.revision)
     stage = stage_of(config, start)
     if stage.finished():
+        stage.tidy()
         print(f"{stage.folder}: already fine-tuned from these inputs")
         return stage.folder
     stage.refuse_other_inputs(overwrite)

@@ -1,12 +1,15 @@
 """What every command shares: a mistake in input is one sentence and exit status 2, never a traceback."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .config import Config, load_config
-from .errors import InputError, TrainingError
+from .errors import InputError, StoppedError, TrainingError
+from .locks import one_run
 
 
 def stage_command(
@@ -19,16 +22,49 @@ def stage_command(
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
     args = parser.parse_args(argv)
-    return guarded(lambda: run(load_config(args.config, args.overrides), args.overwrite), args.debug)
+
+    def stage() -> int | None:
+        config = load_config(args.config, args.overrides)
+        with one_run(Path(config.output)):
+            return run(config, args.overwrite)
+
+    return guarded(stage, args.debug)
 
 
 def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
-    """The action's exit status; 2 for a mistake in the input, which is said in one sentence by the first process."""
+    """The action's exit status. What a user can mend is said in one sentence by the first process: 2 for a mistake in
+    the input, 1 for work that cannot go on, 128 + the signal's number for a run that was asked to stop."""
     try:
         return action() or 0
-    except (InputError, TrainingError) as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        status, sentence = _told(error)
+        if debug or sentence is None:
             raise
         if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
+            print(sentence, file=sys.stderr)
+        return status
+
+
+def _told(error: BaseException) -> tuple[int, str | None]:
+    """(exit status, sentence); no sentence for what is our bug."""
+    torch = sys.modules.get("torch")
+    match error:
+        case InputError():
+            return 2, f"error: {error}"
+        case TrainingError():
+            return 1, f"error: {error}"
+        case StoppedError():
+            return error.status, str(error)
+        case KeyboardInterrupt():
+            return 130, "stopped by SIGINT; what was saved stays good, and the same command goes on."
+        case OSError(errno=errno.ENOSPC):
+            where = f" at {error.filename}" if error.filename else ""
+            return (
+                1,
+                f"error: the disk is full{where}; what was saved stays good, make room and go on.",
+            )
+        case _ if torch is not None and isinstance(error, torch.OutOfMemoryError):
+            said = " ".join(str(error).split())[:200]
+            return 1, f"error: out of memory; lower distill.label_batch_size or eval.batch_sizes ({said})."
+        case _:
+            return 1, None

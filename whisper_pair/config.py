@@ -103,7 +103,10 @@ class Optimization:
     gradient_checkpointing: bool = False
     cache_encoder: bool = False  # keep a frozen encoder's states on disk: 1.5 MB a window for base, 3.8 MB for large-v3
     evaluations: Count = 4  # validations over the whole run, the last one at its end
+    patience: Count | None = None  # validations in a row without a better one that end training; null: never
     checkpoints: CountOrZero = 4  # resumable states saved over the whole run
+    save_minutes: NotNegative = 30.0  # and one at least this often: what a kill can cost; 0: at the checkpoints alone
+    keep: Count = 2  # states kept: where the newest is damaged, the one before serves
 
 
 @dataclass(frozen=True)

@@ -14,3 +14,11 @@ class TrainingError(RuntimeError):
 
     The message is one sentence that names the step and what to change. Commands print it and exit with status 1.
     """
+
+
+class StoppedError(Exception):
+    """The run was asked to stop, and has saved what it did. `status` is the command's exit status."""
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status

@@ -5,6 +5,7 @@ A stage writes into a folder beside its final one and takes its place only when 
 --overwrite.
 """
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -20,6 +21,8 @@ from typing import Any
 from .config import Config, dump_config
 from .errors import InputError
 
+# What a run that was killed in its first moment may leave in a folder that is otherwise empty.
+BEGINNINGS = (".lock", "config.yaml.partial", "inputs.json.partial")
 PACKAGES = ("whisper-pair", "torch", "transformers", "datasets", "accelerate", "peft", "numpy")
 
 
@@ -40,7 +43,7 @@ class Stage:
     def refuse_other_inputs(self, overwrite: bool) -> None:
         """InputError where the run's folder is not ours, or holds results or unfinished work of other inputs."""
         output = self.folder.parent
-        if output.is_dir() and any(output.iterdir()) and not (output / "config.yaml").is_file():
+        if _holds_more_than(output, *BEGINNINGS) and not (output / "config.yaml").is_file():
             raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
         for folder in () if overwrite else self._of_other_inputs():
             recorded = self._recorded(folder)
@@ -51,26 +54,41 @@ class Stage:
 
     def begin(self, config: Config) -> None:
         """Makes room for the work, or goes on with it where it was begun with the same inputs. One process calls it."""
+        self.tidy()
         for folder in self._of_other_inputs():
-            shutil.rmtree(folder)
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            (self.folder.parent / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+            discard(folder)
+        try:  # in this order: stopped anywhere in between, what is there is still known as ours
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder.parent / "config.yaml", dump_config(config))
+            self.work.mkdir(exist_ok=True)
             write_json(self.work / "inputs.json", self.inputs)
         except OSError as error:
             raise InputError(f"output {self.folder.parent}: cannot be written ({error.strerror}).") from error
 
+    def tidy(self) -> None:
+        """Removes what a run that was killed while it put its results in place has left over."""
+        for folder in (self.folder, self.work):
+            shutil.rmtree(_aside(folder), ignore_errors=True)
+        if self.finished() and self.work.exists():
+            with contextlib.suppress(FileNotFoundError):  # another process of the run was first
+                discard(self.work)
+
     def _of_other_inputs(self) -> list[Path]:
-        there = [folder for folder in (self.folder, self.work) if folder.exists() and any(folder.iterdir())]
+        there = [folder for folder in (self.folder, self.work) if _holds_more_than(folder, *BEGINNINGS)]
         return [folder for folder in there if self._recorded(folder) != self.inputs]
 
     def finish(self, results: Path | None = None) -> None:
-        """Puts `results` (the whole work folder, or a folder in it) in place and removes the rest."""
+        """Puts `results` (the whole work folder, or a folder in it) in place and removes the rest.
+
+        Killed at any moment, it leaves the results whole: in place, or in the work folder, from where the same run puts
+        them there again.
+        """
         results = results or self.work
         write_json(results / "inputs.json", self.inputs)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            discard(self.folder)
         results.rename(self.folder)
-        shutil.rmtree(self.work, ignore_errors=True)
+        self.tidy()
 
     @staticmethod
     def _recorded(folder: Path) -> dict[str, Any] | None:
@@ -78,6 +96,22 @@ class Stage:
             return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder. It loses its name first, so that one half removed is never taken for a whole one."""
+    aside = _aside(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".removed")
+
+
+def _holds_more_than(folder: Path, *names: str) -> bool:
+    return folder.is_dir() and any(path.name not in names for path in folder.iterdir())
 
 
 def difference(old: Any, new: Any, path: str = "") -> str:
@@ -100,8 +134,13 @@ def as_json(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
     aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.write_text(text, encoding="utf-8")
     aside.replace(path)
 
 

@@ -11,7 +11,7 @@ same sample, with the same augmentation, whatever the number of processes, worke
 import json
 import math
 import os
-import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from .batches import Batches
 from .config import Config, Optimization
-from .errors import InputError, TrainingError
-from .runs import Stage
+from .errors import InputError
+from .guards import Guard, largest_that_fits, out_of_memory
+from .progress import Progress
+from .runs import Stage, write_json
+from .signals import Asked, stopped
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,14 @@ class Score:
 
     figures: dict[str, float]  # goes to the tracker
     value: float  # decides which checkpoint is best; higher is better
+
+
+def deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of a stage's settings decides its outcome: not what is saved when, nor into how many micro-batches a
+    process's share of a step is cut, so that a run which found too little memory can go on with smaller ones."""
+    cut, passing = ("batch_size", "accumulation"), ("checkpoints", "save_minutes", "keep", "gradient_checkpointing")
+    rest = {name: value for name, value in settings.items() if name not in (*cut, *passing)}
+    return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
 
 def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
@@ -169,22 +180,25 @@ def fit(
     folder: Path,
     workers: int = 0,
 ) -> Path:
-    """Trains `module` and returns the folder of the best checkpoint, `folder/best`.
+    """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
 
     A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
     frozen; `module(**inputs)` gives the loss summed over those tokens. `validate` runs on every process and gives every
     process the same Score; `save_best` writes a loadable checkpoint into the folder that it is given. A run that was
-    stopped goes on from its last saved state.
+    stopped goes on from its last sound state.
+
+    Raises StoppedError, with everything saved, where the process is asked to stop, and TrainingError where going on
+    would be a waste.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
     module, optimizer = accelerator.prepare(module, optimizer)
-    progress = Progress(folder)
-    accelerator.register_for_checkpointing(progress)
+    progress = Progress(folder, plan.per_step, settings.keep)
     progress.resume(accelerator)
 
+    stream = Stream(plan, batches.load)
     loader = DataLoader(
-        Stream(plan, batches.load),
+        stream,
         batch_sampler=list(plan.micro_batches(progress.step, accelerator.process_index)),
         collate_fn=batches.collate,
         num_workers=workers,
@@ -193,47 +207,94 @@ def fit(
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
     save_at = _milestones(plan.steps, settings.checkpoints)
-    micro_batches = iter(loader)
+    guard = Guard()
     module.train()
-    while progress.step < plan.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
-        step_batches = [next(micro_batches) for _ in range(settings.accumulation)]
-        loss, norm = _step(accelerator, module, optimizer, settings, step_batches, prepare, progress.step)
-        progress.step += 1
-        accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        bar.update()
-        if progress.step in evaluate_at:
-            module.eval()
-            score = validate()
-            module.train()
-            accelerator.log(score.figures, step=progress.step)
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
-            accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
-            progress.history.append({"step": progress.step, "loss": loss, **score.figures})
-            if not progress.history[:-1] or score.value > progress.best:
-                progress.best = score.value
-                progress.best_step = progress.step
-                _replace(accelerator, folder / "best", save_best)
-        if progress.step in save_at and progress.step < plan.steps:
-            progress.save(accelerator)
+    with Asked() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
+        micro_batches = iter(loader)
+        while progress.step < plan.steps and not _given_up(progress, settings):
+            step_batches = _read(micro_batches, settings.accumulation, asked)
+            tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, asked)
+            if save or stop:
+                saved = progress.save(accelerator)
+            if stop:
+                raise stopped(asked.signal, f"saved {saved}; the same command goes on from there.")
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
+            failed = None
+            try:
+                loss, norm = _step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
+                                   progress.step + 1)  # fmt: skip
+            except (RuntimeError, torch.OutOfMemoryError) as error:
+                if not _lacks_memory(error):
+                    raise
+                failed = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
+            if failed is not None:  # outside of the except, which holds on to the tensors
+                step_batches = None
+                positions = list(plan.micro_batches(progress.step, accelerator.process_index))[failed]
+                fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
+                raise out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
+            progress.step += 1
+            accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if progress.step in evaluate_at:
+                module.eval()
+                score = validate()
+                module.train()
+                accelerator.log(score.figures, step=progress.step)
+                figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
+                accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
+                progress.history.append({"step": progress.step, "loss": loss, **score.figures})
+                if progress.best is None or score.value > progress.best:
+                    progress.save_best(accelerator, score.value, save_best)
+            if progress.step in save_at and progress.step < plan.steps:
+                progress.save(accelerator)
     bar.close()
+    if progress.step < plan.steps:
+        accelerator.print(
+            f"stopped early: {settings.patience} validations in a row were no better than that of step "
+            f"{progress.best_step}, whose checkpoint is kept"
+        )
     if accelerator.is_main_process:
-        (folder / "best" / "history.json").write_text(json.dumps(progress.state_dict(), indent=1), encoding="utf-8")
+        write_json(progress.best_folder / "history.json", progress.told)
     accelerator.wait_for_everyone()
-    return folder / "best"
+    return progress.best_folder
+
+
+def _given_up(progress: Progress, settings: Optimization) -> bool:
+    return settings.patience is not None and progress.validations_since_best >= settings.patience
+
+
+def _read(micro_batches: Iterator[dict], count: int, asked: Asked) -> list[dict]:
+    """The micro-batches of a step; none where the readers were stopped by the signal that stops this process."""
+    try:
+        return [next(micro_batches) for _ in range(count)]
+    except RuntimeError:
+        if not asked.soon():
+            raise
+        return []
+
+
+def _agreed(
+    accelerator, batches: list[dict], progress: Progress, settings: Optimization, asked: Asked
+) -> tuple[float, bool, bool]:
+    """(the step's tokens over all processes, whether to save now, whether to stop): the same on every process."""
+    due = settings.save_minutes and time.monotonic() - progress.saved_at > 60 * settings.save_minutes
+    mine = [sum(batch["tokens"] for batch in batches), due and accelerator.is_main_process, asked.signal is not None]
+    if not batches:
+        mine[2] = True
+    everyones = torch.tensor([float(part) for part in mine], device=accelerator.device)
+    tokens, save, stop = accelerator.reduce(everyones, reduction="sum").tolist()
+    return max(tokens, 1.0), save > 0, stop > 0
 
 
 def _step(
-    accelerator, module, optimizer, settings: Optimization, batches: list[dict], prepare, step: int
-) -> tuple[float, float]:
+    accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare, guard: Guard,
+    number: int,
+) -> tuple[float, float]:  # fmt: skip
     """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
-    device = accelerator.device
-    counts = torch.tensor([sum(batch["tokens"] for batch in batches)], device=device, dtype=torch.float32)
-    tokens = accelerator.reduce(counts, reduction="sum").clamp(min=1).item()
-    summed = torch.zeros((), device=device)
-    norm = 0.0
+    summed = torch.zeros((), device=accelerator.device)
+    norm = mean = 0.0
     for batch in batches:
         with accelerator.accumulate(module):
             with accelerator.autocast():
@@ -243,60 +304,36 @@ def _step(
             accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
             if accelerator.sync_gradients:
                 norm = float(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm) or 0.0)
-            mean = accelerator.reduce(summed, reduction="sum").item() / tokens if accelerator.sync_gradients else 0.0
-            if not math.isfinite(mean):
-                names = ", ".join(name for batch in batches for name in batch["names"])
-                raise TrainingError(f"The loss became {mean} at step {step + 1}, on {names}; lower the learning rate.")
+                mean = accelerator.reduce(summed, reduction="sum").item() / tokens
+                names = [name for batch in batches for name in batch["names"]]
+                guard.check(number, mean, norm, names, accelerator.scaler is not None)
             optimizer.step()
             optimizer.zero_grad()
     return mean, norm
 
 
-class Progress:
-    """Where training stands; saved and restored with the optimizer and the random state by accelerate."""
+def _lacks_memory(error: Exception) -> bool:
+    from accelerate.utils.memory import should_reduce_batch_size
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.step, self.best, self.best_step = 0, -math.inf, 0
-        self.history: list[dict[str, float]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "best": self.best, "best_step": self.best_step, "history": self.history}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.best, self.best_step = state["step"], state["best"], state["best_step"]
-        self.history = state["history"]
-
-    def save(self, accelerator) -> None:
-        """A resumable state, whole or absent: written aside, then renamed."""
-        target = self.folder / f"state-{self.step:07d}"
-        _replace(accelerator, target, lambda aside: accelerator.save_state(str(aside)), everyone=True)
-        if accelerator.is_main_process:
-            for old in self.folder.glob("state-*"):
-                if old != target:
-                    shutil.rmtree(old)
-
-    def resume(self, accelerator) -> None:
-        states = sorted(p for p in self.folder.glob("state-*") if p.suffix != ".partial")
-        if states:
-            accelerator.load_state(str(states[-1]))
-            accelerator.print(f"resuming at step {self.step}")
+    return should_reduce_batch_size(error)
 
 
-def _replace(accelerator, target: Path, write: Callable[[Path], None], everyone: bool = False) -> None:
-    """Writes a folder aside and renames it into place. `everyone`: all processes write, else the main one alone."""
-    aside = target.with_name(target.name + ".partial")
-    if accelerator.is_main_process:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    if everyone or accelerator.is_main_process:
-        write(aside)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-    accelerator.wait_for_everyone()
+def _fits(
+    accelerator, module, optimizer, prepare, stream: Stream, batches: Batches, positions: list[int]
+) -> int | None:
+    """The largest part of a micro-batch for which there is memory. Without the other processes: they have gone on."""
+    from accelerate.utils import DistributedType
+
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return None
+    alone = accelerator.unwrap_model(module)
+
+    def run(size: int) -> None:
+        optimizer.zero_grad()
+        with accelerator.autocast():
+            alone(**prepare(batches.collate([stream[position] for position in positions[:size]]))).backward()
+
+    return largest_that_fits(run, len(positions))
 
 
 def _milestones(steps: int, times: int) -> set[int]:

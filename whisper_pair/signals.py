@@ -1,0 +1,48 @@
+"""A run that is asked to stop finishes its step and saves first.
+
+Schedulers ask with SIGTERM (SLURM, Kubernetes and spot machines alike) some seconds before SIGKILL; a user asks with
+Ctrl-C. The exit status is 128 + the signal's number, 143 and 130, as shells and schedulers know it: the run neither
+succeeded nor failed, and the same command goes on with it.
+"""
+
+import signal
+import threading
+import time
+
+from .errors import StoppedError
+
+ASKING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Asked:
+    """Inside `with Asked() as asked`, the first signal sets `asked.signal`; a second one acts at once, as usual."""
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._before: dict = {}
+
+    def __enter__(self) -> "Asked":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._heard) for number in ASKING}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame) -> None:
+        self.signal = number
+        self.__exit__()
+
+    def soon(self, seconds: float = 1.0) -> bool:
+        """Whether a stop is asked for, or will be within a moment: of several processes one hears it first."""
+        end = time.monotonic() + seconds
+        while self.signal is None and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.signal is not None
+
+
+def stopped(number: int | None, said: str) -> StoppedError:
+    """`number` None: another process of the run was asked."""
+    number = number or signal.SIGTERM
+    return StoppedError(f"stopped by {signal.Signals(number).name}; {said}", 128 + number)
