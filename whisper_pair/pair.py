@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .checkpoints import (
 from .decoding import Decoded, Engine, Options
 from .draft_vocabulary import proposable
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from .longform import Transcription
 
 
 @dataclass(frozen=True)
@@ -103,18 +106,53 @@ class Pair:
             for text, d in zip(texts, found, strict=True)
         ]
 
+    def transcribe_long(
+        self,
+        audio: Iterable,
+        language: str | None = None,
+        task: str = "transcribe",
+        batch_size: int = 8,
+        draft_tokens: int | Literal["auto"] = "auto",
+        chunked: bool = False,
+        word_times: bool = False,
+        **more,
+    ) -> list["Transcription"]:
+        """Recordings of any length: segments with times, and word times where asked for.
+
+        Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`
+        and `more` are as in `transcribe`; `language` None: detected in each recording's first window.
+        """
+        from .longform import transcribe
+
+        if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
+            raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")
+        options = Options(
+            language=language,
+            task=task,
+            batch_size=batch_size,
+            draft_tokens=draft_tokens if self.draft is not None else 0,
+            **more,
+        )
+        heard = transcribe(self, audio, options, chunked, word_times)
+        return [transcription for _, transcription in sorted(heard, key=lambda item: item[0])]
+
     def _features(self, clip, index: int):
         import torch
 
         if isinstance(clip, torch.Tensor) and clip.ndim == 2:
             return clip
+        return self.log_mel(self.log_mel.pad([self.samples(clip, index)]).to(self.main.device))[0]
+
+    @staticmethod
+    def samples(clip, index: int) -> np.ndarray:
+        """Float32 samples [n] at 16 kHz of a file, or of an array of floats or 16-bit PCM."""
         if isinstance(clip, str | Path):
-            samples = read_audio(clip)
-        else:
-            samples = np.asarray(clip)
-            if samples.ndim != 1 or samples.size == 0 or not np.issubdtype(samples.dtype, np.number):
-                what = f"{samples.dtype} of shape {samples.shape}"
-                raise InputError(f"audio {index}: expected samples [n] at 16 kHz, found {what}.")
-            if not np.isfinite(samples).all():
-                raise InputError(f"audio {index}: holds NaN or infinite samples.")
-        return self.log_mel(self.log_mel.pad([samples]).to(self.main.device))[0]
+            return read_audio(clip)
+        samples = np.asarray(clip)
+        known = samples.dtype == np.int16 or np.issubdtype(samples.dtype, np.floating)
+        if samples.ndim != 1 or samples.size == 0 or not known:
+            what = f"{samples.dtype} of shape {samples.shape}"
+            raise InputError(f"audio {index}: expected samples [n] at 16 kHz, floats or int16, found {what}.")
+        if not np.isfinite(samples).all():
+            raise InputError(f"audio {index}: holds NaN or infinite samples.")
+        return samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)

@@ -1,0 +1,122 @@
+"""A recording on its way through the engine, window after window, and what was heard in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..decoding import Decoded
+from .features import cut, quiet_cuts, silence
+from .segments import STEP, Span, chunked, sequential
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str  # with the space before it, where the language writes one
+    start: float  # seconds from the recording's begin
+    end: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    start: float  # seconds from the recording's begin
+    end: float
+    text: str
+    tokens: list[int]  # timestamps included
+    words: list[Word] = field(default_factory=list)  # where asked for
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What the pair heard in one recording, and how its drafts fared."""
+
+    text: str
+    language: str | None  # given or detected; None: English-only main
+    seconds: float  # of audio
+    segments: list[Segment]
+    rounds: int  # verifications by the main
+    drafted: int  # tokens proposed by the assistant
+    accepted: int  # of those, agreed with by the main
+
+
+@dataclass(frozen=True)
+class Window:
+    recording: "Recording"
+    first: int  # frame of the recording
+    frames: int  # that hold sound
+    features: Callable[[], Tensor]  # [mel, size], cut only when its turn comes
+
+
+@dataclass(eq=False)
+class Recording:
+    index: int  # among the audio that was given
+    features: Tensor  # [mel, frames]
+    frames: int  # that hold sound
+    seconds: float
+    size: int  # frames of a window
+    stride: int  # frames a timestamp step
+    first_timestamp: int
+    chunks: bool  # cut at quiet places, instead of where the last segment ended
+    language: str | None
+    seek: int = 0  # the frame up to which it has been heard
+    segments: list[Segment] = field(default_factory=list)
+    decoded: list[Decoded] = field(default_factory=list)
+    cuts: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.chunks:
+            self.cuts = quiet_cuts(self.features, self.frames, self.size)
+
+    @property
+    def done(self) -> bool:
+        return self.seek >= self.frames
+
+    def windows(self, language_is_known: bool) -> list[Window]:
+        """The windows that can be heard now: of a sequential recording the next, of a chunked one all that are left."""
+        if not self.chunks:
+            frames = min(self.frames - self.seek, self.size)
+            return [self._window(self.seek, frames, 0.0)]
+        fill = silence(self.features)
+        left = [(first, frames) for first, frames in self.cuts if first >= self.seek]
+        return [self._window(first, frames, fill) for first, frames in (left if language_is_known else left[:1])]
+
+    def _window(self, first: int, frames: int, fill: float) -> Window:
+        held = self.size if self.frames <= self.size else frames  # what fits a window brings the silence after it along
+        return Window(self, first, frames, lambda: cut(self.features, first, held, self.size, fill))
+
+    def take(self, window: Window, decoded: Decoded, end: int) -> list[Span]:
+        """What was heard in a window; moves on, and returns where its segments stand in the window's tokens."""
+        self.decoded.append(decoded)
+        self.language = self.language or decoded.language
+        tokens = without_end(decoded.tokens, end)
+        if self.chunks:
+            found, onward = chunked(tokens, window.frames, self.stride, self.first_timestamp), window.frames
+        else:
+            found, onward = sequential(tokens, window.frames, self.stride, self.first_timestamp)
+        if decoded.silent:
+            found, onward = [], window.frames
+        self.seek = window.first + onward
+        return found
+
+    def add(self, window: Window, spans: list[Span], tokens: list[int], text, words: list[list[Word]]) -> None:
+        """Segments of a window, on the recording's clock; `text` makes tokens readable."""
+        offset = window.first * STEP / self.stride
+        for span, said in zip(spans, words, strict=True):
+            own = tokens[span.first : span.last]
+            start, end = offset + span.start * STEP, offset + span.end * STEP
+            self.segments.append(Segment(round(start, 3), round(end, 3), text(own), own, said))
+
+    def transcription(self) -> Transcription:
+        return Transcription(
+            text="".join(segment.text for segment in self.segments).strip(),
+            language=self.language,
+            seconds=self.seconds,
+            segments=self.segments,
+            rounds=sum(decoded.rounds for decoded in self.decoded),
+            drafted=sum(decoded.drafted for decoded in self.decoded),
+            accepted=sum(decoded.accepted for decoded in self.decoded),
+        )
+
+
+def without_end(tokens: list[int], end: int) -> list[int]:
+    return tokens[:-1] if tokens and tokens[-1] == end else tokens

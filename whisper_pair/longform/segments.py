@@ -1,0 +1,69 @@
+"""One window's tokens -> segments with times, and how far the next window lies.
+
+Whisper's sequential algorithm (openai/whisper, transcribe.py; transformers, `_retrieve_segment`): two timestamps in a
+row end one segment and begin the next. A window that ends in the middle of a segment is read again from where that
+segment began; one that closes its last segment, or that holds no such pair, is done with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEP = 0.02  # seconds between timestamp tokens
+
+
+@dataclass(frozen=True)
+class Span:
+    """A segment within its window."""
+
+    start: int  # timestamp steps from the window's begin
+    end: int
+    first: int  # its tokens are tokens[first:last]
+    last: int
+
+
+def spans(tokens: Sequence[int], first_timestamp: int) -> list[tuple[int, int]]:
+    """Where two timestamps stand in a row, the tokens are cut between them: (first, last) of each part."""
+    pairs = [i for i in range(1, len(tokens)) if min(tokens[i - 1], tokens[i]) >= first_timestamp]
+    return list(zip([0, *pairs], [*pairs, len(tokens)], strict=True))
+
+
+def sequential(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> tuple[list[Span], int]:
+    """Segments of a window that holds `frames` of sound, and by how many frames to go on.
+
+    `tokens` without the end of text; `stride` frames make one timestamp step.
+    """
+    parts = spans(tokens, first_timestamp)
+    if len(parts) == 1:
+        return [whole(tokens, frames, stride, first_timestamp)], frames
+    found = [Span(tokens[a] - first_timestamp, tokens[b - 1] - first_timestamp, a, b) for a, b in parts]
+    if closed(tokens, first_timestamp):
+        return found, frames
+    *found, _ = found  # the unfinished segment; the timestamp that opens it stays, as transformers has it
+    final = found[-1]
+    found[-1] = Span(final.start, final.end, final.first, final.last + 1)
+    return found, final.end * stride
+
+
+def chunked(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> list[Span]:
+    """Segments of a window that no other window overlaps: an unfinished one lasts to the window's end."""
+    parts = spans(tokens, first_timestamp)
+    if len(parts) == 1:
+        return [whole(tokens, frames, stride, first_timestamp)]
+    found = [Span(tokens[a] - first_timestamp, tokens[b - 1] - first_timestamp, a, b) for a, b in parts]
+    if not closed(tokens, first_timestamp):
+        *found, final = found
+        if final.last - final.first > 1:  # more than the timestamp that opens it
+            found.append(Span(final.start, max(final.start, frames // stride), final.first, final.last))
+    return found
+
+
+def closed(tokens: Sequence[int], first_timestamp: int) -> bool:
+    """Does the last segment end in a timestamp of its own?"""
+    return len(tokens) > 1 and tokens[-2] < first_timestamp <= tokens[-1]
+
+
+def whole(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> Span:
+    """The window as one segment, up to its last timestamp if there is one."""
+    stamps = [token - first_timestamp for token in tokens if token >= first_timestamp]
+    end = stamps[-1] if stamps and stamps[-1] > 0 else frames // stride
+    return Span(0, end, 0, len(tokens))

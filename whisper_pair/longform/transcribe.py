@@ -1,0 +1,145 @@
+"""Recordings of any length through the engine, many at once: in each wave, every recording gives the windows it can.
+
+Sequentially, a recording's next window begins where its last finished segment ended, so a wave holds one window of each
+recording. In chunks, cut at quiet places, all windows are known from the start and fill the engine's batches as places
+come free: faster for a single long recording, at the price of a cut that may fall into a sentence.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+from torch import Tensor
+
+from ..decoding import Decoded, Options, Round
+from ..decoding.windows import encode
+from ..errors import InputError
+from .alignment import alignment_heads, token_ends, words
+from .features import spectrogram
+from .recording import Recording, Transcription, Window, without_end
+from .segments import STEP
+
+FRAMES_PER_SECOND = 100
+
+Progress = Callable[[int, float, float], None]  # index, seconds heard, seconds in all
+
+
+def transcribe(
+    pair,
+    audio: Iterable,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    chunked: bool = False,
+    word_times: bool = False,
+    on_progress: Progress | None = None,
+    on_failure: Callable[[int, InputError], None] | None = None,
+) -> Iterator[tuple[int, Transcription]]:
+    """(index, what was heard) of each recording, as it ends. `options.language` None: detected in its first window.
+
+    `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
+    `options.batch_size` are open at once.
+    `on_failure` is told of audio that cannot be read; without it the InputError is raised.
+    """
+    if word_times:
+        alignment_heads(pair.main)
+    options = replace(options, timestamps=True)
+    opened = _opened(pair, audio, options, chunked, on_failure)
+    active: list[Recording] = []
+    while True:
+        active += islice(opened, options.batch_size - len(active))
+        if not active:
+            return
+        _hear(pair, active, options, word_times, on_progress)
+        yield from ((recording.index, recording.transcription()) for recording in active if recording.done)
+        active = [recording for recording in active if not recording.done]
+
+
+def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure) -> Iterator[Recording]:
+    engine = pair.engine
+    _, size = engine.encoders.shapes["features"]
+    for index, clip in enumerate(audio):
+        try:
+            features, frames = _features(pair, clip, index)
+        except InputError as error:
+            if on_failure is None:
+                raise
+            on_failure(index, error)
+            continue
+        yield Recording(
+            index=index,
+            features=features,
+            frames=frames,
+            seconds=frames / FRAMES_PER_SECOND,
+            size=size,
+            stride=size // engine.encoders.frames,
+            first_timestamp=engine.special.first_timestamp,
+            chunks=chunked,
+            language=options.language,
+        )
+
+
+def _features(pair, clip, index: int) -> tuple[Tensor, int]:
+    if isinstance(clip, Tensor) and clip.ndim == 2:
+        return clip, clip.shape[1]
+    return spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)
+
+
+def _hear(pair, active: list[Recording], options: Options, word_times: bool, on_progress: Progress | None) -> None:
+    """One wave. Recordings whose language is known and those where it must be heard go apart."""
+    by_language: dict[str | None, list[Window]] = defaultdict(list)
+    for recording in active:
+        known = recording.language is not None or not pair.engine.special.languages
+        by_language[recording.language] += recording.windows(known)
+    for language, windows in by_language.items():
+        heard = pair.engine.decode(
+            (window.features() for window in windows),
+            replace(options, language=language),
+            on_round=_told(windows, pair.engine.special.end, on_progress),
+        )
+        for window, decoded in zip(windows, heard, strict=True):
+            _keep(pair, window, decoded, word_times)
+        for recording in {window.recording for window in windows} if on_progress else ():
+            on_progress(recording.index, min(recording.seek / recording.frames, 1) * recording.seconds,
+                        recording.seconds)  # fmt: skip
+
+
+def _told(windows: list[Window], end: int, on_progress: Progress | None) -> Callable[[int, Round], None] | None:
+    """In a wave of many windows, progress is told as they end."""
+    if on_progress is None or not any(window.recording.chunks for window in windows):
+        return None
+    heard: dict[Recording, int] = defaultdict(int)  # frames
+
+    def on_round(index: int, step: Round) -> None:
+        window = windows[index]
+        if end in step.tokens:
+            recording = window.recording
+            heard[recording] += window.frames
+            share = min((recording.seek + heard[recording]) / recording.frames, 1)
+            on_progress(recording.index, share * recording.seconds, recording.seconds)
+
+    return on_round
+
+
+def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
+    special, recording = pair.engine.special, window.recording
+    spans = recording.take(window, decoded, special.end)
+    tokens = without_end(decoded.tokens, special.end)
+    said = [[] for _ in spans]
+    if word_times and spans:
+        offset = window.first * STEP / recording.stride
+        features = window.features()
+        states = encode(pair.main.model.encoder, [features], pair.engine.encoders.run_main)
+        (ends,) = token_ends(
+            pair.main, states, [decoded.prompt], [decoded.tokens], [-(-window.frames // recording.stride)]
+        )
+        ends = [0.0, *ends]
+        said = [
+            words(pair.processor.tokenizer, tokens[span.first : span.last], ends[span.first : span.last + 1],
+                  offset, special.end, recording.language)
+            for span in spans
+        ]  # fmt: skip
+
+    def text(own: list[int]) -> str:
+        return pair.processor.tokenizer.decode([token for token in own if token < special.end])
+
+    recording.add(window, spans, tokens, text, said)
