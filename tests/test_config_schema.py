@@ -168,12 +168,32 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_full_path(write, path, valu
 
 
 @pytest.mark.parametrize(
-    ("source", "found"), [({}, "neither"), ({"text": "sentence"}, "neither"), ({"folder": "a", "hub": "b"}, "both")]
+    ("source", "found"),
+    [({}, "found none"), ({"text": "sentence"}, "found none"), ({"manifest": "a", "hub": "b"}, "hub and manifest")],
 )
-def test_a_source_is_a_folder_or_on_the_hub(write, source, found):
-    with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of folder and hub") as refusal:
+def test_a_source_is_of_exactly_one_kind(write, source, found):
+    with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of folder, hub,") as refusal:
         load_config(write(changed("data.validation.0", source)))
     assert found in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ({"folder": "a", "stream": True}, "stream"),
+        ({"parquet": "a", "revision": "main"}, "revision"),
+        ({"webdataset": "a", "config": "nl"}, "config"),
+        ({"folder": "a", "root": "b"}, "root"),
+    ],
+)
+def test_a_key_that_its_source_cannot_heed_is_refused(write, source, key):
+    with pytest.raises(InputError, match=rf"^data\.train\.0\.{key}: expected it only beside"):
+        load_config(write(changed("data.train.0", source)))
+
+
+def test_what_is_learnt_of_the_audio_is_kept_in_the_run_unless_a_folder_is_named(smallest):
+    assert load_config(smallest).data.cache == "outputs/smallest/data"
+    assert load_config(smallest, ["data.cache=shared"]).data.cache == "shared"
 
 
 @pytest.mark.parametrize("split", SPLITS)

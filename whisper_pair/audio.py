@@ -5,6 +5,8 @@ computed in torch on whichever device the model is on, and equals transformers' 
 """
 
 import io
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,16 @@ from .errors import InputError
 SAMPLE_RATE = 16_000
 
 
-def read_audio(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+def read_audio(
+    source: str | Path | bytes, name: str | None = None, start: float = 0.0, seconds: float | None = None
+) -> np.ndarray:
     """Float32 samples in [-1, 1], mono, 16 kHz: [samples].
 
-    `source` is a path or a file's bytes; `name` stands in messages. Raises InputError if it cannot be decoded, is
-    empty, or holds NaN.
+    `source` is a path or a file's bytes; `name` stands in messages; `start` and `seconds` choose a part of it. Raises
+    InputError if it cannot be decoded, is empty, or holds NaN.
     """
-    name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise InputError(f"{name}: there is no such audio file.")
-    samples, rate = _decode(source, name)
+    name = _check_source(source, name)
+    samples, rate = _decode(source, name, start, seconds)
     if samples.size == 0:
         raise InputError(f"{name}: the audio is empty.")
     mono = samples.mean(axis=1, dtype=np.float32)
@@ -41,44 +43,88 @@ def audio_seconds(source: str | Path | bytes, name: str | None = None) -> float:
     import soundfile
 
     try:
-        info = soundfile.info(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+        info = soundfile.info(_openable(source))
     except (soundfile.SoundFileError, RuntimeError, OSError):
-        return len(read_audio(source, name)) / SAMPLE_RATE
+        frames, rate = 0, SAMPLE_RATE
+        for block, rate in _av_blocks(source, _check_source(source, name)):  # noqa: B007 (the last rate is used below)
+            frames += len(block)
+        return frames / rate
     return info.frames / info.samplerate
 
 
-def _decode(source: str | Path | bytes, name: str) -> tuple[np.ndarray, int]:
-    """Samples [frames, channels] and their rate."""
+def audio_blocks(source: str | Path | bytes, name: str | None = None) -> Iterator[tuple[np.ndarray, int]]:
+    """All of it in blocks of at most ten seconds, so that hours of it fit: samples [frames, channels] and their rate.
+
+    Raises InputError where it cannot be decoded.
+    """
     import soundfile
 
+    name = _check_source(source, name)
     try:
-        return soundfile.read(
-            io.BytesIO(source) if isinstance(source, bytes) else str(source), dtype="float32", always_2d=True
-        )
+        file = soundfile.SoundFile(_openable(source))
     except (soundfile.SoundFileError, RuntimeError, OSError):
-        return _decode_with_av(source, name)
+        yield from _av_blocks(source, name)
+        return
+    with file:
+        try:
+            for block in file.blocks(10 * file.samplerate, dtype="float32", always_2d=True):
+                yield block, file.samplerate
+        except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+            raise InputError(f"{name}: cannot be decoded as audio.") from error
 
 
-def _decode_with_av(source: str | Path | bytes, name: str) -> tuple[np.ndarray, int]:
+def _check_source(source: str | Path | bytes, name: str | None) -> str:
+    """What the source is called; InputError where there is no such file."""
+    name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise InputError(f"{name}: there is no such audio file.")
+    return name
+
+
+def _openable(source: str | Path | bytes) -> io.BytesIO | str:
+    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
+
+
+def _decode(source: str | Path | bytes, name: str, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
+    """Samples [frames, channels] of a part, and their rate."""
+    import soundfile
+
+    def frames(rate: int) -> int:
+        return -1 if seconds is None else math.ceil(seconds * rate)
+
+    try:
+        with soundfile.SoundFile(_openable(source)) as file:
+            if start:
+                file.seek(min(round(start * file.samplerate), file.frames))
+            return file.read(frames(file.samplerate), dtype="float32", always_2d=True), file.samplerate
+    except (soundfile.SoundFileError, RuntimeError, OSError):
+        blocks = list(_av_blocks(source, name))
+        rate, begin = blocks[0][1], round(start * blocks[0][1])
+        samples = np.concatenate([block for block, _ in blocks])
+        return samples[begin:] if seconds is None else samples[begin : begin + frames(rate)], rate
+
+
+def _av_blocks(source: str | Path | bytes, name: str) -> Iterator[tuple[np.ndarray, int]]:
     import av
 
+    resampler, rate, empty = None, 0, True
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+        with av.open(_openable(source)) as container:
             if not container.streams.audio:
                 raise InputError(f"{name}: holds no audio stream.")
-            resampler, rate, parts = None, 0, []
             for frame in container.decode(container.streams.audio[0]):
                 if resampler is None:  # keeps the rate, makes every sample format planar float
                     rate = frame.sample_rate
                     resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
-                parts += [part.to_ndarray() for part in resampler.resample(frame)]
+                for part in resampler.resample(frame):
+                    empty = False
+                    yield part.to_ndarray().T, rate
     except (av.FFmpegError, ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name}: cannot be decoded as audio.") from error
-    if not parts:
+    if empty:
         raise InputError(f"{name}: the audio is empty.")
-    return np.concatenate(parts, axis=1).T, rate
 
 
 def to_pcm(samples: np.ndarray) -> np.ndarray:

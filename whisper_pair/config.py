@@ -36,22 +36,39 @@ DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <=
 Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
+KINDS = ("folder", "hub", "parquet", "webdataset", "manifest")
+
+
 @dataclass(frozen=True)
 class Source:
-    """One corpus: exactly one of `folder` and `hub`."""
+    """One corpus: exactly one of the five KINDS."""
 
-    folder: str | None = None  # a folder with metadata.csv, .jsonl or .parquet that names audio files beside it
+    folder: str | None = None  # audio files beside a metadata.csv, .jsonl or .parquet; with text: null, audio alone
     hub: str | None = None  # a data set on the Hugging Face Hub
+    parquet: str | None = None  # Parquet files with the audio inside: a file, a folder or a pattern such as a/*.parquet
+    webdataset: str | None = None  # tar files of audio with .txt or .json beside each: a file, a folder or a pattern
+    manifest: str | None = None  # a CSV or JSONL file that names audio files
+    root: str | None = None  # the folder that a manifest's paths must lie in; null: the manifest's own
     config: str | None = None  # the Hub data set's configuration, usually the language
     split: str = "train"  # the Hub data set's split
     revision: str | None = None  # a branch, tag or commit of the Hub data set
-    audio: str = "audio"  # the column that holds the audio (a folder's is always file_name)
+    stream: bool = False  # hub, parquet: read once, in order, into 16 kHz FLAC under data.cache; no other copy is kept
+    audio: str = "audio"  # the column with the audio or its path (a folder's is always file_name)
     text: str | None = "text"  # the column with the transcript; null: speech without text, for distillation alone
     speaker: str | None = None  # the column that names speaker or recording; packing never joins across it
+    weight: Positive = 1.0  # 0.25: a seeded quarter of the clips; 3: every window three times an epoch
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind in KINDS if getattr(self, kind))
 
     @property
     def name(self) -> str:
-        return self.folder or f"{self.hub}{f'/{self.config}' if self.config else ''}:{self.split}"
+        return f"{self.hub}{f'/{self.config}' if self.config else ''}:{self.split}" if self.hub else self.path
+
+    @property
+    def path(self) -> str:
+        return getattr(self, self.kind)
 
 
 @dataclass(frozen=True)
@@ -59,12 +76,17 @@ class Data:
     train: tuple[Source, ...]
     validation: tuple[Source, ...]
     test: tuple[Source, ...]
+    cache: str | None = None  # what one pass over the audio found, and streamed audio; null: OUTPUT/data
     min_seconds: NotNegative = 0.1  # shorter clips are dropped from training
+    min_characters_per_second: NotNegative = 0.3  # below: the text is another clip's, or most of it is missing
+    max_characters_per_second: Positive = 50.0  # above: the same; the fastest speakers stay under 30
     long_audio: Literal["drop", "split"] = "drop"  # training clips over the window; split: the pieces lose their text
     long_test_audio: Literal["refuse", "drop"] = "refuse"  # the same in validation and test; drop is counted and said
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
+    timestamps: Share = 0.0  # share of the windows whose target has timestamp tokens where its clips begin and end
+    previous_text: Share = 0.0  # share of the windows prompted with what their speaker said before (needs speaker)
     workers: CountOrZero = 2  # processes that read audio, per training process
 
 
@@ -159,9 +181,10 @@ class Distill(Optimization):
         None  # draft from the tokens that cover this share of the labels; null: all
     )
     label_batch_size: Count = 16
-    max_label_error: NotNegative | None = (
-        None  # drop labels whose WER (CER) against the human text is above; null: keep all
-    )
+    max_label_error: NotNegative | None = None  # drop clips whose WER (CER) to the human text is above; null: keep all
+    max_compression_ratio: Positive | None = 2.4  # drop labels that zlib shrinks further: loops (Whisper's own bound)
+    max_repeats: Count | None = 4  # drop labels that say a phrase of 1 to 5 words (4 to 20 characters) more in a row
+    max_tokens_per_second: Positive | None = 25.0  # drop labels with more: no language is spoken so fast
 
 
 @dataclass(frozen=True)
@@ -223,6 +246,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         _apply_override(tree, override)
     config = _build(Config, tree, "")
     _check(config)
+    if config.data.cache is None:
+        data = dataclasses.replace(config.data, cache=str(Path(config.output) / "data"))
+        config = dataclasses.replace(config, data=data)
     return config
 
 
@@ -377,11 +403,18 @@ def _check(config: Config) -> None:
         _require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
-            if bool(source.folder) == bool(source.hub):
-                both = "both" if source.folder else "neither"
-                raise InputError(f"{path}: expected exactly one of folder and hub, found {both}.")
+            given = [kind for kind in KINDS if getattr(source, kind)]
+            if len(given) != 1:
+                wanted = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
+                raise InputError(f"{path}: expected exactly one of {wanted}, found {' and '.join(given) or 'none'}.")
+            of = {"config": ("hub",), "revision": ("hub",), "stream": ("hub", "parquet"), "root": ("manifest",)}
+            for key in (key for key, kinds in of.items() if getattr(source, key) and source.kind not in kinds):
+                wanted = f"it only beside {' or '.join(of[key])}"
+                _require(False, f"{path}.{key}", wanted, getattr(source, key))
             if split != "train":
                 _require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
+    slow, fast = config.data.min_characters_per_second, config.data.max_characters_per_second
+    _require(slow < fast, "data.max_characters_per_second", f"more than min_characters_per_second, {slow}", fast)
     distill = config.distill
     losses = distill.losses
     _require(losses.cross_entropy > 0 or losses.divergences, "distill.losses", "a weight above 0 for one of them", 0)
