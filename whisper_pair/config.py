@@ -4,27 +4,16 @@ The schema is the dataclasses below; every key of a config is a field here, with
 heavy is imported, so a mistake is answered at once: `load_config` names the key's full path and what was expected.
 """
 
-import dataclasses
-import difflib
 import itertools
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from .errors import InputError
-
-
-class Bound(NamedTuple):
-    """What a number's type cannot say."""
-
-    expected: str
-    holds: Callable[[float], bool]
-
+from .schema import Bound, apply_override, build, plain, require, show
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
@@ -226,7 +215,7 @@ class Config:
 
     def resolved(self) -> dict[str, Any]:
         """This config as plain YAML types, every default written out."""
-        return _plain(self)
+        return plain(self)
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -241,14 +230,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected keys and values at the top, found {_show(tree)}.")
+        raise InputError(f"{path}: expected keys and values at the top, found {show(tree)}.")
     for override in overrides:
-        _apply_override(tree, override)
-    config = _build(Config, tree, "")
+        apply_override(tree, override)
+    config = build(Config, tree, "")
     _check(config)
     if config.data.cache is None:
-        data = dataclasses.replace(config.data, cache=str(Path(config.output) / "data"))
-        config = dataclasses.replace(config, data=data)
+        data = replace(config.data, cache=str(Path(config.output) / "data"))
+        config = replace(config, data=data)
     return config
 
 
@@ -256,151 +245,11 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True)
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _apply_override(tree: dict, override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise InputError(f"{override}: expected an override of the form key.sub=value.")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{key}: {text!r} is not a YAML value.") from error
-    *parents, last = key.split(".")
-    node: Any = tree
-    for depth, part in enumerate(parents):
-        if isinstance(node, list):
-            node = node[_list_index(node, part, ".".join(parents[:depth]))]
-        elif isinstance(node, dict):
-            node[part] = {} if node.get(part) is None else node[part]
-            node = node[part]
-        else:
-            raise InputError(f"{key}: {'.'.join(parents[:depth])} is {_show(node)}, which has no key {part}.")
-    if isinstance(node, list):
-        node[_list_index(node, last, ".".join(parents))] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise InputError(f"{key}: {'.'.join(parents)} is {_show(node)}, which has no key {last}.")
-
-
-def _list_index(items: list, part: str, path: str) -> int:
-    if not part.isdecimal() or int(part) >= len(items):
-        raise InputError(f"{path}.{part}: expected an index from 0 to {len(items) - 1} into the list {path}.")
-    return int(part)
-
-
-def _build(kind: type, tree: Any, path: str) -> Any:
-    """A dataclass from nested YAML; `path` is where in the config it stands."""
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{path}: expected keys and values, found {_show(tree)}.")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    prefix = f"{path}." if path else ""
-    for key in tree:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)
-            raise InputError(f"{prefix}{key}: unknown key; the nearest known one is {prefix}{near[0]}.")
-    values = {}
-    for name, spec in fields.items():
-        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if name in tree:
-            values[name] = _convert(hints[name], tree[name], f"{prefix}{name}")
-        elif required:
-            raise InputError(f"{prefix}{name}: missing; expected {_expected(hints[name])}.")
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        base, bound = args
-        value = _convert(base, value, path)
-        if not bound.holds(value):
-            raise InputError(f"{path}: expected {bound.expected}, found {_show(value)}.")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        options = [option for option in args if option is not type(None)]
-        chosen = next((o for o in options if _fits(o, value)), None)
-        if chosen is None:
-            raise InputError(f"{path}: expected {_expected(hint)}, found {_show(value)}.")
-        return _convert(chosen, value, path)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise InputError(f"{path}: expected a list, found {_show(value)}.")
-        return tuple(_convert(args[0], item, f"{path}.{i}") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, path)
-    if hint is float:
-        value = _number(value)
-    if not _fits(hint, value):
-        norwegian = " (Norwegian needs quotes: 'no')" if path == "language" and value is False else ""
-        raise InputError(f"{path}: expected {_expected(hint)}, found {_show(value)}{norwegian}.")
-    return value
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 3e-5, with no point, as text."""
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            return value
-    return value
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    if typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
-    if typing.get_origin(hint) is Literal:
-        return value in typing.get_args(hint) and isinstance(value, str)
-    if typing.get_origin(hint) is tuple:
-        return isinstance(value, list)
-    if dataclasses.is_dataclass(hint):
-        return isinstance(value, Mapping)
-    if hint is float:
-        number = _number(value)
-        return isinstance(number, float) and number == number and abs(number) != float("inf")
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-
-
-def _expected(hint: Any) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return args[1].expected
-    if origin is Literal:
-        return "one of " + ", ".join(args)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(_expected(option) for option in args)
-    if origin is tuple:
-        return "a list"
-    return names.get(hint, "keys and values")
-
-
-def _show(value: Any) -> str:
-    if value is None:
-        return "null"
-    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _require(condition: bool, path: str, expected: str, found: Any) -> None:
-    if not condition:
-        raise InputError(f"{path}: expected {expected}, found {_show(found)}.")
-
-
 def _check(config: Config) -> None:
     """What types alone cannot say."""
     for split in ("train", "validation", "test"):
         sources = getattr(config.data, split)
-        _require(len(sources) > 0, f"data.{split}", "at least one source", [])
+        require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
             given = [kind for kind in KINDS if getattr(source, kind)]
@@ -410,21 +259,21 @@ def _check(config: Config) -> None:
             of = {"config": ("hub",), "revision": ("hub",), "stream": ("hub", "parquet"), "root": ("manifest",)}
             for key in (key for key, kinds in of.items() if getattr(source, key) and source.kind not in kinds):
                 wanted = f"it only beside {' or '.join(of[key])}"
-                _require(False, f"{path}.{key}", wanted, getattr(source, key))
+                require(False, f"{path}.{key}", wanted, getattr(source, key))
             if split != "train":
-                _require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
+                require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     slow, fast = config.data.min_characters_per_second, config.data.max_characters_per_second
-    _require(slow < fast, "data.max_characters_per_second", f"more than min_characters_per_second, {slow}", fast)
+    require(slow < fast, "data.max_characters_per_second", f"more than min_characters_per_second, {slow}", fast)
     distill = config.distill
     losses = distill.losses
-    _require(losses.cross_entropy > 0 or losses.divergences, "distill.losses", "a weight above 0 for one of them", 0)
+    require(losses.cross_entropy > 0 or losses.divergences, "distill.losses", "a weight above 0 for one of them", 0)
     if config.train is not None and config.train.cache_encoder:
         settled = config.train.encoder_is_frozen and config.train.spec_augment is None
         wanted = "false, since states are only kept of a frozen encoder without spec_augment"
-        _require(settled, "train.cache_encoder", wanted, True)
+        require(settled, "train.cache_encoder", wanted, True)
     layers = distill.layers
     if isinstance(layers, tuple):
         rising = len(layers) > 0 and all(a < b for a, b in itertools.pairwise(layers))
-        _require(rising, "distill.layers", "layer indices in rising order", list(layers))
+        require(rising, "distill.layers", "layer indices in rising order", list(layers))
     for name in ("draft_tokens", "batch_sizes"):
-        _require(len(getattr(config.eval, name)) > 0, f"eval.{name}", "a list that is not empty", [])
+        require(len(getattr(config.eval, name)) > 0, f"eval.{name}", "a list that is not empty", [])
