@@ -11,6 +11,7 @@ same sample, with the same augmentation, whatever the number of processes, worke
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -203,6 +204,7 @@ def fit(
         collate_fn=batches.collate,
         num_workers=workers,
         persistent_workers=False,
+        generator=torch.Generator(),  # an iterator draws a seed: from the model's own, a resumed run would be one off
     )
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
@@ -232,7 +234,10 @@ def fit(
                 step_batches = None
                 positions = list(plan.micro_batches(progress.step, accelerator.process_index))[failed]
                 fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
-                raise out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
+                error = out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
+                if not accelerator.is_main_process:  # which says what all have met, and this it has not
+                    print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
+                raise error
             progress.step += 1
             accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
