@@ -282,3 +282,15 @@ def test_two_runs_may_share_a_cache_of_encoder_states(tmp_path):
 
 def test_the_weights_of_a_state_are_safetensors_and_hold_what_is_trained(stopped):
     assert set(load_file(stopped / "state-0000012" / "model.safetensors")) == {"weight"}
+
+
+def test_a_run_that_is_terminated_passes_it_on_to_its_stage_and_says_143(write_config, tmp_path):
+    config = write_config(tmp_path / "pair.yaml", train={"epochs": 200, "checkpoints": 1000})
+    run = subprocess.Popen([sys.executable, "-m", "whisper_pair.cli", "run", str(config)], stderr=subprocess.PIPE,
+                           env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)  # fmt: skip
+    reached(tmp_path / "output", run, 1)
+    run.terminate()
+    said = run.communicate()[1]
+    assert run.returncode == 143, said
+    assert "stopped by SIGTERM; saved" in said
+    assert "Traceback" not in said
