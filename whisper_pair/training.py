@@ -224,7 +224,7 @@ def fit(
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
             failed = None
             try:
-                loss, norm = _step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
+                loss, norm = take_step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
                                    progress.step + 1)  # fmt: skip
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
@@ -293,7 +293,7 @@ def _agreed(
     return max(tokens, 1.0), save > 0, stop > 0
 
 
-def _step(
+def take_step(
     accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare, guard: Guard,
     number: int,
 ) -> tuple[float, float]:  # fmt: skip

@@ -23,6 +23,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--launcher", metavar="FILE", help="an accelerate launcher file, see configs/accelerate/")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what each stage will take, and leave nothing behind"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
 
 
@@ -38,11 +41,14 @@ def run(args: argparse.Namespace) -> int:
         if args.launcher and stage != "eval":
             command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
         command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
-        command += [flag for flag, on in (("--overwrite", args.overwrite), ("--debug", args.debug)) if on]
+        flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}
+        command += [flag for flag, on in flags.items() if on]
         print(f"== {stage} ==", flush=True)
         status = _finished(command)
         if status:
             return status
+    if args.dry_run:
+        return 0
     report = json.loads((Path(config.output) / "eval" / "report.json").read_text(encoding="utf-8"))
     print(summary(report))
     return 0
