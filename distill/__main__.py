@@ -6,10 +6,10 @@ from whisper_pair.command import stage_command
 from whisper_pair.config import Config
 
 
-def run(config: Config, overwrite: bool) -> None:
+def run(config: Config, overwrite: bool, dry_run: bool) -> None:
     from .distil import distil
 
-    distil(config, overwrite)
+    distil(config, overwrite, dry_run)
 
 
 def main(argv: list[str] | None = None) -> int:

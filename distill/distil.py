@@ -1,5 +1,6 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from whisper_pair.data import Window, fingerprint, load_test_clips, load_trainin
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import DraftVocabulary
+from whisper_pair.estimate import Estimate, cache_bytes, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener
 from whisper_pair.losses import IGNORE
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
@@ -45,8 +47,8 @@ def assistant_stage(config: Config, labels: Stage) -> Stage:
     return Stage(Path(config.output) / "assistant", as_json(inputs))
 
 
-def distil(config: Config, overwrite: bool = False) -> Path:
-    """Returns the folder of the finished assistant; at once where it is already there."""
+def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Path:
+    """Returns the folder of the finished assistant; at once where it is already there. `dry_run`: says its cost."""
     settings = config.distill
     folder = main_folder(config)
     labels = labels_stage(config, folder)
@@ -68,6 +70,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     )  # fmt: skip
     corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
     windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
+    total = len(windows)
 
     accelerator = make_accelerator(config, settings, "distill")
     if accelerator.is_main_process and not labels.finished():
@@ -75,23 +78,32 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     begin(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
     main.to(accelerator.device)
+    disk = cache_bytes(len(listener.clips) + total * settings.cache_encoder, main.config)
+    if dry_run and not labels.finished():
+        windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
+    else:
+        require_disk(stage.work, disk, "distill.cache_encoder: false")
     cache = None
     if settings.cache_encoder:
         shape = (main.config.max_source_positions, main.config.d_model)
         states = labels.folder if labels.finished() else labels.work
         cache = EncoderCache(states / "states", len(windows), *shape)
-    encoding = Encoding(main.model.encoder, log_mel, None, cache)
+    encoding, labelling = Encoding(main.model.encoder, log_mel, None, cache), 0.0
     language = config.language if SpecialTokens.of(main).languages else None
     options = label_options(config, language)
     if not labels.finished():
         normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
         labeller = Labeller(Engine(main), encoding, cache, tokenizer, config, normalizer, options)
+        begun = time.perf_counter()
         label(labeller, windows, labels, accelerator)
+        labelling = (time.perf_counter() - begun) * total / len(windows)
         if cache is not None:  # the files have moved with their folder
             cache = EncoderCache(labels.folder / "states", len(windows), *shape)
             encoding.cache = cache
 
-    rows, dropped = trusted(read_labels(labels.folder), settings.max_label_error)
+    rows, dropped = read_labels(labels.folder), {}
+    if not dry_run:  # whose main may be untrained
+        rows, dropped = trusted(rows, settings.max_label_error)
     lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
     accelerator.print(f"labels: {len(rows)} windows" + (f"; dropped {lost}" if lost else ""))
     vocabulary = None
@@ -140,6 +152,14 @@ def distil(config: Config, overwrite: bool = False) -> Path:
         ).save(target)
 
     plan = Plan.of(settings, len(examples), accelerator.num_processes, config.seed)
+    disk += training_bytes(module, student, settings)
+    if dry_run:
+        steps = Plan.of(settings, total, accelerator.num_processes, config.seed).steps
+        seconds = labelling + steps * probe(accelerator, module, settings, batches, prepare, len(examples))
+        estimate = Estimate("distill", total, steps, seconds, *peak_memory(), disk, accelerator.num_processes)
+        accelerator.print(f"{estimate}; {labelling / 3600:.2g} hours of them to label, validations apart")
+        return stage.folder
+    require_disk(stage.work, disk, "distill.keep: 1 or distill.cache_encoder: false")
     best = fit(
         accelerator, module, settings, plan, batches, prepare, lambda: drafting.score(student), save, stage.work,
         config.data.workers,

@@ -104,9 +104,9 @@ def label(labeller: Labeller, windows: Sequence[Window], stage: Stage, accelerat
         if not rows:
             raise InputError("data.train: no window's audio could be read; see the clips named above.")
         pyarrow.parquet.write_table(_table(rows), stage.work / FILE)
-        for shard in stage.work.glob("shard-*"):
-            shard.unlink()
         stage.finish()
+        for shard in stage.folder.glob("shard-*"):  # only now: stopped before, they are what the labels are made from
+            shard.unlink()
     accelerator.wait_for_everyone()
 
 
@@ -137,8 +137,14 @@ def trusted(rows: Sequence[dict], max_error: float | None) -> tuple[list[dict], 
 def _shards(folder: Path) -> list[dict]:
     import pyarrow.parquet
 
-    tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("shard-*.parquet")))
-    return [row for table in tables for row in table.to_pylist()]
+    rows = []
+    for path in sorted(folder.glob("shard-*.parquet")):
+        try:
+            rows += pyarrow.parquet.read_table(path).to_pylist()
+        except (OSError, ValueError):  # cut by a full disk or a loss of power: its windows are labelled again
+            print(f"{path}: is damaged; its windows are labelled again", flush=True)
+            path.unlink(missing_ok=True)
+    return rows
 
 
 def _table(rows: list[dict]):

@@ -5,10 +5,11 @@ of the student over them, which decides every round at every draft length (whisp
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 
 from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
 from whisper_pair.listening import Listener
@@ -29,6 +30,7 @@ class Drafting:
         clips = range(len(listener.clips))
         self.rows = list(clips[accelerator.process_index :: accelerator.num_processes])
         self.tokens = self._transcripts(folder / f"spoken-{accelerator.process_index}.json")
+        self.yardstick = folder / "costs.json"
         self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints
 
     def _transcripts(self, file: Path) -> list[list[int]]:
@@ -44,7 +46,7 @@ class Drafting:
     def score(self, student) -> Score:
         engine = Engine(self.main, student, self.vocabulary)
         if self.costs is None:
-            self.costs = engine.costs(1)
+            self.costs = self._costs(engine)
         matches = self._everyones(self._matches(engine))
         found = acceptances(matches)
         speedups = {
@@ -60,6 +62,17 @@ class Drafting:
             whole = self._everyones(self._matches(Engine(self.main, student)))
             figures["agreement_of_all_tokens"] = agreement(whole)
         return Score(figures, speedups[best])
+
+    def _costs(self, engine: Engine) -> Costs:
+        """Measured by the first process for all and kept on disk: a run that goes on judges by its first clock."""
+        kept = [None]
+        if self.accelerator.is_main_process:
+            if not self.yardstick.is_file():
+                write_json(self.yardstick, asdict(engine.costs(1)))
+            kept = [json.loads(self.yardstick.read_text())]
+        found = broadcast_object_list(kept)[0]
+        by_count = ("verify", "rounds")
+        return Costs(**found | {name: {int(n): t for n, t in found[name].items()} for name in by_count})
 
     def _matches(self, engine: Engine) -> list[Match]:
         found = []

@@ -6,7 +6,12 @@ from whisper_pair.command import stage_command
 from whisper_pair.config import Config
 
 
-def run(config: Config, overwrite: bool) -> int:
+def run(config: Config, overwrite: bool, dry_run: bool) -> int:
+    if dry_run:
+        from .rehearse import rehearse
+
+        print(rehearse(config))
+        return 0
     from .evaluate import evaluate
 
     return evaluate(config, overwrite)

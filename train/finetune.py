@@ -19,6 +19,7 @@ from whisper_pair.data import (
 )
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.errors import InputError
+from whisper_pair.estimate import Estimate, cache_bytes, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener, pooled_over_processes
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
@@ -40,8 +41,8 @@ def stage_of(config: Config, start: Path) -> Stage:
     return Stage(Path(config.output) / "main", as_json(inputs))
 
 
-def finetune(config: Config, overwrite: bool = False) -> Path:
-    """Returns the folder of the finished main; at once where it is already there."""
+def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> Path:
+    """Returns the folder of the finished main; at once where it is already there. `dry_run`: says what it will take."""
     settings, data = config.train, config.data
     if settings is None:
         raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it stands.")
@@ -96,6 +97,16 @@ def finetune(config: Config, overwrite: bool = False) -> Path:
 
     plan = Plan.of(settings, len(examples), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
+    kept = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows whose encoder states stay
+    disk = training_bytes(module, model, settings) + cache_bytes(kept, model.config)
+    if dry_run:
+        seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, len(examples))
+        estimate = Estimate(
+            "train", len(examples), plan.steps, seconds, *peak_memory(), disk, accelerator.num_processes
+        )
+        accelerator.print(f"{estimate}; validations apart")
+        return stage.folder
+    require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")
     best = fit(accelerator, module, settings, plan, batches, prepare, validate, save, stage.work, data.workers)
     if accelerator.is_main_process:
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))

@@ -9,24 +9,30 @@ from pathlib import Path
 
 from .config import Config, load_config
 from .errors import InputError, StoppedError, TrainingError
+from .estimate import rehearsal
 from .locks import one_run
 
 
 def stage_command(
-    name: str, summary: str, run: Callable[[Config, bool], int | None], argv: Sequence[str] | None = None
+    name: str, summary: str, run: Callable[[Config, bool, bool], int | None], argv: Sequence[str] | None = None
 ) -> int:
-    """Runs one stage from the command line: CONFIG [key.sub=value ...] [--overwrite]; returns the exit status."""
+    """Runs one stage from the command line: CONFIG [key.sub=value ...] [--overwrite] [--dry-run]; returns the exit
+    status."""
     parser = argparse.ArgumentParser(prog=name, description=summary)
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
+    parser.add_argument("--dry-run", action="store_true", help="say what it will take, and leave nothing behind")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
     args = parser.parse_args(argv)
 
     def stage() -> int | None:
         config = load_config(args.config, args.overrides)
+        if args.dry_run:
+            with rehearsal(config, name) as rehearsed:
+                return run(rehearsed, False, True)
         with one_run(Path(config.output)):
-            return run(config, args.overwrite)
+            return run(config, args.overwrite, False)
 
     return guarded(stage, args.debug)
 

@@ -86,8 +86,8 @@ class Progress:
         if state["per_step"] != self.per_step:
             raise InputError(
                 f"{self.folder}: was trained to step {state['step']} with {state['per_step']} windows a step, not "
-                f"{self.per_step}; to go on choose batch_size x accumulation x processes = {state['per_step']}, to begin "
-                "anew another output."
+                f"{self.per_step}; go on with batch_size x accumulation x processes = {state['per_step']}, or begin "
+                "anew in another output."
             )
         accelerator.load_state(str(self.folder / f"state-{state['step']:07d}"))
         for name in TOLD:

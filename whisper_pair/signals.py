@@ -12,13 +12,18 @@ import time
 from .errors import StoppedError
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
+IMPATIENT = 1.0  # seconds after which another Ctrl-C is a second one
 
 
 class Asked:
-    """Inside `with Asked() as asked`, the first signal sets `asked.signal`; a second one acts at once, as usual."""
+    """Inside `with Asked() as asked`, the first signal sets `asked.signal`.
+
+    Launchers and schedulers repeat theirs, which changes nothing; a user's second Ctrl-C acts at once, as usual.
+    """
 
     def __init__(self):
         self.signal: int | None = None
+        self._since = 0.0
         self._before: dict = {}
 
     def __enter__(self) -> "Asked":
@@ -31,8 +36,10 @@ class Asked:
             signal.signal(number, handler)
 
     def _heard(self, number: int, _frame) -> None:
-        self.signal = number
-        self.__exit__()
+        if self.signal is None:
+            self.signal, self._since = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._since > IMPATIENT:
+            raise KeyboardInterrupt
 
     def soon(self, seconds: float = 1.0) -> bool:
         """Whether a stop is asked for, or will be within a moment: of several processes one hears it first."""

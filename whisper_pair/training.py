@@ -11,6 +11,7 @@ same sample, with the same augmentation, whatever the number of processes, worke
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -203,6 +204,7 @@ def fit(
         collate_fn=batches.collate,
         num_workers=workers,
         persistent_workers=False,
+        generator=torch.Generator(),  # an iterator draws a seed: from the model's own, a resumed run would be one off
     )
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
@@ -222,7 +224,7 @@ def fit(
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
             failed = None
             try:
-                loss, norm = _step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
+                loss, norm = take_step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
                                    progress.step + 1)  # fmt: skip
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
@@ -232,7 +234,10 @@ def fit(
                 step_batches = None
                 positions = list(plan.micro_batches(progress.step, accelerator.process_index))[failed]
                 fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
-                raise out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
+                error = out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
+                if not accelerator.is_main_process:  # which says what all have met, and this it has not
+                    print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
+                raise error
             progress.step += 1
             accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -288,7 +293,7 @@ def _agreed(
     return max(tokens, 1.0), save > 0, stop > 0
 
 
-def _step(
+def take_step(
     accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare, guard: Guard,
     number: int,
 ) -> tuple[float, float]:  # fmt: skip

@@ -1,13 +1,18 @@
 """`whisper-pair run CONFIG`: fine-tune, distil and evaluate a pair."""
 
 import argparse
+import contextlib
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from ..config import load_config
 from ..errors import InputError
+from ..signals import Asked
 
 SUMMARY = "fine-tune, distil and evaluate a pair; finished stages are skipped"
 
@@ -18,6 +23,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--launcher", metavar="FILE", help="an accelerate launcher file, see configs/accelerate/")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what each stage will take, and leave nothing behind"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
 
 
@@ -33,14 +41,37 @@ def run(args: argparse.Namespace) -> int:
         if args.launcher and stage != "eval":
             command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
         command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
-        command += [flag for flag, on in (("--overwrite", args.overwrite), ("--debug", args.debug)) if on]
+        flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}
+        command += [flag for flag, on in flags.items() if on]
         print(f"== {stage} ==", flush=True)
-        status = subprocess.run(command).returncode
+        status = _finished(command)
         if status:
             return status
+    if args.dry_run:
+        return 0
     report = json.loads((Path(config.output) / "eval" / "report.json").read_text(encoding="utf-8"))
     print(summary(report))
     return 0
+
+
+def _finished(command: list[str]) -> int:
+    """The status of a stage's processes, which are asked to stop when this one is, and when this one is killed."""
+    with Asked() as asked:
+        process = subprocess.Popen(command, process_group=0, preexec_fn=_end_with_parent)
+        while process.poll() is None and asked.signal is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        if asked.signal is not None:
+            os.killpg(process.pid, asked.signal)  # the launcher and all that it started
+            process.wait()
+            return 128 + asked.signal
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def _end_with_parent() -> None:
+    """Linux sends this process SIGTERM when its parent is gone (prctl's PR_SET_PDEATHSIG, 1)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def summary(report: dict) -> str:

@@ -1,0 +1,42 @@
+"""What an evaluation will take, from decoding a few clips by the main alone.
+
+An upper bound: every contender is counted as if it were as slow as the main decoding greedily, one clip at a time.
+"""
+
+import time
+
+import torch
+
+from whisper_pair.audio import LogMel
+from whisper_pair.checkpoints import load_main, load_processor, main_folder
+from whisper_pair.config import Config
+from whisper_pair.data import load_test_clips
+from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.estimate import Estimate, peak_memory
+
+SOME = 4  # clips
+CONTENDERS = 5  # timed beside each assistant: our greedy and the assistant alone, transformers alone and assisted, ours
+
+
+def rehearse(config: Config) -> str:
+    folder = main_folder(config)
+    log_mel = LogMel(load_processor(folder).feature_extractor)
+    clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
+    main = load_main(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    special = SpecialTokens.of(main)
+    language = config.language if special.languages else None
+    options = Options(language=language, task=config.task, batch_size=1, draft_tokens=0)
+    engine = Engine(main)
+    for measured in (False, True):  # the first pass warms up
+        some = clips[: SOME if measured else 1]
+        begun = time.perf_counter()
+        features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
+        engine.decode(features, options)
+        each = (time.perf_counter() - begun) / len(some)
+    assistants = 1 + len(config.eval.compare)
+    once = len(clips) * (2 + 2 * assistants)  # the main, the start, and each assistant in the pair and alone
+    timed = min(config.eval.timed_clips, len(clips)) * (config.eval.repeats + 1) * len(config.eval.batch_sizes)
+    seconds = each * (once + timed * CONTENDERS * assistants)
+    estimate = Estimate("eval", len(clips), None, seconds, *peak_memory(), 10_000 * len(clips), 1)
+    return f"{estimate}; at the most, taking each contender to be as slow as the main alone"

@@ -1,0 +1,100 @@
+"""Two runs on one output folder: the second is refused while the first lives, and only then."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from whisper_pair.errors import InputError
+from whisper_pair.locks import FILE, one_run
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from whisper_pair.locks import one_run
+with one_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Starts processes that hold the folder; gives each once it does."""
+    started = []
+
+    def start(**environment) -> subprocess.Popen:
+        env = {**os.environ, "PYTHONPATH": os.getcwd(), **environment}
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_second_run_is_refused_while_the_first_lives_and_told_which_it_is(holder, tmp_path):
+    first = holder()
+    with pytest.raises(InputError, match=rf"another run is at work in it \(process {first.pid} on "), one_run(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_run_that_was_killed_is_none(holder, tmp_path):
+    first = holder()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert json.loads((tmp_path / FILE).read_text())["process"] == first.pid
+    with one_run(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["process"] == os.getpid()
+
+
+def test_a_lock_file_that_names_a_living_process_of_another_time_is_none(tmp_path):
+    """As after a restart of the machine, when another process has the number."""
+    (tmp_path / FILE).write_text(json.dumps({"process": 1, "machine": "here", "since": "2020-01-01"}))
+    with one_run(tmp_path):
+        pass
+
+
+def test_the_processes_of_one_launch_are_one_run(holder, tmp_path):
+    holder(RANK="0")
+    holder(RANK="1")
+
+
+def test_a_worker_that_outlives_its_killed_run_does_not_hold_the_folder(tmp_path):
+    fork = HOLD.replace(
+        "    print(", "    import os\n    child = os.fork()\n    if child == 0: time.sleep(60)\n    print("
+    )
+    fork = fork.replace('"held"', "child")
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    run = subprocess.Popen([sys.executable, "-c", fork, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True)
+    worker = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    try:
+        os.kill(worker, 0)  # lives
+        with one_run(tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot be written"), one_run(tmp_path / "file"):
+        pass
+
+
+def test_the_stages_take_the_lock(holder, write_config, command, tmp_path):
+    holder()
+    done = command("-m", "train", write_config(tmp_path / "pair.yaml", output=str(tmp_path)))
+    assert done.returncode == 2
+    assert "another run is at work" in done.stderr
+    assert done.stderr.count("\n") == 1

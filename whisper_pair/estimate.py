@@ -1,0 +1,145 @@
+"""What a stage will take, before it takes it: disk from shapes and counts, time and memory from a short timed probe.
+
+`--dry-run` runs a stage's own code up to its training, on an output folder that vanishes, takes a few steps and says
+what all of them will take.
+"""
+
+import contextlib
+import itertools
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .config import Config, Optimization
+from .errors import InputError
+
+WARM_UP, TIMED = 1, 3  # steps of a probe
+REUSED = ("main", "labels", "assistant")  # finished parts of a run that a rehearsed stage may build on
+
+
+@dataclass(frozen=True)
+class Estimate:
+    stage: str
+    windows: int
+    steps: int | None
+    seconds: float
+    memory: int  # bytes of a process
+    where: str  # whose memory it is
+    disk: int  # bytes in the output folder, at the most
+    processes: int
+
+    def __str__(self) -> str:
+        steps = "" if self.steps is None else f", {self.steps} steps"
+        hours = self.seconds / 3600
+        together = f" ({hours * self.processes:.2g} device-hours)" if self.processes > 1 else ""
+        return (
+            f"{self.stage}: {self.windows} windows{steps}; about {hours:.2g} hours{together}, "
+            f"{gigabytes(self.memory)} of {self.where} memory a process, {gigabytes(self.disk)} of disk"
+        )
+
+
+@contextlib.contextmanager
+def rehearsal(config: Config, stage: str) -> Iterator[Config]:
+    """The config with an output folder that vanishes, and in it what earlier stages finished. Where the main is not
+    trained yet, the checkpoint that it starts from takes its place, being of the same shape."""
+    with _vanishing() as folder:
+        if stage != "train":
+            for name in REUSED[: 2 if stage == "distill" else 3]:
+                done = Path(config.output) / name
+                if done.is_dir():
+                    with contextlib.suppress(FileExistsError):  # another process of the launch was first
+                        (folder / name).symlink_to(done.resolve())
+            if config.train is not None and not (folder / "main").exists():
+                config = replace(config, train=None)
+        (folder / "config.yaml").touch()  # a run's folder
+        yield replace(config, output=str(folder))
+
+
+@contextlib.contextmanager
+def _vanishing() -> Iterator[Path]:
+    """An empty folder, the same for all processes of a launch, which have one parent; its first one removes it."""
+    if "RANK" not in os.environ:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    folder = Path(tempfile.gettempdir()) / f"whisper-pair-rehearsal-{os.getppid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if os.environ["RANK"] == "0":
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def probe(accelerator, module, settings: Optimization, batches, prepare, samples: int) -> float:
+    """Seconds of one step, from a few steps on the first samples; the module's weights change by them."""
+    import torch
+
+    from .guards import Guard
+    from .training import take_step
+
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
+    module, optimizer = accelerator.prepare(module, optimizer)
+    guard, numbers, begun = Guard(), itertools.cycle(range(samples)), 0.0
+    module.train()
+    for step in range(WARM_UP + TIMED):
+        if step == WARM_UP:
+            begun = time.perf_counter()
+        micro = [
+            batches.collate([batches.load(next(numbers), step) for _ in range(settings.batch_size)])
+            for _ in range(settings.accumulation)
+        ]
+        tokens = float(sum(batch["tokens"] for batch in micro)) * accelerator.num_processes
+        take_step(accelerator, module, optimizer, settings, micro, tokens, prepare, guard, step + 1)
+    return (time.perf_counter() - begun) / TIMED
+
+
+def peak_memory() -> tuple[int, str]:
+    """(bytes at the highest so far, whose memory)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated(), "GPU"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"
+
+
+def training_bytes(module, saved, settings: Optimization) -> int:
+    """Disk of resumable states and best checkpoints while `module` trains and `saved` is what a checkpoint holds."""
+    weights, whole = (_bytes(parameters) for parameters in (module.parameters(), saved.parameters()))
+    moments = 2 * _bytes(p for p in module.parameters() if p.requires_grad)
+    # one more of each while it is written, and the best of all beside those that the states count on
+    return (settings.keep + 1) * (weights + moments) + (settings.keep + 2) * whole
+
+
+def cache_bytes(windows: int, model_config) -> int:
+    """Disk of a frozen encoder's states, in half precision."""
+    return windows * model_config.max_source_positions * model_config.d_model * 2
+
+
+def _bytes(parameters: Iterable) -> int:
+    return 4 * sum({id(p): p.numel() for p in parameters}.values())
+
+
+def require_disk(work: Path, needed: int, mend: str) -> None:
+    """InputError where the disk of a stage's work folder has less than it needs beyond what lies there already."""
+    if not needed:
+        return
+    there = work
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    present = sum(file.stat().st_blocks * 512 for file in work.rglob("*") if file.is_file())
+    if needed - present > free:
+        raise InputError(
+            f"output {work.parent}: {work.stem} needs about {gigabytes(needed - present)} more on disk, where "
+            f"{gigabytes(free)} are free; make room, choose an output on another disk, or set {mend}."
+        )
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
