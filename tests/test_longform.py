@@ -52,7 +52,7 @@ def theirs(main, features, **more):
 
 
 def ours(pair, audio, **more):
-    options = Options(**{"language": "nl", "batch_size": 3, "draft_tokens": 3} | more)
+    options = Options(**{"language": "nl", "timestamps": True, "batch_size": 3, "draft_tokens": 3} | more)
     heard = dict(transcribe(pair, audio, options))
     return [[(s.start, s.end, s.tokens) for s in heard[index].segments] for index in range(len(audio))]
 
@@ -122,7 +122,7 @@ def token_ends_of(pair, features):
         return []
 
     with patch("whisper_pair.longform.transcribe.words", spy):
-        list(transcribe(pair, [features], Options(language="nl", draft_tokens=2), word_times=True))
+        list(transcribe(pair, [features], Options(timestamps=True, language="nl", draft_tokens=2), word_times=True))
     return found
 
 
@@ -223,10 +223,10 @@ def test_sound_in_text_and_segments_out(pair, long_audio):
 
 def test_chunks_cover_the_recording_and_detect_its_language_once(pair, long_audio):
     told = []
+    options = Options(timestamps=True, batch_size=2, draft_tokens=2, max_new_tokens=30)
     heard = dict(
-        transcribe(pair, long_audio, Options(batch_size=2, draft_tokens=2, max_new_tokens=30), chunked=True,
-                   on_progress=lambda index, seconds, total: told.append((index, seconds, total)))
-    )  # fmt: skip
+        transcribe(pair, long_audio, options, chunked=True, on_progress=lambda *progress: told.append(progress))
+    )
     for index, samples in enumerate(long_audio):
         assert heard[index].language in pair.engine.special.languages
         assert heard[index].segments[-1].end <= len(samples) / 16_000 + 4
@@ -236,7 +236,7 @@ def test_chunks_cover_the_recording_and_detect_its_language_once(pair, long_audi
 def test_one_recording_that_cannot_be_read_does_not_stop_the_others(pair, long_audio, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     failures = []
-    options = Options(language="nl", draft_tokens=0, max_new_tokens=8)
+    options = Options(timestamps=True, language="nl", draft_tokens=0, max_new_tokens=8)
     heard = dict(
         transcribe(pair, [tmp_path / "bad.wav", long_audio[2]], options,
                    on_failure=lambda index, error: failures.append((index, str(error))))
@@ -252,4 +252,12 @@ def test_word_times_need_alignment_heads():
     pair = tiny_pair(0)
     pair.main.generation_config.alignment_heads = None
     with pytest.raises(InputError, match="alignment_heads"):
-        list(transcribe(pair, recordings([50]), Options(language="nl"), word_times=True))
+        list(transcribe(pair, recordings([50]), Options(timestamps=True, language="nl"), word_times=True))
+
+
+def test_a_main_that_forgot_timestamps_is_heard_in_chunks_without_them(pair, long_audio):
+    plain = pair.transcribe([long_audio[2]], language="nl", max_new_tokens=20)[0].text
+    (heard,) = pair.transcribe_long([long_audio[2]], language="nl", chunked=True, timestamps=False, max_new_tokens=20)
+    assert heard.text == plain
+    with pytest.raises(InputError, match="sequential"):
+        pair.transcribe_long([long_audio[2]], language="nl", timestamps=False)

@@ -55,7 +55,7 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     """
     folder = Path(name)
     if not folder.is_dir():
-        folder = _from_hub(name, revision)
+        folder = hub_folder(name, revision)
     if not (folder / "config.json").is_file():
         raise InputError(f"{name}: holds no config.json, so it is not a checkpoint.")
     if not any(folder.glob("*.safetensors")):
@@ -73,7 +73,8 @@ def main_folder(config: Config) -> Path:
     return folder
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def hub_folder(name: str, revision: str | None = None) -> Path:
+    """A repository's weights and settings in the Hub's cache. Raises InputError where the Hub does not give them."""
     from huggingface_hub import snapshot_download
 
     if name.startswith((".", "/", "~")) or name.count("/") != 1:

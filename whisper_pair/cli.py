@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import run, synthesize
+from .commands import publish, run, synthesize, transcribe
 
-COMMANDS = {"run": run, "synthesize": synthesize}
+COMMANDS = {"publish": publish, "run": run, "synthesize": synthesize, "transcribe": transcribe}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

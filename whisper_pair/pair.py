@@ -115,12 +115,14 @@ class Pair:
         draft_tokens: int | Literal["auto"] = "auto",
         chunked: bool = False,
         word_times: bool = False,
+        timestamps: bool = True,
         **more,
     ) -> list["Transcription"]:
         """Recordings of any length: segments with times, and word times where asked for.
 
         Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`
-        and `more` are as in `transcribe`; `language` None: detected in each recording's first window.
+        and `more` are as in `transcribe`; `timestamps` off is for mains that have forgotten them, with `chunked` alone;
+        `language` None: detected in each recording's first window.
         """
         from .longform import transcribe
 
@@ -131,6 +133,7 @@ class Pair:
             task=task,
             batch_size=batch_size,
             draft_tokens=draft_tokens if self.draft is not None else 0,
+            timestamps=timestamps,
             **more,
         )
         heard = transcribe(self, audio, options, chunked, word_times)

@@ -28,7 +28,7 @@ Progress = Callable[[int, float, float], None]  # index, seconds heard, seconds 
 def transcribe(
     pair,
     audio: Iterable,
-    options: Options = Options(),  # noqa: B008 (frozen)
+    options: Options = Options(timestamps=True),  # noqa: B008 (frozen)
     chunked: bool = False,
     word_times: bool = False,
     on_progress: Progress | None = None,
@@ -36,13 +36,17 @@ def transcribe(
 ) -> Iterator[tuple[int, Transcription]]:
     """(index, what was heard) of each recording, as it ends. `options.language` None: detected in its first window.
 
+    `options.timestamps` off, which `chunked` alone allows: a window is one segment; for mains that have forgotten them.
     `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
     `options.batch_size` are open at once.
     `on_failure` is told of audio that cannot be read; without it the InputError is raised.
     """
     if word_times:
         alignment_heads(pair.main)
-    options = replace(options, timestamps=True)
+    if not options.timestamps and not chunked:
+        raise InputError(
+            "timestamps are off, but the sequential algorithm goes by them: turn them on, or choose chunks."
+        )
     opened = _opened(pair, audio, options, chunked, on_failure)
     active: list[Recording] = []
     while True:

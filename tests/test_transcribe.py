@@ -1,0 +1,171 @@
+"""`whisper-pair transcribe`: files in, text and subtitles out, and where a pair may lie."""
+
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from distill.student import build_student
+from whisper_pair.audio import read_audio
+from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, vocabulary_sha256
+from whisper_pair.cli import main
+from whisper_pair.errors import InputError
+from whisper_pair.hub import pair_at
+from whisper_pair.longform import Segment, Transcription, Word
+from whisper_pair.longform.subtitles import as_json, as_srt, as_tsv, as_txt, as_vtt
+
+
+@pytest.fixture(scope="module")
+def run(material, tmp_path_factory) -> Path:
+    """A run's folder: main/ and assistant/, untrained, that may say no more than a few tokens."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(material / "micro-whisper", folder / "main")
+    settings = json.loads((folder / "main" / "generation_config.json").read_text())
+    (folder / "main" / "generation_config.json").write_text(json.dumps(settings | {"max_length": 12}))
+    whole, processor = load_main(folder / "main"), load_processor(folder / "main")
+    build_student(whole, (0,)).save_pretrained(folder / "assistant")
+    processor.save_pretrained(folder / "assistant")
+    hashes = encoder_sha256(folder / "main"), vocabulary_sha256(processor.tokenizer)
+    Lineage(str(folder / "main"), *hashes, (0,), "nl", "transcribe").save(folder / "assistant")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(material) -> list[str]:
+    return [str(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
+
+
+def video(path: Path, samples: np.ndarray) -> Path:
+    """A Matroska file with a picture and sound."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mpeg4", rate=5)
+        picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        blank = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        for packet in [*picture.encode(blank), *picture.encode(None), *sound.encode(frame), *sound.encode(None)]:
+            container.mux(packet)
+    return path
+
+
+def test_files_and_videos_become_subtitles_in_a_folder(run, clips, tmp_path, capsys):
+    film = video(tmp_path / "film.mkv", np.concatenate([read_audio(clip) for clip in clips]))
+    out = tmp_path / "out"
+    arguments = ["transcribe", clips[0], str(film), "--pair", str(run), "--language", "nl", "--output", str(out)]
+    assert main([*arguments, "--format", "srt", "--words"]) == 0
+    said = capsys.readouterr().err
+    assert "2 files" in said
+    assert "drafted tokens accepted" in said or "nothing was drafted" in said
+    assert sorted(file.name for file in out.iterdir()) == [f"{Path(clips[0]).stem}.srt", "film.srt"]
+    assert (out / "film.srt").read_text().startswith("1\n00:00:00,")
+
+
+def test_finished_files_are_left_alone_until_overwritten(run, clips, tmp_path, capsys):
+    arguments = ["transcribe", clips[0], "--pair", str(run), "--language", "nl", "--output", str(tmp_path)]
+    target = tmp_path / f"{Path(clips[0]).stem}.txt"
+    target.write_text("mine")
+    assert main(arguments) == 0
+    assert target.read_text() == "mine"
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--chunked"]) == 0
+    assert target.read_text() != "mine"
+
+
+def test_the_text_does_not_hang_on_batch_draft_or_assistant(run, clips, capsys):
+    said = set()
+    for more in (["--batch-size", "1"], ["--draft-tokens", "3"], ["--draft-tokens", "0"]):
+        assert main(["transcribe", *clips, "--pair", str(run), "--language", "nl", *more]) == 0
+        said.add(capsys.readouterr().out)
+    assert main(["transcribe", *clips, "--main", str(run / "main"), "--language", "nl"]) == 0
+    said.add(capsys.readouterr().out)
+    assert len(said) == 1
+    assert all(f"{clip}:\n" in next(iter(said)) for clip in clips)
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips, tmp_path, capsys):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    assert main(["transcribe", str(bad), clips[0], "--pair", str(run), "--language", "nl"]) == 2
+    said = capsys.readouterr()
+    assert f"error: {bad}: cannot be decoded as audio." in said.err
+    assert clips[0] in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gone.wav", "--pair", "x"], "gone.wav: there is no such file"),
+        (["{clip}"], "either --pair DIR, or --main M"),
+        (["{clip}", "--pair", "{run}", "--assistant", "x"], "--assistant goes with --main"),
+        (["{clip}", "--pair", "{clips}"], "no pair"),
+        (["{clip}", "{other}", "--pair", "{run}", "--format", "srt"], "--output DIR"),
+        (["{clip}", "{clip}", "--pair", "{run}", "--output", "{out}"], "several files of that name"),
+        (["{clip}", "--pair", "{run}", "--draft-tokens", "-1"], "expected"),
+        (["{clip}", "--pair", "{run}", "--batch-size", "0"], "at least 1"),
+        (["{clip}", "--pair", "{run}", "--language", "xx"], "language 'xx'"),
+        (["{clip}", "--pair", "{run}", "--device", "cuda"], "sees no GPU"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    known = {"clip": clips[0], "other": clips[1], "run": run, "clips": Path(clips[0]).parent, "out": tmp_path}
+    status = main(["transcribe", *(argument.format(**known) for argument in arguments)])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_pair_is_found_in_each_of_its_places(run, tmp_path):
+    assert pair_at(str(run)) == (str(run / "main"), str(run / "assistant"))
+    one = shutil.copytree(run / "main", tmp_path / "one")
+    shutil.copytree(run / "assistant", one / "assistant")
+    assert pair_at(str(one)) == (str(one), str(one / "assistant"))
+    assert pair_at(str(run / "assistant")) == (str(run / "main"), str(run / "assistant"))
+    lonely = shutil.copytree(run / "assistant", tmp_path / "lonely")
+    lineage = json.loads((lonely / "pair.json").read_text())
+    (lonely / "pair.json").write_text(json.dumps(lineage | {"main": "../elsewhere"}))
+    with pytest.raises(InputError, match="--main"):
+        pair_at(str(lonely))
+
+
+@pytest.fixture
+def heard() -> Transcription:
+    words = [Word(f" woord{i}", 3661.0 + i, 3661.5 + i) for i in range(20)]
+    segments = [
+        Segment(0.0, 2.5, " Hallo --> <allen>", [1]),
+        Segment(2.0, 3.0, " en verder", [2]),
+        Segment(3661.0, 3681.0, "".join(word.text for word in words), [3], words),
+    ]
+    return Transcription("Hallo en verder", "nl", 3700.0, segments, 3, 9, 6)
+
+
+def test_subtitles_keep_their_syntax_whatever_is_said(heard):
+    assert as_srt(heard).startswith(
+        "1\n00:00:00,000 --> 00:00:02,000\nHallo -> <allen>\n\n2\n00:00:02,000 --> 00:00:03"
+    )
+    assert as_vtt(heard).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nHallo --&gt; &lt;allen&gt;\n")
+    assert as_tsv(heard).splitlines()[:3] == ["start\tend\ttext", "0\t2000\tHallo --> <allen>", "2000\t3000\ten verder"]
+    assert as_txt(heard) == "Hallo en verder\n"
+    assert json.loads(as_json(heard))["segments"][2]["words"][0] == {"text": " woord0", "start": 3661.0, "end": 3661.5}
+
+
+def test_with_words_a_cue_is_two_short_lines_of_a_few_seconds(heard):
+    blocks = as_srt(heard).split("\n\n")[2:]
+    assert len(blocks) > 2
+    texts = [block.split("\n")[2:] for block in blocks]
+    assert all(len(line) <= 42 for lines in texts for line in lines)
+    assert all(len([line for line in lines if line]) <= 2 for lines in texts)
+    assert " ".join(" ".join(lines).strip() for lines in texts).split() == [f"woord{i}" for i in range(20)]
+    assert "01:01:01,000 --> " in blocks[0]
+
+
+def test_a_file_without_speech_gives_an_empty_transcript(run, tmp_path, capsys):
+    soundfile.write(tmp_path / "short.wav", np.zeros(100, np.float32), 16_000)
+    assert main(["transcribe", str(tmp_path / "short.wav"), "--pair", str(run), "--language", "nl"]) == 0
+    assert "1 file, 0.0 s" in capsys.readouterr().err

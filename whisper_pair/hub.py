@@ -1,0 +1,52 @@
+"""Where a pair lies: a run's folder, a published repository, or two checkpoints named one by one.
+
+A pair in one place has one of three shapes: `main/` and `assistant/` side by side (a run's folder), a main with its
+`assistant/` inside (published in one repository), or an assistant alone, whose pair.json names its main's repository.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from .checkpoints import PAIR_FILE, Lineage, hub_folder
+from .errors import InputError
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
+
+
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """--pair, or --main with or without --assistant."""
+    parser.add_argument("--pair", metavar="DIR", help="a run's folder or a published pair, org/name")
+    parser.add_argument("--main", metavar="M", help="instead of --pair: the main's folder or Hub id")
+    parser.add_argument(
+        "--assistant", metavar="A", help="with --main: the assistant's; without it the main decodes alone"
+    )
+
+
+def pair_of(args: argparse.Namespace) -> tuple[str, str | None]:
+    """The main's and the assistant's folders or Hub ids that a command line names."""
+    if bool(args.pair) == bool(args.main):
+        raise InputError("name the pair: either --pair DIR, or --main M with --assistant A.")
+    if args.pair and args.assistant:
+        raise InputError("--assistant goes with --main; --pair names both already.")
+    return pair_at(args.pair) if args.pair else (args.main, args.assistant)
+
+
+def pair_at(place: str) -> tuple[str, str]:
+    """The main's and the assistant's folders or Hub ids of a pair in one place."""
+    local = Path(place).is_dir()
+    folder = Path(place) if local else hub_folder(place)
+    for main in (folder / "main", folder):
+        if (main / "config.json").is_file() and (folder / "assistant" / "config.json").is_file():
+            return str(main), str(folder / "assistant")
+    lineage = Lineage.load(folder)
+    if lineage is None and (folder / "assistant").is_dir():
+        lineage, folder = Lineage.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
+    if lineage is None:
+        raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
+    if not REPOSITORY.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
+        raise InputError(
+            f"{place}: its {PAIR_FILE} names the main {lineage.main!r}, which is not here; name both with --main and"
+            " --assistant."
+        )
+    return lineage.main, str(folder)

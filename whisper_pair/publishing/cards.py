@@ -1,0 +1,240 @@
+"""Model cards, every figure of which is read from the run's report.json.
+
+The metadata is written by huggingface_hub, so that it is what the Hub expects: base_model, language, datasets,
+pipeline_tag, library_name, the error rate as a model-index, and tags by which the two halves of a pair are found.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import Config, Source
+
+TAGS = ["whisper", "whisper-pair", "speculative-decoding"]
+
+
+@dataclass(frozen=True)
+class Names:
+    main: str  # org/name
+    assistant: str
+    subfolder: str | None  # of the assistant in its repository
+    standalone: str | None
+
+
+def main_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
+    metadata = _metadata(config, report, names.main, base_model(config), "main", report["quality"]["main"]["rate"])
+    what = (
+        f"A Whisper fine-tuned for {language_name(config.language)} ({config.task}), with a matched assistant for"
+        f" speculative decoding{beside(names)}: the assistant drafts, this model checks all of a draft at once, and the"
+        " text is this model's own, token for token."
+    )
+    return _card(names.main, metadata, what, config, report, names, hours)
+
+
+def assistant_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
+    metadata = _metadata(config, report, names.assistant, names.main, "assistant", None)
+    pair = report["pair"]
+    what = (
+        f"The decoder of a Whisper, {len(pair['layers'])} of {pair['main_layers']} layers, distilled from"
+        f" [{names.main}](https://huggingface.co/{names.main}) on what that model says. It has no encoder of its own:"
+        " it drafts for that model, over that model's encoder, and is of no use alone."
+    )
+    return _card(names.assistant, metadata, what, config, report, names, hours)
+
+
+def standalone_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
+    rate = report["quality"]["assistant"]["rate"]
+    metadata = _metadata(config, report, names.standalone, names.main, "standalone", rate)
+    what = (
+        f"The encoder of [{names.main}](https://huggingface.co/{names.main}) with the decoder of its assistant: a"
+        " complete, smaller and faster Whisper. Alone it is less accurate than the pair, whose text is the main's own."
+    )
+    use = f"""from transformers import pipeline
+
+recogniser = pipeline("automatic-speech-recognition", "{names.standalone}")
+print(recogniser("speech.wav", generate_kwargs={{"language": "{config.language}", "task": "{config.task}"}}))"""
+    return _joined(names.standalone, metadata, what, [f"## Use\n\n```python\n{use}\n```",
+                   _quality(report), _training(config, hours), LIMITS, _provenance(report)])  # fmt: skip
+
+
+def _card(name, metadata, what, config, report, names, hours) -> bytes:
+    parts = [_use(config, names), _results(report), _quality(report), _acceptance(report), _training(config, hours)]
+    return _joined(name, metadata, what, [*parts, LIMITS, _provenance(report)])
+
+
+def _joined(name: str, metadata, what: str, parts: list[str]) -> bytes:
+    body = "\n\n".join([f"# {name.split('/')[1]}", what, *parts])
+    return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n".encode()
+
+
+def _metadata(config: Config, report: dict[str, Any], name: str, base: str | None, role: str, rate: float | None):
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = None
+    if rate is not None:
+        metric = report["quality"]["metric"]
+        results = [
+            EvalResult(
+                task_type="automatic-speech-recognition",
+                task_name="Automatic Speech Recognition",
+                dataset_type=source.hub or "audiofolder",
+                dataset_name=source.hub or "held-out clips",
+                dataset_config=source.config,
+                dataset_split=source.split if source.hub else None,
+                metric_type=metric,
+                metric_name=metric.upper(),
+                metric_value=round(100 * rate, 2),
+            )
+            for source in config.data.test[:1]
+        ]
+    return ModelCardData(
+        language=config.language,
+        base_model=base,
+        library_name="transformers",
+        pipeline_tag="automatic-speech-recognition",
+        datasets=hub_datasets(config) or None,
+        metrics=[report["quality"]["metric"]],
+        tags=[*TAGS, f"whisper-pair-{role}"],
+        model_name=name.split("/")[1] if results else None,
+        eval_results=results,
+    )
+
+
+def base_model(config: Config) -> str | None:
+    """What was fine-tuned, where the Hub knows it."""
+    from pathlib import Path
+
+    return None if Path(config.model).exists() or config.model.count("/") != 1 else config.model
+
+
+def hub_datasets(config: Config) -> list[str]:
+    return list(dict.fromkeys(source.hub for source in config.data.train if source.hub))
+
+
+def language_name(code: str) -> str:
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    return LANGUAGES.get(code, code).title()
+
+
+def beside(names: Names) -> str:
+    if names.subfolder:
+        return f" in its folder `{names.subfolder}/`"
+    return f", [{names.assistant}](https://huggingface.co/{names.assistant})"
+
+
+def _use(config: Config, names: Names) -> str:
+    inside = f', subfolder="{names.subfolder}"' if names.subfolder else ""
+    stock = f"""from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor
+
+main = AutoModelForSpeechSeq2Seq.from_pretrained("{names.main}")
+assistant = AutoModelForCausalLM.from_pretrained("{names.assistant}"{inside})
+processor = AutoProcessor.from_pretrained("{names.main}")
+inputs = processor(samples, sampling_rate=16_000, return_tensors="pt")  # float samples at 16 kHz, at most 30 s
+tokens = main.generate(**inputs, assistant_model=assistant, language="{config.language}", task="{config.task}")
+print(processor.batch_decode(tokens, skip_special_tokens=True))"""
+    pair = f"--pair {names.main}" if names.subfolder else f"--main {names.main} --assistant {names.assistant}"
+    return (
+        "## Use\n\nIn batches and on recordings of any length, with the `whisper-pair` package:\n\n"
+        f"```bash\nwhisper-pair transcribe recording.mp3 {pair} --language {config.language}\n```\n\n"
+        "With plain transformers, one clip at a time (it takes an assistant at batch size 1 and without beams alone):"
+        f"\n\n```python\n{stock}\n```"
+    )
+
+
+def _machine(report: dict[str, Any]) -> str:
+    hardware = report["environment"]["hardware"]
+    return hardware.get("gpus", [hardware.get("cpu", "an unknown CPU")])[0]
+
+
+def _results(report: dict[str, Any]) -> str:
+    speed, identity, environment = report["speed"], report["identity"], report["environment"]
+    rows = [
+        f"| {row['batch_size']} | {label} | {row['seconds']:.2f} | {row['rtfx']:.1f} | {row['speedup']:.2f}x |"
+        for row in speed["rows"]
+        if (label := _label(row))
+    ]
+    failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
+    verdict = "It passed every criterion." if not failed else f"It did not reach: {', '.join(failed)}."
+    return "\n".join(
+        [
+            "## Speed\n",
+            f"Log-mel features to tokens, {speed['clips']} clips, {speed['audio_seconds']:.0f} s of speech; medians of"
+            f" {speed['repeats']} interleaved passes in {environment['dtype']} with {environment['attention']}"
+            f" attention on {_machine(report)}, torch {environment['versions']['torch']}. Output identical to the"
+            f" main's in {identity['identical']} of {identity['utterances']} clips. {verdict}\n",
+            "| batch | decoding | seconds | RTFx | over greedy |\n| ---: | --- | ---: | ---: | ---: |",
+            *rows,
+        ]
+    )
+
+
+def _label(row: dict[str, Any]) -> str | None:
+    """Contenders by other assistants stay in the report."""
+    if row["assistant"] not in (None, "ours"):
+        return None
+    known = {
+        ("pair", "greedy"): "main alone",
+        ("pair", "speculative"): "**pair**",
+        ("pair", "assistant"): "assistant alone",
+        ("transformers", "greedy"): "main alone, transformers",
+        ("transformers", "assisted"): "pair, transformers",
+    }
+    return known.get((row["engine"], row["mode"]))
+
+
+def _quality(report: dict[str, Any]) -> str:
+    quality = report["quality"]
+    labels = {"start": "before fine-tuning", "main": "main", "pair": "pair", "assistant": "assistant alone"}
+    rows = [f"| {label} | {100 * quality[key]['rate']:.1f} % |" for key, label in labels.items() if key in quality]
+    return "\n".join(["## Accuracy\n", f"|  | {quality['metric'].upper()} |\n| --- | ---: |", *rows])
+
+
+def _acceptance(report: dict[str, Any]) -> str:
+    section = report["acceptance"]
+    chosen = next(r for r in section["by_draft_tokens"] if r["draft_tokens"] == section["best_draft_tokens"])
+    positions = range(1, len(chosen["position_joint"]) + 1)
+    line = "| " + " | ".join(f"{share:.2f}" for share in chosen["position_joint"]) + " |"
+    return "\n".join(
+        [
+            "## Acceptance\n",
+            f"The assistant agrees with {100 * section['agreement']:.1f} % of the main's tokens. With"
+            f" {chosen['draft_tokens']} tokens drafted a round, {100 * chosen['acceptance_rate']:.1f} % of them are"
+            f" accepted, and a round wins {chosen['mean_accepted_length']:.2f} tokens. The share of rounds in which the"
+            " first 1, 2, ... drafts were all accepted:\n",
+            "| " + " | ".join(map(str, positions)) + " |\n|" + " ---: |" * len(chosen["position_joint"]),
+            line,
+        ]
+    )
+
+
+def _training(config: Config, hours: float | None) -> str:
+    lines = [f"- {_told(source)}" for source in config.data.train]
+    labelled = "" if hours is None else f" The main labelled {hours:.1f} hours of it for the assistant."
+    return "## Training data\n\n" + "\n".join(lines) + f"\n\nSee each corpus's page for its licence.{labelled}"
+
+
+def _told(source: Source) -> str:
+    """A folder's name would say nothing to others, and tell where it lies on this machine."""
+    if source.hub is None:
+        return "clips that are not published"
+    return (
+        f"[{source.hub}](https://huggingface.co/datasets/{source.hub}), {source.config or 'default'} / {source.split}"
+    )
+
+
+LIMITS = """## Limits
+
+It hears what Whisper hears: up to 30 s at once, with its errors on names, noise, overlapping voices and accents that
+the training data lack, and with its habit of inventing text where nobody speaks. The figures above hold for the test
+clips and the machine they name; measure on your own speech."""
+
+
+def _provenance(report: dict[str, Any]) -> str:
+    environment = report["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+    commit = environment["git_commit"] or "unknown"
+    return (
+        f"## Provenance\n\nMade with Whisper Pair, commit `{commit}`, seed {environment['seed']}; evaluated"
+        f" {environment['date'][:10]} by `python -m eval CONFIG`. {versions}. Encoder SHA-256"
+        f" `{report['pair']['encoder_sha256']}`."
+    )

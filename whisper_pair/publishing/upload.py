@@ -1,0 +1,41 @@
+"""To the Hub: large files first, each for itself, then one commit a repository.
+
+What was uploaded before an interruption is not sent again, for the Hub knows it by its SHA-256; and a repository shows
+nothing of a release until the commit that makes it whole. What is there already unchanged makes no commit.
+"""
+
+from fnmatch import fnmatch
+
+from ..errors import InputError
+from .release import Repository
+
+WEIGHTS = "*.safetensors*"  # shards of an earlier release would be loaded with the new ones
+
+
+def publish(repository: Repository, private: bool, message: str) -> str:
+    """The commit's URL. Raises InputError where the Hub refuses."""
+    import httpx
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    try:
+        api.create_repo(repository.name, private=private, exist_ok=True)
+        additions = [CommitOperationAdd(path, file) for path, file in sorted(repository.files.items())]
+        for addition in additions:
+            api.preupload_lfs_files(repository.name, [addition], free_memory=False)
+        there = api.list_repo_files(repository.name)
+        stale = [path for path in there if fnmatch(path, WEIGHTS) and path not in repository.files]
+        operations = [*additions, *(CommitOperationDelete(path) for path in stale)]
+        return api.create_commit(repository.name, operations, commit_message=message).commit_url
+    except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
+        raise InputError(f"{repository.name}: {refusal(error)}") from error
+
+
+def refusal(error: Exception) -> str:
+    """In words. The messages of the Hub's client hold addresses and request ids, never the token."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return "the Hub does not let you write there; log in with `hf auth login`, or set HF_TOKEN to a write token."
+    reason = " ".join(str(error).split())[:200]
+    return f"the upload stopped ({reason}); give the same command again, and it goes on where it was."
