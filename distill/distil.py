@@ -33,7 +33,7 @@ from .keeping import Keeping
 from .label import Labeller, label, label_options, read_labels, trusted
 from .student import DistillationLoss, build_student, check_start, chosen_layers
 from .teacher import DTYPES, Teacher, digest_of, teacher_cache
-from .validate import Drafting
+from .validate import Drafting, Spoken, joined
 
 
 def labels_stage(config: Config, main: Path) -> Stage:
@@ -81,10 +81,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
         raise InputError(
             f"distill.cache_top_k: the main has {main.config.vocab_size} tokens, not {settings.cache_top_k}."
         )
-    listener = Listener(
-        load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation"),
-        log_mel, tokenizer, config, stage.work / "heard",
-    )  # fmt: skip
+    clips = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
     corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
     windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
 
@@ -141,7 +138,14 @@ def distil(config: Config, overwrite: bool = False) -> Path:
         with accelerator.main_process_first():
             where = labels.folder / "teacher"
             teacher.cache = teacher_cache(where, spoken, settings.cache_top_k, settings.cache_dtype, about)
-    drafting = Drafting(main, listener, options, accelerator, stage.work, vocabulary and vocabulary.tensor)
+
+    def spoken_in(heard: list, name: str) -> Spoken:
+        listener = Listener(heard, log_mel, tokenizer, config, stage.work / f"heard-{name}")
+        return Spoken(main, listener, options, accelerator, stage.work / f"spoken-{name}")
+
+    full = joined(clips, config, log_mel.seconds)
+    in_windows = spoken_in(full, "windows") if full else None
+    drafting = Drafting(spoken_in(clips, "clips"), in_windows, vocabulary and vocabulary.tensor)
 
     def prepare(batch):
         inputs, labels_ = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
@@ -152,6 +156,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     def save(target: Path) -> None:
         student.save_pretrained(target)
         processor.save_pretrained(target)
+        (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
         if vocabulary is not None:
             vocabulary.save(target)
         Lineage(

@@ -1,16 +1,22 @@
 """The parts of distillation: what is kept, what the student starts from, and how it is scored."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import torch
 
+from distill.examples import Example as Shown
+from distill.examples import marked, table
 from distill.keeping import Keeping
 from distill.student import DistillationLoss, build_student, check_start, chosen_layers
 from distill.teacher import Teacher, digest_of, teacher_cache
+from distill.validate import joined
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Example
 from whisper_pair.checkpoints import load_main, load_processor
-from whisper_pair.config import Distill, Losses
+from whisper_pair.config import Distill, Losses, load_config
 from whisper_pair.data import Clip, Window
 from whisper_pair.errors import InputError
 from whisper_pair.losses import IGNORE
@@ -172,3 +178,26 @@ def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
         return DistillationLoss(student, main.proj_out.weight, settings)(heard, inputs, agreed, known).item()
 
     assert loss(1.0) != pytest.approx(loss(0.5), rel=1e-3)
+
+
+def test_rejected_drafts_are_shown_in_place(material):
+    tokenizer = load_processor(material / "micro-whisper").tokenizer
+    said = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    drafted = list(said)
+    drafted[-1] = tokenizer(" op", add_special_tokens=False).input_ids[0]
+    example = Shown("a|b.wav", said, drafted)
+    assert marked(Shown("a", said, said), tokenizer).startswith("de kat zat")
+    assert "~~" not in marked(Shown("a", said, said), tokenizer)
+    rejected = tokenizer.decode(drafted[-1:]).strip()
+    assert marked(example, tokenizer) == f"de kat zat ~~{rejected}~~ **&lt;\\|endoftext\\|>**"
+    *_, last = table([example], tokenizer).splitlines()
+    assert last.endswith(f"| {len(said) - 1} of {len(said)} |")
+    assert len(re.findall(r"(?<!\\)\|", last)) == 5
+
+
+def test_held_out_clips_are_joined_as_training_joins_them(write_config, tmp_path):
+    config = load_config(write_config(tmp_path / "pair.yaml"))
+    clips = [Clip(f"{i}", tmp_path / "a.wav", 1.0, "x", None) for i in range(7)]
+    found = joined(clips, config, 4.0)
+    assert [len(each.window.clips) for each in found] == [3, 3]  # the seventh would stand alone
+    assert joined(clips, dataclasses.replace(config, data=dataclasses.replace(config.data, pack=False)), 4.0) == []

@@ -45,6 +45,7 @@ def test_a_run_leaves_what_the_design_promises(road):
         provenance = json.loads((output / stage / "provenance.json").read_text())
         assert provenance["versions"]["torch"] == torch.__version__
         assert (output / stage / "history.json").is_file()
+    assert "| clip | main |" in (output / "assistant" / "examples.md").read_text()
     assert not list(output.glob("*.partial"))
     assert yaml.safe_load((output / "config.yaml").read_text())["distill"]["losses"]["kl"] == 1.0
 

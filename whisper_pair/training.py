@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class Score:
 
     figures: dict[str, float]  # goes to the tracker
     value: float  # decides which checkpoint is best; higher is better
+    texts: dict[str, str] = field(default_factory=dict)  # Markdown, to the tracker too
 
 
 def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
@@ -208,7 +209,7 @@ def fit(
             module.eval()
             score = validate()
             module.train()
-            accelerator.log(score.figures, step=progress.step)
+            accelerator.log(score.figures | score.texts, step=progress.step)
             figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
             accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
             progress.history.append({"step": progress.step, "loss": loss, **score.figures})
