@@ -1,29 +1,41 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
-from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, main_folder, vocabulary_sha256
+from whisper_pair.checkpoints import (
+    Lineage,
+    checkpoint_folder,
+    encoder_sha256,
+    load_draft,
+    load_main,
+    load_processor,
+    main_folder,
+    vocabulary_sha256,
+)
 from whisper_pair.config import Config
 from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack, windowing
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import DraftVocabulary
+from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, cache_bytes, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener
-from whisper_pair.losses import IGNORE
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.text import Normalizer
 from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
 
+from .keeping import Keeping
 from .label import Labeller, label, label_options, read_labels, trusted
-from .student import DistillationLoss, build_student, chosen_layers
-from .validate import Drafting
+from .student import DistillationLoss, build_student, check_start, chosen_layers
+from .teacher import DTYPES, Teacher, digest_of, teacher_cache
+from .validate import Drafting, Spoken, joined
 
 
 def labels_stage(config: Config, main: Path) -> Stage:
@@ -38,9 +50,10 @@ def labels_stage(config: Config, main: Path) -> Stage:
     return Stage(Path(config.output) / "labels", as_json(inputs))
 
 
-def assistant_stage(config: Config, labels: Stage) -> Stage:
+def assistant_stage(config: Config, labels: Stage, start: Path | None) -> Stage:
     inputs = {
         "labels": labels.inputs,
+        "start": None if start is None else {f.name: file_digest(f) for f in sorted(start.glob("*.safetensors"))},
         "distill": deciding(config.resolved()["distill"]),
         "validation_data": fingerprint(config.data.validation),
     }
@@ -52,7 +65,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     settings = config.distill
     folder = main_folder(config)
     labels = labels_stage(config, folder)
-    stage = assistant_stage(config, labels)
+    start = None if settings.start is None else checkpoint_folder(settings.start)
+    stage = assistant_stage(config, labels, start)
     if stage.finished():
         stage.tidy()
         print(f"{stage.folder}: already distilled from these inputs")
@@ -64,10 +78,13 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
     main = load_main(folder).requires_grad_(False)
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
-    listener = Listener(
-        load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation"),
-        log_mel, tokenizer, config, stage.work / "heard",
-    )  # fmt: skip
+    if start is not None:
+        check_start(start, folder, layers)
+    if settings.cache_top_k > main.config.vocab_size:
+        raise InputError(
+            f"distill.cache_top_k: the main has {main.config.vocab_size} tokens, not {settings.cache_top_k}."
+        )
+    clips = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
     corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
     windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
     total = len(windows)
@@ -78,16 +95,21 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     begin(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
     main.to(accelerator.device)
-    disk = cache_bytes(len(listener.clips) + total * settings.cache_encoder, main.config)
     if dry_run and not labels.finished():
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
-    else:
+    with accelerator.main_process_first():
+        keeping = Keeping.chosen(settings, main, log_mel, windows, stage.work)
+    accelerator.print(keeping)
+    disk = cache_bytes(len(clips) + total * keeping.states, main.config)
+    if not dry_run:
         require_disk(stage.work, disk, "distill.cache_encoder: false")
+    about = {"main": labels.inputs["main"], "windows": digest_of([window.key for window in windows])}
     cache = None
-    if settings.cache_encoder:
+    if keeping.states:
         shape = (main.config.max_source_positions, main.config.d_model)
-        states = labels.folder if labels.finished() else labels.work
-        cache = EncoderCache(states / "states", len(windows), *shape)
+        with accelerator.main_process_first():
+            states = labels.folder if labels.finished() else labels.work
+            cache = EncoderCache(states / "states", len(windows), *shape, about, DTYPES[settings.cache_dtype])
     encoding, labelling = Encoding(main.model.encoder, log_mel, None, cache), 0.0
     language = config.language if SpecialTokens.of(main).languages else None
     options = label_options(config, language)
@@ -98,8 +120,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         label(labeller, windows, labels, accelerator)
         labelling = (time.perf_counter() - begun) * total / len(windows)
         if cache is not None:  # the files have moved with their folder
-            cache = EncoderCache(labels.folder / "states", len(windows), *shape)
-            encoding.cache = cache
+            cache = EncoderCache(labels.folder / "states", len(windows), *shape, about, DTYPES[settings.cache_dtype])
 
     rows, dropped = read_labels(labels.folder), {}
     if not dry_run:  # whose main may be untrained
@@ -117,29 +138,40 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     examples: list[Example] = labelled_examples(rows, windows, prefix)
 
     torch.manual_seed(config.seed)
-    student = build_student(main, layers)
+    first = None if start is None else load_draft(start)
+    student = build_student(main, layers, first, settings.train_embeddings)
     module = DistillationLoss(student, main.proj_out.weight, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
-    batches = Batches([example for _, example in examples], log_mel, cache and cache.of([n for n, _ in examples]))
+    spoken = [example for _, example in examples]
+    batches = Batches(spoken, log_mel, cache and cache.of([number for number, _ in examples]))
     encoding.cache = batches.cache
-    drafting = Drafting(main, listener, options, accelerator, stage.work, vocabulary and vocabulary.tensor)
+    teacher = Teacher(main)
+    if keeping.teacher:
+        with accelerator.main_process_first():
+            where = labels.folder / "teacher"
+            teacher.cache = teacher_cache(where, spoken, settings.cache_top_k, settings.cache_dtype, about)
+
+    def spoken_in(heard: list, name: str) -> Spoken:
+        listener = Listener(heard, log_mel, tokenizer, config, stage.work / f"heard-{name}")
+        return Spoken(main, listener, options, accelerator, stage.work / f"spoken-{name}")
+
+    full = joined(clips, config, log_mel.seconds)
+    in_windows = spoken_in(full, "windows") if full else None
+    drafting = Drafting(
+        spoken_in(clips, "clips"), in_windows, stage.work / "costs.json", vocabulary and vocabulary.tensor
+    )
 
     def prepare(batch):
         inputs, labels_ = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
         heard = encoding.states(batch, accelerator.device)
-        with torch.no_grad():
-            spoken = main.model.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False)
-        return {
-            "heard": heard,
-            "teacher": {"hidden": spoken.last_hidden_state[labels_ != IGNORE]},
-            "inputs": inputs,
-            "labels": labels_,
-        }
+        known = teacher.knows(heard, inputs, labels_, batch["samples"])
+        return {"heard": heard, "inputs": inputs, "labels": labels_, "teacher": known}
 
     def save(target: Path) -> None:
         student.save_pretrained(target)
         processor.save_pretrained(target)
+        (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
         if vocabulary is not None:
             vocabulary.save(target)
         Lineage(
@@ -165,7 +197,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         config.data.workers,
     )  # fmt: skip
     if accelerator.is_main_process:
-        write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
+        write_json(best / "provenance.json", provenance(config, str(accelerator.device)) | {"kept": asdict(keeping)})
         stage.finish(best)
         print(f"{stage.folder}: the assistant")
     accelerator.end_training()

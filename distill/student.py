@@ -1,9 +1,11 @@
 """The assistant: some of the main's decoder layers over the main's encoder."""
 
 import copy
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from whisper_pair.checkpoints import check_pair, read_config
 from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
 from whisper_pair.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
@@ -25,8 +27,12 @@ def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, .
     return tuple(round(i * (available - 1) / (wanted - 1)) for i in range(wanted))
 
 
-def build_student(main, layers: tuple[int, ...]):
-    """A WhisperForCausalLM holding copies of the main's `layers` and its embeddings and final norm."""
+def build_student(main, layers: tuple[int, ...], start=None, with_its_embeddings: bool = False):
+    """A WhisperForCausalLM holding copies of the main's `layers` and its embeddings and final norm.
+
+    `start`: an assistant with as many layers, whose layers and final norm are taken instead, and its embeddings where
+    they are to be trained.
+    """
     from transformers import WhisperForCausalLM
 
     config = copy.deepcopy(main.config)  # WhisperForCausalLM writes into the one that it is given
@@ -38,9 +44,24 @@ def build_student(main, layers: tuple[int, ...]):
     target.layer_norm.load_state_dict(source.layer_norm.state_dict())
     for layer, copied in zip(target.layers, layers, strict=True):
         layer.load_state_dict(source.layers[copied].state_dict())
+    if start is not None:
+        target.layers.load_state_dict(start.model.decoder.layers.state_dict())
+        target.layer_norm.load_state_dict(start.model.decoder.layer_norm.state_dict())
+        if with_its_embeddings:
+            target.embed_tokens.load_state_dict(start.model.decoder.embed_tokens.state_dict())
+            target.embed_positions.load_state_dict(start.model.decoder.embed_positions.state_dict())
     student.generation_config = copy.deepcopy(main.generation_config)
     student.generation_config._from_model_config = False
     return student.to(main.device)
+
+
+def check_start(folder: Path, main: Path, layers: tuple[int, ...]) -> None:
+    """Raises InputError for an assistant whose weights cannot be the student's first ones."""
+    check_pair(main, folder)
+    found, wanted = read_config(folder), read_config(main) | {"decoder_layers": len(layers)}
+    for key in ("decoder_layers", "d_model", "decoder_attention_heads", "decoder_ffn_dim", "max_target_positions"):
+        if found[key] != wanted[key]:
+            raise InputError(f"distill.start: {folder} has {key} {found[key]}, the student {wanted[key]}.")
 
 
 class DistillationLoss(nn.Module):

@@ -39,7 +39,14 @@ def write_config(material):
                 "workers": 0,
             },
             "train": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "evaluations": 1, "checkpoints": 0},
-            "distill": {"layers": 1, "epochs": 1, "batch_size": 4, "evaluations": 1, "checkpoints": 0},
+            "distill": {
+                "layers": 1,
+                "epochs": 1,
+                "batch_size": 4,
+                "evaluations": 1,
+                "checkpoints": 0,
+                "cache": "none",  # auto goes by the clock
+            },
             "eval": {"draft_tokens": [1, 2, 4], "batch_sizes": [1, 2], "timed_clips": 2, "repeats": 2},
         }
         for name, values in sections.items():

@@ -38,8 +38,8 @@ class Batches:
         """One example, or None where its audio cannot be read."""
         example = self.examples[sample]
         item = {"example": example, "sample": sample, "seed": seed, "states": None, "pcm": None}
-        if self.cache is not None and sample in self.cache:
-            return item | {"states": self.cache.read(sample)}
+        if self.cache is not None and (states := self.cache.read(sample)) is not None:
+            return item | {"states": states}
         try:
             return item | {"pcm": example.window.pcm()[: self.log_mel.samples]}
         except InputError as error:

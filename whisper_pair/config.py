@@ -112,7 +112,6 @@ class Optimization:
     max_grad_norm: Positive = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # autocast; weights and optimizer stay float32
     gradient_checkpointing: bool = False
-    cache_encoder: bool = False  # keep a frozen encoder's states on disk: 1.5 MB a window for base, 3.8 MB for large-v3
     evaluations: Count = 4  # validations over the whole run, the last one at its end
     patience: Count | None = None  # validations in a row without a better one that end training; null: never
     checkpoints: CountOrZero = 4  # resumable states saved over the whole run
@@ -127,6 +126,7 @@ class Train(Optimization):
     parameters: Literal["decoder", "all", "lora"] = "decoder"  # decoder: the encoder stays as it was
     lora: Lora = field(default_factory=Lora)
     spec_augment: SpecAugment | None = None
+    cache_encoder: bool = False  # keep a frozen encoder's states on disk: 1.5 MB a window for base, 3.8 MB for large-v3
 
     @property
     def encoder_is_frozen(self) -> bool:
@@ -164,7 +164,13 @@ class Distill(Optimization):
     epochs: Positive = 10.0
     learning_rate: Positive = 3e-4
     layers: Count | tuple[CountOrZero, ...] = 2  # how many of the main's decoder layers, evenly spaced, or which
+    start: Name | None = None  # an assistant of as many layers whose weights are the first; null: the main's layers
     losses: Losses = field(default_factory=Losses)
+    cache: Literal["auto", "all", "states", "none"] = (
+        "auto"  # encoder states, with all the main's best tokens too, on disk
+    )
+    cache_top_k: Count = 32  # the main's likeliest tokens that are kept of each position: 0.2 kB in half precision
+    cache_dtype: Literal["fp16", "fp32"] = "fp16"  # of encoder states and log-probabilities on disk
     train_embeddings: bool = False  # off: the embeddings stay the main's and cost no memory beside it
     draft_vocabulary: ShareAboveZero | None = (
         None  # draft from the tokens that cover this share of the labels; null: all

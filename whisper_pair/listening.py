@@ -41,7 +41,8 @@ class Listener:
         if self.keep is not None:
             shape = (model.config.max_source_positions, model.config.d_model)
             cache = EncoderCache(self.keep, len(self.clips), *shape)
-        found: dict[int, Tensor] = {row: cache.read(row) for row in rows if cache is not None and row in cache}
+        stored = {row: cache.read(row) for row in rows} if cache is not None else {}
+        found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
         missing = [row for row in rows if row not in found]
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]

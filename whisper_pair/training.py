@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ class Score:
 
     figures: dict[str, float]  # goes to the tracker
     value: float  # decides which checkpoint is best; higher is better
+    texts: dict[str, str] = field(default_factory=dict)  # Markdown, to the tracker too
 
 
 def deciding(settings: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def fit(
                 module.eval()
                 score = validate()
                 module.train()
-                accelerator.log(score.figures, step=progress.step)
+                accelerator.log(score.figures | score.texts, step=progress.step)
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
                 accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
                 progress.history.append({"step": progress.step, "loss": loss, **score.figures})

@@ -1,0 +1,138 @@
+"""What is computed once is read back as it was, proved by its checksum, and belongs to what it was made from."""
+
+import errno
+import os
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from whisper_pair import cache as room
+from whisper_pair.cache import WindowCache
+from whisper_pair.errors import InputError
+
+FIELDS = {"ids": ("int32", 3), "log_probabilities": ("float16", 3), "rest": ("float32", 1)}
+LENGTHS = [2, 5, 1, 4]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(room, "SHARD", 100)
+
+
+def arrays(window: int) -> dict[str, np.ndarray]:
+    chance = np.random.default_rng(window)
+    return {
+        "ids": chance.integers(0, 99, (LENGTHS[window], 3)).astype("int32"),
+        "log_probabilities": chance.normal(size=(LENGTHS[window], 3)).astype("float16"),
+        "rest": chance.normal(size=(LENGTHS[window], 1)).astype("float32"),
+    }
+
+
+def opened(folder, about=None, fields=FIELDS) -> WindowCache:
+    return WindowCache(folder, fields, LENGTHS, about or {"main": "a"})
+
+
+def holds(cache: WindowCache, number: int, window: int) -> bool:
+    found = cache.read(number)
+    return found is not None and all(np.array_equal(found[name], array) for name, array in arrays(window).items())
+
+
+def test_windows_come_back_as_they_were_after_a_restart(tmp_path):
+    first = opened(tmp_path / "cache")
+    for window in (3, 1, 0):
+        first.write(window, arrays(window))
+    again = opened(tmp_path / "cache")
+    assert [window in again for window in range(4)] == [True, True, False, True]
+    assert all(holds(again, window, window) for window in (0, 1, 3))
+    assert again.read(2) is None
+    assert len(list((tmp_path / "cache").glob("shard-*"))) > 1
+
+
+def test_a_view_counts_its_own_windows(tmp_path):
+    cache = opened(tmp_path)
+    view = cache.of([3, 0])
+    view.write(0, arrays(3))
+    assert holds(cache, 3, 3)
+    assert 0 in view
+    assert 1 not in view
+
+
+def test_a_worker_that_was_not_forked_sees_what_comes_later(tmp_path):
+    cache = opened(tmp_path)
+    sent = pickle.loads(pickle.dumps(cache))
+    cache.write(1, arrays(1))
+    assert holds(sent, 1, 1)
+
+
+def test_a_damaged_window_is_told_and_computed_again(tmp_path, capsys):
+    cache = opened(tmp_path)
+    for window in range(4):
+        cache.write(window, arrays(window))
+    shard = tmp_path / "shard-00000"
+    raw = bytearray(shard.read_bytes())
+    raw[7] ^= 1
+    shard.write_bytes(raw)
+    assert cache.read(0) is None
+    assert "shard-00000: window 0 is damaged" in capsys.readouterr().out
+    assert 0 not in cache
+    assert holds(cache, 1, 1)
+    cache.write(0, arrays(0))
+    assert holds(cache, 0, 0)
+
+
+def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
+    cache = opened(tmp_path)
+    cache.write(0, arrays(0))
+    (tmp_path / "shard-00000").unlink()
+    assert cache.read(0) is None
+
+
+@pytest.mark.parametrize(
+    ("about", "fields", "said"),
+    [
+        ({"main": "b"}, FIELDS, 'main = "a", not "b"'),
+        ({"main": "a"}, FIELDS | {"rest": ("float16", 1)}, 'fields.rest.0 = "float32", not "float16"'),
+    ],
+)
+def test_a_cache_made_from_something_else_is_built_anew(tmp_path, capsys, about, fields, said):
+    opened(tmp_path / "cache").write(0, arrays(0))
+    again = opened(tmp_path / "cache", about, fields)
+    assert f"was made with {said}; it is built anew" in capsys.readouterr().out
+    assert 0 not in again
+
+
+def test_a_cache_of_another_version_of_the_package_is_built_anew(tmp_path, capsys, monkeypatch):
+    opened(tmp_path).write(0, arrays(0))
+    monkeypatch.setattr(room, "versions", lambda: {"whisper-pair": "99"})
+    assert 0 not in opened(tmp_path)
+    assert "made_by.whisper-pair" in capsys.readouterr().out
+
+
+def test_too_small_a_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 100))
+    with pytest.raises(InputError, match=r"GB are still to be cached and 0\.0 GB are free"):
+        opened(tmp_path / "cache")
+
+
+def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, capsys):
+    cache = opened(tmp_path)
+    cache.write(0, arrays(0))
+    plain, written = os.pwrite, []
+
+    def fills_up(file, view, offset):
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(plain(file, view[:5], offset))
+        return written[0]
+
+    monkeypatch.setattr(os, "pwrite", fills_up)
+    cache.write(1, arrays(1))
+    cache.write(2, arrays(2))
+    monkeypatch.undo()
+    assert capsys.readouterr().out.count("No space left on device") == 1
+    again = opened(tmp_path)
+    assert holds(again, 0, 0)
+    assert 1 not in again
+    assert 2 not in again

@@ -1,0 +1,203 @@
+"""The parts of distillation: what is kept, what the student starts from, and how it is scored."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from distill.examples import Example as Shown
+from distill.examples import marked, table
+from distill.keeping import Keeping
+from distill.student import DistillationLoss, build_student, check_start, chosen_layers
+from distill.teacher import Teacher, digest_of, teacher_cache
+from distill.validate import joined
+from whisper_pair.audio import LogMel
+from whisper_pair.batches import Example
+from whisper_pair.checkpoints import load_main, load_processor
+from whisper_pair.config import Distill, Losses, load_config
+from whisper_pair.data import Clip, Window
+from whisper_pair.errors import InputError
+from whisper_pair.losses import IGNORE
+
+
+@pytest.fixture(scope="module")
+def main(material):
+    return load_main(material / "micro-whisper").requires_grad_(False)
+
+
+@pytest.fixture
+def batch(main):
+    """Three rows of unequal length over random encoder states: heard, inputs, labels, and their examples."""
+    generator = torch.Generator().manual_seed(0)
+    heard = torch.randn(3, main.config.max_source_positions, main.config.d_model, generator=generator)
+    lengths, prefix = (5, 9, 7), 3
+    inputs, labels = torch.zeros(3, 8, dtype=torch.long), torch.full((3, 8), IGNORE)
+    examples = []
+    for row, length in enumerate(lengths):
+        tokens = torch.randint(0, 300, (length,), generator=generator)
+        inputs[row, : length - 1] = tokens[:-1]
+        labels[row, prefix - 1 : length - 1] = tokens[prefix:]
+        examples.append(Example(None, tuple(tokens.tolist()), prefix))
+    return heard, inputs, labels, examples
+
+
+@pytest.mark.parametrize(("dtype", "k"), [("fp32", None), ("fp16", 8)])
+def test_what_the_teacher_remembers_is_what_it_would_say_again(main, batch, tmp_path, dtype, k):
+    heard, inputs, labels, examples = batch
+    k = k or main.config.vocab_size
+    settings = Distill(losses=Losses(kl=1.0, cross_entropy=0.0))
+    module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, settings)
+    teacher = Teacher(main, teacher_cache(tmp_path, examples, k, dtype, {}))
+
+    def loss(teacher, rows) -> torch.Tensor:
+        some = [x[rows] for x in (heard, inputs, labels)]
+        return module(*some, teacher.knows(*some, rows))
+
+    first = loss(teacher, [0, 2])
+    mixed_rows = loss(teacher, [2, 1, 0])  # two read, one computed
+    main_is_not_asked = Teacher(None, teacher.cache)
+    assert torch.equal(loss(main_is_not_asked, [0, 2]), first)
+    assert torch.equal(loss(main_is_not_asked, [2, 1, 0]), mixed_rows)
+    exact = loss(Teacher(main), [2, 1, 0])
+    if k == main.config.vocab_size:
+        torch.testing.assert_close(mixed_rows, exact)
+    else:
+        assert mixed_rows < exact  # the bias of TopK
+
+
+def test_teachers_of_other_labels_are_not_believed(main, batch, tmp_path, capsys):
+    *_, examples = batch
+    teacher_cache(tmp_path, examples, 4, "fp16", {})
+    teacher_cache(tmp_path, examples[::-1], 4, "fp16", {})
+    assert "it is built anew" in capsys.readouterr().out
+    assert digest_of([1]) != digest_of([2])
+
+
+def windows(material, count: int) -> list[Window]:
+    files = sorted((material / "train").glob("*.wav"))[:count]
+    return [Window((Clip(str(file), file, 2.0, None, None),)) for file in files]
+
+
+def keeping(settings, main, material, tmp_path, count=6) -> Keeping:
+    log_mel = LogMel(load_processor(material / "micro-whisper").feature_extractor)
+    return Keeping.chosen(settings, main, log_mel, windows(material, count), tmp_path)
+
+
+def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path):
+    found = keeping(Distill(), main, material, tmp_path)
+    assert "ms a window to compute" in str(found)
+    assert not (tmp_path / "probe").exists()
+    again = Keeping.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with
+    assert again == found
+
+
+@pytest.mark.parametrize(("slow", "kept"), [("WindowCache.read", False), ("LogMel.__call__", True)])
+def test_auto_keeps_what_is_cheaper_to_read(main, material, tmp_path, monkeypatch, slow, kept):
+    clock = [0.0]
+    monkeypatch.setattr("distill.keeping.time.perf_counter", lambda: clock[0])
+    room = {"WindowCache.read": "whisper_pair.cache", "LogMel.__call__": "whisper_pair.audio"}[slow]
+    monkeypatch.setattr(f"{room}.{slow}", slowed(clock, slow, monkeypatch, room))
+    assert keeping(Distill(), main, material, tmp_path).states is kept
+
+
+def slowed(clock, name: str, monkeypatch, room: str):
+    """The same, taking a second by a clock that nothing else moves."""
+    import importlib
+
+    owner, method = name.split(".")
+    plain = getattr(getattr(importlib.import_module(room), owner), method)
+
+    def call(*arguments, **more):
+        clock[0] += 1
+        return plain(*arguments, **more)
+
+    return call
+
+
+def test_auto_leaves_half_of_the_disk(main, material, tmp_path, monkeypatch):
+    import shutil
+
+    room = 2 * 5 * main.config.max_source_positions * main.config.d_model * 2  # half of it holds five windows, not six
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
+    monkeypatch.setattr("distill.keeping._seconds", lambda action, device, **more: 0.0 if more else 1.0)
+    found = keeping(Distill(), main, material, tmp_path)
+    assert (found.states, found.teacher) == (False, True)
+    assert "that may be filled" in found.why
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "layers"), [(1, 8, (0,)), (2, 8, (0, 7)), (3, 32, (0, 16, 31)), ((2, 5), 6, (2, 5))]
+)
+def test_layers_are_spaced_evenly_or_as_listed(wanted, available, layers):
+    assert chosen_layers(wanted, available) == layers
+
+
+def test_a_student_starts_from_another_assistant(main):
+    other = build_student(main, (0, 7))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += 0.5
+    student = build_student(main, (0, 7), other)
+    ours, theirs = student.model.decoder, other.model.decoder
+    assert torch.equal(ours.layers[1].fc1.weight, theirs.layers[1].fc1.weight)
+    assert torch.equal(ours.layer_norm.weight, theirs.layer_norm.weight)
+    assert torch.equal(ours.embed_tokens.weight, main.model.decoder.embed_tokens.weight)
+    assert torch.equal(build_student(main, (0, 7), other, True).proj_out.weight, theirs.embed_tokens.weight)
+
+
+def test_a_start_that_does_not_fit_is_refused(main, material, tmp_path):
+    build_student(main, (0, 7)).save_pretrained(tmp_path)
+    check_start(tmp_path, material / "micro-whisper", (0, 3))
+    with pytest.raises(InputError, match=r"distill\.start: .* has decoder_layers 2, the student 1"):
+        check_start(tmp_path, material / "micro-whisper", (0,))
+
+
+def test_embeddings_learn_only_where_asked(main, batch):
+    heard, inputs, labels, _ = batch
+    for trained in (False, True):
+        student = build_student(main, (0,))
+        module = DistillationLoss(student, main.proj_out.weight, Distill(train_embeddings=trained))
+        module(heard, inputs, labels, Teacher(main).knows(heard, inputs, labels, range(3))).backward()
+        assert (student.model.decoder.embed_tokens.weight.grad is not None) == trained
+        assert np.isfinite(student.model.decoder.layers[0].fc1.weight.grad.numpy()).all()
+    assert all(parameter.grad is None for parameter in main.parameters())
+
+
+def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
+    heard, inputs, labels, _ = batch
+    student = build_student(main, (0,))
+    known = Teacher(main).knows(heard, inputs, labels, range(3))
+    said = student.model.decoder(input_ids=inputs, encoder_hidden_states=heard).last_hidden_state
+    agreed = torch.where(labels == IGNORE, IGNORE, (said @ student.proj_out.weight.T).argmax(-1))
+    agreed[0, 4:] = labels[0, 4:]  # labels that the student mostly agrees with
+
+    def loss(decay: float) -> float:
+        settings = Distill(losses=Losses(mismatch_decay=decay))
+        return DistillationLoss(student, main.proj_out.weight, settings)(heard, inputs, agreed, known).item()
+
+    assert loss(1.0) != pytest.approx(loss(0.5), rel=1e-3)
+
+
+def test_rejected_drafts_are_shown_in_place(material):
+    tokenizer = load_processor(material / "micro-whisper").tokenizer
+    said = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    drafted = list(said)
+    drafted[-1] = tokenizer(" op", add_special_tokens=False).input_ids[0]
+    example = Shown("a|b.wav", said, drafted)
+    assert marked(Shown("a", said, said), tokenizer).startswith("de kat zat")
+    assert "~~" not in marked(Shown("a", said, said), tokenizer)
+    rejected = tokenizer.decode(drafted[-1:]).strip()
+    assert marked(example, tokenizer) == f"de kat zat ~~{rejected}~~ **&lt;\\|endoftext\\|>**"
+    *_, last = table([example], tokenizer).splitlines()
+    assert last.endswith(f"| {len(said) - 1} of {len(said)} |")
+    assert len(re.findall(r"(?<!\\)\|", last)) == 5
+
+
+def test_held_out_clips_are_joined_as_training_joins_them(write_config, tmp_path):
+    config = load_config(write_config(tmp_path / "pair.yaml"))
+    clips = [Clip(f"{i}", tmp_path / "a.wav", 1.0, "x", None) for i in range(7)]
+    found = joined(clips, config, 4.0)
+    assert [len(each.window.clips) for each in found] == [3, 3]  # the seventh would stand alone
+    assert joined(clips, dataclasses.replace(config, data=dataclasses.replace(config.data, pack=False)), 4.0) == []
