@@ -1,5 +1,6 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,18 +9,29 @@ from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, main_folder, vocabulary_sha256
 from whisper_pair.config import Config
-from whisper_pair.data import Window, fingerprint, load_test_clips, load_training_clips, pack, windowing
+from whisper_pair.data import (
+    Window,
+    fingerprint,
+    load_test_clips,
+    load_training_clips,
+    pack,
+    repeats,
+    windowing,
+    write_data_report,
+)
 from whisper_pair.decoding import Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.listening import Listener
 from whisper_pair.losses import IGNORE
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
+from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer
 from whisper_pair.training import Plan, begin, fit, make_accelerator
 
-from .label import Labeller, label, label_options, read_labels, trusted
+from .label import Labeller, label, label_options, read_labels
 from .student import DistillationLoss, build_student, chosen_layers
+from .trust import Judge, trusted_labels
 from .validate import Drafting
 
 
@@ -30,7 +42,7 @@ def labels_stage(config: Config, main: Path) -> Stage:
         "task": config.task,
         "seed": config.seed,
         "data": windowing(config.data),
-        "train_data": fingerprint(config.data.train),
+        "train_data": fingerprint([replace(s, weight=min(1.0, s.weight)) for s in config.data.train]),
     }
     return Stage(Path(config.output) / "labels", as_json(inputs))
 
@@ -39,6 +51,7 @@ def assistant_stage(config: Config, labels: Stage) -> Stage:
     inputs = {
         "labels": labels.inputs,
         "distill": config.resolved()["distill"],
+        "weights": [source.weight for source in config.data.train],
         "validation_data": fingerprint(config.data.validation),
     }
     return Stage(Path(config.output) / "assistant", as_json(inputs))
@@ -59,6 +72,8 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     processor = load_processor(folder)
     tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
     main = load_main(folder).requires_grad_(False)
+    targets = Targets.of(main, tokenizer, config.language, config.task)
+    targets.check(config.data.timestamps, config.data.previous_text)
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
     listener = Listener(
         load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation"),
@@ -81,28 +96,38 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     encoding = Encoding(main.model.encoder, log_mel, None, cache)
     language = config.language if SpecialTokens.of(main).languages else None
     options = label_options(config, language)
+    normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
+    labeller = Labeller(Engine(main), encoding, targets, config, normalizer, options)
     if not labels.finished():
-        normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
-        labeller = Labeller(Engine(main), encoding, cache, tokenizer, config, normalizer, options)
-        label(labeller, windows, labels, accelerator)
+        label(labeller, windows, labels.work, accelerator)
+        if accelerator.is_main_process:
+            labels.finish()
+        accelerator.wait_for_everyone()
         if cache is not None:  # the files have moved with their folder
             cache = EncoderCache(labels.folder / "states", len(windows), *shape)
-            encoding.cache = cache
 
-    rows, dropped = trusted(read_labels(labels.folder), settings.max_label_error)
-    lost = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-    accelerator.print(f"labels: {len(rows)} windows" + (f"; dropped {lost}" if lost else ""))
-    prefix = SpecialTokens.of(main).prefix(
-        None if language is None else SpecialTokens.of(main).language_token(language), config.task, False, None
-    )
-    examples: list[Example] = labelled_examples(rows, windows, prefix)
+    encoding.cache = None  # of windows by number, which those that are labelled again do not have
+    judge = Judge(settings, config.language, normalizer)
+    labelled = trusted_labels(judge, labeller, windows, read_labels(labels.folder), labels.folder, accelerator)
+    accelerator.print(labelled.report())
+    if accelerator.is_main_process:
+        kept = [window for window, _ in labelled.kept]
+        tokens = [len(row["tokens"]) for _, row in labelled.kept]
+        write_data_report(Path(config.output), "assistant", corpus, kept, tokens, log_mel.seconds, labelled.section())
+    if cache is not None and labelled.again:  # its windows are others
+        cache = EncoderCache(stage.work / "states", len(labelled.kept), *shape)
+        numbers = list(range(len(labelled.kept)))
+    else:
+        numbers = [row["window"] for _, row in labelled.kept]
+    shown = repeats([window for window, _ in labelled.kept], config.seed)
+    examples = [labelled_example(*labelled.kept[number]) for number in shown]
 
     torch.manual_seed(config.seed)
     student = build_student(main, layers)
     module = DistillationLoss(student, main.proj_out.weight, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
-    batches = Batches([example for _, example in examples], log_mel, cache and cache.of([n for n, _ in examples]))
+    batches = Batches(examples, log_mel, cache and cache.of([numbers[number] for number in shown]))
     encoding.cache = batches.cache
     drafting = Drafting(main, listener, options, accelerator, stage.work)
 
@@ -143,6 +168,6 @@ def distil(config: Config, overwrite: bool = False) -> Path:
     return stage.folder
 
 
-def labelled_examples(rows: list[dict], windows: list[Window], prefix: list[int]) -> list[tuple[int, Example]]:
-    """(window number, what the main said in it) for every label."""
-    return [(row["window"], Example(windows[row["window"]], (*prefix, *row["tokens"]), len(prefix))) for row in rows]
+def labelled_example(window: Window, row: dict) -> Example:
+    """What the main said in a window, after the prefix that it was given."""
+    return Example(window, (*row["prefix"], *row["tokens"]), len(row["prefix"]))

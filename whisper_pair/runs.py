@@ -40,7 +40,8 @@ class Stage:
     def refuse_other_inputs(self, overwrite: bool) -> None:
         """InputError where the run's folder is not ours, or holds results or unfinished work of other inputs."""
         output = self.folder.parent
-        if output.is_dir() and any(output.iterdir()) and not (output / "config.yaml").is_file():
+        others = [file for file in output.iterdir() if file.name != "data"] if output.is_dir() else []
+        if others and not (output / "config.yaml").is_file():
             raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
         for folder in () if overwrite else self._of_other_inputs():
             recorded = self._recorded(folder)
@@ -61,7 +62,8 @@ class Stage:
             raise InputError(f"output {self.folder.parent}: cannot be written ({error.strerror}).") from error
 
     def _of_other_inputs(self) -> list[Path]:
-        there = [folder for folder in (self.folder, self.work) if folder.exists() and any(folder.iterdir())]
+        begun = (folder for folder in (self.folder, self.work) if folder.exists())
+        there = [folder for folder in begun if any(file.name != "inputs.json.partial" for file in folder.iterdir())]
         return [folder for folder in there if self._recorded(folder) != self.inputs]
 
     def finish(self, results: Path | None = None) -> None:
