@@ -1,7 +1,7 @@
 """What the decoder is given before a window, and what a human transcript asks it to say.
 
-The prefix is [<|startofprev|> previous text] <|startoftranscript|> <|language|> <|task|> [<|notimestamps|>]: context for
-main and assistant alike, and never a label. Timestamps are Whisper's: steps of 0.02 s into the window, before and
+The prefix is [<|startofprev|> previous text] <|startoftranscript|> <|language|> <|task|> [<|notimestamps|>]: context
+for main and assistant alike, and never a label. Timestamps are Whisper's: steps of 0.02 s into the window, before and
 after each segment; our segments are the clips, whose places in the window are known.
 """
 

@@ -17,7 +17,7 @@ class Wer(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description="Word error rate: substitutions, deletions and insertions over the words of all references.",
+            description="Substitutions, deletions and insertions over the words of all references.",
             citation="",
             inputs_description="predictions, references: texts; language: Whisper's code; spelling: for English, the "
             "map in a checkpoint's normalizer.json.",
