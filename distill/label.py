@@ -1,14 +1,14 @@
 """The finished main's own greedy transcripts of the training windows, as Parquet, one row a window.
 
-For greedy decoding these are the on-policy data: an assistant only ever sees the main's own prefixes. Each process
-writes what it decodes at once in shards of its own, whole or absent, so a run that is stopped loses at most the windows
-in flight; the shards become one file, in the windows' order, at the end.
+For greedy decoding these are the on-policy data: an assistant only ever sees the main's own prefixes. A batch holds
+the same windows whatever the number of processes and restarts, and its rows are written at once in a shard of its own,
+whole or absent: a run that is killed loses at most the batch in flight, and ends with the very rows of one that was
+not. The shards become one file, in the windows' order, at the end.
 """
 
 import zlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_pair.batches import Encoding
@@ -16,8 +16,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import Window
 from whisper_pair.decoding import Decoded, Engine, Options
 from whisper_pair.errors import InputError
-from whisper_pair.runs import Stage
-from whisper_pair.states import EncoderCache
+from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer, error_rates
 
 FILE = "labels.parquet"
@@ -29,8 +28,7 @@ class Labeller:
 
     engine: Engine
     encoding: Encoding
-    cache: EncoderCache | None
-    tokenizer: object
+    targets: Targets
     config: Config
     normalizer: Normalizer
     options: Options
@@ -52,11 +50,18 @@ class Labeller:
             "samples": [number for _, number in kept],
         }
         states = self.encoding.states(batch, device)
-        decoded = self.engine.decode(encoder_states=states, options=self.options)
-        return [self._row(window, number, d) for (window, number), d in zip(kept, decoded, strict=True)]
+        rows = []
+        for stamped in (False, True):  # one call of the engine decodes with timestamps or without
+            some = [i for i, (window, _) in enumerate(kept) if window.timestamps == stamped]
+            if some:
+                prompts = [self.targets.prompt(kept[i][0]) or None for i in some]
+                options = replace(self.options, timestamps=stamped)
+                decoded = self.engine.decode(encoder_states=states[some], options=options, prompts=prompts)
+                rows += [self._row(*kept[i], d) for i, d in zip(some, decoded, strict=True)]
+        return rows
 
     def _row(self, window: Window, number: int, decoded: Decoded) -> dict:
-        text = self.tokenizer.decode(decoded.tokens, skip_special_tokens=True).strip()
+        text = self.targets.tokenizer.decode(decoded.tokens, skip_special_tokens=True).strip()
         human = window.text
         error = None
         if human is not None:
@@ -66,7 +71,9 @@ class Labeller:
             "window": number,
             "key": window.key,
             "clips": [clip.name for clip in window.clips],
+            "starts": [clip.start for clip in window.clips],
             "seconds": window.seconds,
+            "prefix": decoded.prompt,
             "tokens": decoded.tokens,
             "finished": decoded.finished,
             "text": text,
@@ -77,85 +84,81 @@ class Labeller:
         }
 
 
-def label(labeller: Labeller, windows: Sequence[Window], stage: Stage, accelerator) -> None:
-    """Fills `stage.folder` with labels of all windows, going on where an earlier call stopped."""
-    import pyarrow.parquet
+def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerator) -> None:
+    """Fills `folder` with labels of all windows, going on where an earlier call stopped."""
     from tqdm import tqdm
 
-    done = {row["window"] for row in _shards(stage.work)}
-    accelerator.wait_for_everyone()  # nobody writes a shard before everybody has read those there are
-    missing = [number for number in range(len(windows)) if number not in done]
-    mine = missing[accelerator.process_index :: accelerator.num_processes]
-    size = labeller.options.batch_size
-    bar = tqdm(total=len(mine), desc="labelling", unit="window", disable=not accelerator.is_main_process)
-    for start in range(0, len(mine), size):
-        numbers = mine[start : start + size]
+    size, finished = labeller.options.batch_size, (folder / FILE).is_file()
+    starts = [] if finished else [s for s in range(0, len(windows), size) if not _whole(_shard(folder, s, size))]
+    accelerator.wait_for_everyone()  # nobody writes a shard before everybody has seen those there are
+    mine = starts[accelerator.process_index :: accelerator.num_processes]
+    bar = tqdm(total=len(mine) * size, desc="labelling", unit="window", disable=not accelerator.is_main_process)
+    for start in mine:
+        numbers = range(start, min(start + size, len(windows)))
         rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
-        if rows:
-            target = stage.work / f"shard-{rows[0]['window']:08d}.parquet"
-            aside = target.with_suffix(".partial")
-            pyarrow.parquet.write_table(_table(rows), aside)
-            aside.replace(target)
-        bar.update(len(numbers))
+        write_table(_shard(folder, start, size), rows)
+        bar.update(size)
     bar.close()
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        rows = sorted(_shards(stage.work), key=lambda row: row["window"])
-        if not rows:
-            raise InputError("data.train: no window's audio could be read; see the clips named above.")
-        pyarrow.parquet.write_table(_table(rows), stage.work / FILE)
-        stage.finish()
-        for shard in stage.folder.glob("shard-*"):  # only now: stopped before, they are what the labels are made from
+        if not finished:
+            shards = [_shard(folder, start, size) for start in range(0, len(windows), size)]
+            write_table(folder / FILE, sorted(_rows(shards), key=lambda row: row["window"]))
+        for shard in folder.glob("shard-*"):  # only now: until the whole stands, they are all there is
             shard.unlink()
     accelerator.wait_for_everyone()
 
 
 def read_labels(folder: Path) -> list[dict]:
+    return _rows([folder / FILE])
+
+
+def _shard(folder: Path, start: int, size: int) -> Path:
+    """Named for its windows: shards of another batch size are not taken for these."""
+    return folder / f"shard-{size:04d}-{start:08d}.parquet"
+
+
+def _whole(shard: Path) -> bool:
+    """False also for one that a full disk or a loss of power has cut: Parquet ends with what it holds."""
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(folder / FILE).to_pylist()
+    if not shard.is_file():
+        return False
+    try:
+        pyarrow.parquet.read_metadata(shard)
+    except (OSError, ValueError):
+        print(f"{shard}: is damaged; its windows are labelled again", flush=True)
+        return False
+    return True
 
 
-def trusted(rows: Sequence[dict], max_error: float | None) -> tuple[list[dict], Counter[str]]:
-    """The labels to train on, and why the others are left out."""
-    kept, dropped = [], Counter()
-    for row in rows:
-        if not row["finished"]:
-            dropped["without an end"] += 1
-        elif max_error is not None and row["error"] is not None and row["error"] > max_error:
-            dropped[f"error above {max_error:g}"] += 1
-        else:
-            kept.append(row)
-    if not kept:
-        why = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-        raise InputError(
-            f"labels: none can be trusted ({why}); train the main longer or raise distill.max_label_error."
-        )
-    return kept, dropped
-
-
-def _shards(folder: Path) -> list[dict]:
+def _rows(paths: Sequence[Path]) -> list[dict]:
     import pyarrow.parquet
 
-    rows = []
-    for path in sorted(folder.glob("shard-*.parquet")):
-        try:
-            rows += pyarrow.parquet.read_table(path).to_pylist()
-        except (OSError, ValueError):  # cut by a full disk or a loss of power: its windows are labelled again
-            print(f"{path}: is damaged; its windows are labelled again", flush=True)
-            path.unlink(missing_ok=True)
-    return rows
+    return [row for path in paths for row in pyarrow.parquet.read_table(path).to_pylist()]
 
 
-def _table(rows: list[dict]):
+def write_table(path: Path, rows: Sequence[dict]) -> None:
+    """Whole or absent; no rows where none of the windows could be read."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    aside = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), _schema()), aside)
+    aside.replace(path)
+
+
+def _schema():
     import pyarrow as pa
 
-    schema = pa.schema(
+    return pa.schema(
         {
             "window": pa.int64(),
             "key": pa.string(),
             "clips": pa.list_(pa.string()),
+            "starts": pa.list_(pa.float64()),
             "seconds": pa.float64(),
+            "prefix": pa.list_(pa.int32()),
             "tokens": pa.list_(pa.int32()),
             "finished": pa.bool_(),
             "text": pa.string(),
@@ -165,7 +168,6 @@ def _table(rows: list[dict]):
             "compression_ratio": pa.float64(),
         }
     )
-    return pa.Table.from_pylist(rows, schema)
 
 
 def label_options(config: Config, language: str | None) -> Options:

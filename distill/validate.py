@@ -93,7 +93,7 @@ class Drafting:
     """Scores students against one main: on clips, as tests hold them, and on the windows that they fill together."""
 
     def __init__(self, clips: Spoken, windows: Spoken | None, yardstick: Path, vocabulary=None):
-        """`yardstick`: the file that keeps the costs. `vocabulary`: the token ids that the draft may propose, None: all."""
+        """`yardstick`: the file that keeps the costs; `vocabulary`: the ids that the draft may propose, None: all."""
         self.yardstick = yardstick
         self.clips, self.windows, self.vocabulary = clips, windows, vocabulary
         self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints

@@ -15,14 +15,17 @@ from whisper_pair.data import (
     load_test_clips,
     load_training_clips,
     pack,
+    repeats,
     windowing,
+    write_data_report,
 )
-from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.data.packing import TIMESTAMPS
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, cache_bytes, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener, pooled_over_processes
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
+from whisper_pair.targets import Targets
 from whisper_pair.text import metric_name
 from whisper_pair.training import Plan, Score, begin, deciding, fit, make_accelerator
 
@@ -57,18 +60,18 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     processor = load_processor(start)
     tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
     model = load_main(start)
-    prefix = forced_prefix(model, config)
-    limit = model.config.max_target_positions
+    targets = Targets.of(model, tokenizer, config.language, config.task)
+    targets.check(data.timestamps, data.previous_text)
     corpus = load_training_clips([source for source in data.train if source.text], data, log_mel.seconds)
-    examples = make_examples(corpus, config, tokenizer, prefix, log_mel.seconds, limit)
+    examples = make_examples(corpus, config, targets, log_mel.seconds)
     validation = load_test_clips(data.validation, data, log_mel.seconds, "validation")
 
     accelerator = make_accelerator(config, settings, "train")
     begin(accelerator, stage, config)
-    seconds = sum(example.window.seconds for example in examples)
     accelerator.print(corpus.report("training"))
-    full = 100 * seconds / (len(examples) * log_mel.seconds)
-    accelerator.print(f"{len(examples)} windows, {full:.0f} % of them speech")
+    if accelerator.is_main_process:
+        windows, tokens = [e.window for e in examples], [len(e.tokens) - e.prefix for e in examples]
+        write_data_report(Path(config.output), "main", corpus, windows, tokens, log_mel.seconds)
     torch.manual_seed(config.seed)
     model = choose_parameters(model.to(accelerator.device), settings)
     if settings.gradient_checkpointing:
@@ -79,8 +82,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if settings.cache_encoder:
         shape = (model.config.max_source_positions, model.config.d_model)
         cache = EncoderCache(stage.work / "states", len(examples), *shape)
-    batches = Batches(examples, log_mel, cache)
-    encoding = Encoding(model.model.encoder, log_mel, settings.spec_augment, cache)
+    shown = repeats([example.window for example in examples], config.seed)
+    batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
+    encoding = Encoding(model.model.encoder, log_mel, settings.spec_augment, batches.cache)
     listener = Listener(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
 
     def prepare(batch):
@@ -95,7 +99,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     def save(folder: Path) -> None:
         save_checkpoint(merged(model, settings), processor, folder)
 
-    plan = Plan.of(settings, len(examples), accelerator.num_processes, config.seed)
+    plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
     kept = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows whose encoder states stay
     disk = training_bytes(module, model, settings) + cache_bytes(kept, model.config)
@@ -116,35 +120,18 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     return stage.folder
 
 
-def forced_prefix(model, config: Config) -> list[int]:
-    """The tokens that precede every transcript. Raises InputError for a language or task that the checkpoint lacks."""
-    special = SpecialTokens.of(model)
-    special.check_task(config.task)
-    if not special.languages and config.language == "en":
-        return special.prefix(None, config.task, False, None)
-    return special.prefix(special.language_token(config.language), config.task, False, None)
-
-
-def make_examples(
-    corpus: Corpus, config: Config, tokenizer, prefix: list[int], window_seconds: float, limit: int
-) -> list[Example]:
+def make_examples(corpus: Corpus, config: Config, targets: Targets, window_seconds: float) -> list[Example]:
     """Windows of clips that have text, with that text as the target."""
-    untold = len(corpus.clips)
+    for clip in corpus.clips:
+        if clip.text is None:
+            corpus.drop("without text", clip.name)
     corpus.clips = [clip for clip in corpus.clips if clip.text is not None]
-    if untold > len(corpus.clips):
-        corpus.dropped["without text"] += untold - len(corpus.clips)
     if not corpus.clips:
         raise InputError("data.train: no clip has text, which fine-tuning needs; give a source with a text column.")
-
-    def count_tokens(texts: list[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer([" " + text for text in texts], add_special_tokens=False).input_ids]
-
-    room = limit - len(prefix)
-    tokens = drop_long_texts(corpus, count_tokens, room)
-    windows = pack(corpus.clips, config.data, window_seconds, config.seed, tokens, room)
-    texts = tokenizer([" " + window.text.strip() for window in windows], add_special_tokens=False).input_ids
-    end = tokenizer.eos_token_id
-    return [Example(window, (*prefix, *ids, end), len(prefix)) for window, ids in zip(windows, texts, strict=True)]
+    most = targets.room - (TIMESTAMPS if config.data.timestamps else 0)
+    tokens = drop_long_texts(corpus, targets.count, most)
+    windows = pack(corpus.clips, config.data, window_seconds, config.seed, tokens, targets.room)
+    return [Example(window, *targets.human(window)) for window in windows]
 
 
 def save_checkpoint(model, processor, folder: Path) -> None:

@@ -43,7 +43,7 @@ class Stage:
     def refuse_other_inputs(self, overwrite: bool) -> None:
         """InputError where the run's folder is not ours, or holds results or unfinished work of other inputs."""
         output = self.folder.parent
-        if _holds_more_than(output, *BEGINNINGS) and not (output / "config.yaml").is_file():
+        if _holds_more_than(output, *BEGINNINGS, "data") and not (output / "config.yaml").is_file():
             raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
         for folder in () if overwrite else self._of_other_inputs():
             recorded = self._recorded(folder)

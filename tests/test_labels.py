@@ -1,0 +1,234 @@
+"""Labels by the main: written once, whatever is killed, and trusted clip by clip."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+from distill.label import FILE, Labeller, label, label_options, read_labels
+from distill.trust import Judge, Labelled, judged, most_repeats, trusted_labels
+from whisper_pair.audio import LogMel
+from whisper_pair.batches import Encoding
+from whisper_pair.config import Distill, load_config
+from whisper_pair.data import Clip, Window, load_training_clips, pack
+from whisper_pair.decoding import Engine
+from whisper_pair.errors import InputError
+from whisper_pair.targets import Targets
+from whisper_pair.text import Normalizer
+
+
+def process(index: int = 0, of: int = 1):
+    """What labelling asks of accelerate."""
+    return SimpleNamespace(
+        process_index=index, num_processes=of, is_main_process=index == 0, device="cpu", wait_for_everyone=lambda: None
+    )
+
+
+@pytest.fixture(scope="module")
+def labelling(material, write_config, tmp_path_factory):
+    """A Labeller of the micro Whisper, and windows of the corpus: packed, stamped and prompted ones among them."""
+    path = write_config(tmp_path_factory.mktemp("labels") / "pair.yaml")
+    options = ["distill.label_batch_size=3", "data.timestamps=0.3", "data.previous_text=0.3"]
+    config = load_config(path, options)
+    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
+    model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper").eval()
+    log_mel = LogMel(processor.feature_extractor)
+    labeller = Labeller(
+        Engine(model),
+        Encoding(model.model.encoder, log_mel),
+        Targets.of(model, processor.tokenizer, "nl", "transcribe"),
+        config,
+        Normalizer("nl"),
+        replace(label_options(config, "nl"), max_new_tokens=12),
+    )
+    corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
+    halves = [c for clip in corpus.clips for c in (replace(clip, seconds=1.5), replace(clip, seconds=1.5, start=1.5))]
+    return labeller, pack(halves, config.data, log_mel.seconds, 0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(labelling, tmp_path_factory):
+    labeller, windows = labelling
+    folder = tmp_path_factory.mktemp("undisturbed")
+    began = time.monotonic()
+    label(labeller, windows, folder, process())
+    return read_labels(folder), time.monotonic() - began
+
+
+def test_every_window_gets_the_label_it_asks_for(labelling, undisturbed):
+    labeller, windows = labelling
+    rows, _ = undisturbed
+    special = labeller.targets.special
+    assert [row["window"] for row in rows] == list(range(len(windows)))
+    assert {window.timestamps for window in windows} == {True, False}
+    assert any(window.previous for window in windows)
+    for row, window in zip(rows, windows, strict=True):
+        assert (row["key"], row["clips"]) == (window.key, [clip.name for clip in window.clips])
+        assert (special.no_timestamps not in row["prefix"]) == window.timestamps
+        assert (special.previous == row["prefix"][0]) == (window.previous is not None)
+        assert row["prefix"].count(special.previous) <= 1
+        stamped = [token for token in row["tokens"] if token >= special.first_timestamp]
+        assert bool(stamped) == window.timestamps
+        assert "<|" not in row["text"]
+        assert row["mean_log_probability"] < 0
+        assert row["error"] > 0
+
+
+def test_killing_at_random_points_changes_no_row(labelling, undisturbed, tmp_path):
+    """kill -9 of real processes; each new one goes on where the last one died."""
+    labeller, windows = labelling
+    rows, seconds = undisturbed
+    chance, kills = random.Random(4), 0
+    fork = multiprocessing.get_context("fork")
+    while not (tmp_path / FILE).is_file():
+        worker = fork.Process(target=label, args=(labeller, windows, tmp_path, process()))
+        worker.start()
+        worker.join(chance.uniform(0.1, 0.5) * seconds)
+        if worker.exitcode is None:
+            os.kill(worker.pid, signal.SIGKILL)
+            kills += 1
+        worker.join()
+    assert kills >= 2
+    label(labeller, windows, tmp_path, process())  # whatever was left of the end
+    assert read_labels(tmp_path) == rows
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
+
+
+def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(labelling, undisturbed, tmp_path):
+    labeller, windows = labelling
+    label(labeller, windows, tmp_path, process())
+    (tmp_path / "shard-0003-00000000.parquet").write_bytes(b"left over")
+    broken = replace(labeller, engine=None)  # would fail if anything were labelled
+    label(broken, windows, tmp_path, process())
+    assert read_labels(tmp_path) == undisturbed[0]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_processes_write_the_rows_of_one(labelling, undisturbed, tmp_path):
+    labeller, windows = labelling
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(2, timeout=60)
+    both = [process(index, 2) for index in range(2)]
+    for one in both:
+        one.wait_for_everyone = barrier.wait
+    workers = [fork.Process(target=label, args=(labeller, windows, tmp_path, one)) for one in both]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert read_labels(tmp_path) == undisturbed[0]
+
+
+def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(labelling, undisturbed, tmp_path, capsys):
+    labeller, windows = labelling
+    gone = replace(windows[4], clips=(replace(windows[4].clips[0], audio=Path("/nowhere.wav")),))
+    some = [*windows[:4], gone, *windows[5:6]]
+    label(labeller, some, tmp_path, process())
+    assert [row["window"] for row in read_labels(tmp_path)] == [0, 1, 2, 3, 5]
+    assert "no such audio file" in capsys.readouterr().out
+
+
+# What is trusted
+
+
+def window(*texts: str | None) -> Window:
+    return Window(tuple(Clip(f"clip {i}", Path("none"), 2.0, text, "anna") for i, text in enumerate(texts)))
+
+
+def row(text: str, **known) -> dict:
+    return {
+        "text": text, "finished": True, "compression_ratio": 1.0, "seconds": 4.0, "tokens": [1] * 8, "window": 0
+    } | known  # fmt: skip
+
+
+def judge(language: str = "nl", **settings) -> Judge:
+    return Judge(Distill(**settings), language, Normalizer(language))
+
+
+def test_a_bad_clip_leaves_its_window_and_the_rest_is_labelled_again():
+    found = Labelled()
+    spoken = window("een twee drie", "vier vijf zes", "zeven acht negen")
+    heard = row("een twee drie heel wat anders zeven acht negen")
+    (again,) = judged(judge(max_label_error=0.5), spoken, heard, found)
+    assert [clip.name for clip in again.clips] == ["clip 0", "clip 2"]
+    assert found.kept == []
+    assert found.dropped == {"error above 0.5": 1}
+    assert found.samples["error above 0.5"] == [("clip 1", "vier vijf zes", heard["text"])]
+    kept = Labelled()
+    assert judged(judge(), spoken, heard, kept) == []  # no limit: all are kept
+    assert len(kept.kept) == 1
+
+
+def test_a_window_without_human_text_is_judged_by_its_signs_alone():
+    found = Labelled()
+    assert judged(judge(max_label_error=0.1), window(None, None), row("wat dan ook"), found) == []
+    assert len(found.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("sign", "reason"),
+    [
+        ({"finished": False}, "without an end"),
+        ({"compression_ratio": 2.5}, "compression ratio above 2.4"),
+        ({"text": "ja dat is zo " + "en toen " * 5}, "a phrase more than 4 times in a row"),
+        ({"tokens": [1] * 101}, "over 25 tokens per second"),
+    ],
+)
+def test_a_sign_of_hallucination_sets_each_clip_alone_and_drops_a_single_one(sign, reason):
+    found = Labelled()
+    again = judged(judge(), window("ja", "nee"), row("ja nee") | sign, found)
+    assert [[clip.name for clip in one.clips] for one in again] == [["clip 0"], ["clip 1"]]
+    assert not found.dropped
+    assert judged(judge(), window("ja"), row("ja") | sign, found) == []
+    assert found.dropped == {reason: 1}
+    assert reason in found.section()
+
+
+def test_signs_can_be_switched_off():
+    off = judge(max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
+    loop = row("ja " * 50, compression_ratio=9.0, tokens=[1] * 400)
+    assert off.sign(loop) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "longest", "times"),
+    [
+        ("", 5, 0),
+        ("a b c", 5, 1),
+        ("a a a b", 5, 3),
+        ("x a b a b a b y", 5, 3),
+        ("a b c a b c", 2, 1),
+        ("a b c a b c", 3, 2),
+        ("a b a b a", 5, 2),
+    ],
+)
+def test_repeats_are_counted_in_a_row(units, longest, times):
+    assert most_repeats(units.split(), longest) == times
+
+
+def test_characters_repeat_where_there_are_no_spaces():
+    assert judge("ja").sign(row("はい。" * 6)) == "a phrase more than 4 times in a row"
+    assert judge("ja").sign(row("今日はいい天気ですね")) is None
+
+
+def test_what_is_labelled_again_is_judged_again_until_nothing_is_left(labelling, tmp_path):
+    """The micro Whisper talks nonsense, so all is bad but what the human text is made to agree with."""
+    labeller, windows = labelling
+    packed = [w for w in windows if len(w.clips) > 1][:2] or [Window(windows[0].clips + windows[1].clips[:1])]
+    strict = judge(max_label_error=0.5, max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
+    label(labeller, packed, tmp_path, process())
+    rows = read_labels(tmp_path)
+    for one in rows:
+        one["finished"] = True  # as though the main had ended; the second labels say that it does not
+    with pytest.raises(InputError, match=r"none can be trusted; train the main longer"):
+        trusted_labels(strict, labeller, packed, rows, tmp_path, process())
+    agreed = [replace(w, clips=tuple(replace(c, text=None) for c in w.clips)) for w in packed]
+    found = trusted_labels(strict, labeller, agreed, rows, tmp_path, process())
+    assert [w for w, _ in found.kept] == agreed

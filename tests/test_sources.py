@@ -1,0 +1,199 @@
+"""Every form of source gives the same clips; what one pass over the audio found is kept."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.corpora import FORMS, clips, tone, wav, write, write_parquet, write_table, write_tar
+from whisper_pair.config import Data, Source
+from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
+from whisper_pair.data import survey as survey_module
+from whisper_pair.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_copies_at_home(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+
+
+def data(tmp_path: Path, **settings) -> Data:
+    return Data(**{"train": (), "validation": (), "test": (), "cache": str(tmp_path / "cache")} | settings)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_source_gives_the_same_clips_twice(tmp_path, form):
+    rows = clips()
+    wanted = load_training_clips([write(tmp_path / "plain", "folder", rows)], data(tmp_path), 30).clips
+    source = write(tmp_path / form, form, rows)
+    for _ in range(2):  # the second time from what the first found
+        found = load_training_clips([source], data(tmp_path), 30).clips
+        assert [(c.text, c.speaker, c.seconds) for c in found] == [(c.text, c.speaker, c.seconds) for c in wanted]
+        for one, two in zip(found, wanted, strict=True):
+            assert np.array_equal(one.read(), two.read())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fingerprint_tells_contents_apart(tmp_path, form):
+    source = write(tmp_path / "one", form, clips())
+    before = fingerprint([source])
+    assert fingerprint([source]) == before
+    changed = write(tmp_path / "two", form, clips(7))
+    assert fingerprint([changed])[0]["sha256"] != before[0]["sha256"]
+
+
+@pytest.mark.parametrize("form", ["folder", "streamed"])
+def test_audio_is_listened_to_once_however_often_it_is_loaded(tmp_path, form, monkeypatch):
+    source = write(tmp_path / form, form, clips())
+    listened = []
+    real = survey_module.audit
+    monkeypatch.setattr(survey_module, "audit", lambda row, longest: listened.append(row.name) or real(row, longest))
+    for _ in range(2):
+        load_training_clips([source], data(tmp_path), 30)
+    assert len(listened) == 6
+    if form == "folder":  # other bytes of the same size under the same name are heard again
+        (tmp_path / form / "0000.wav").write_bytes(wav(tone(1, 77)))
+        load_training_clips([source], data(tmp_path), 30)
+        assert len(listened) == 12
+
+
+@pytest.mark.parametrize("form", ["folder", "streamed"])
+def test_a_pass_that_is_killed_goes_on_where_it_stood(tmp_path, form):
+    """A real process, killed while it listens; what it had written is not listened to again."""
+    source = write(tmp_path / form, form, clips(40))
+    script = textwrap.dedent(f"""
+        import datasets, os, time
+        from whisper_pair.config import Source
+        from whisper_pair.data import survey
+
+        def slow_audit(row, longest):
+            time.sleep(0.01)
+            os.write(1, row.name.encode() + b"\\n")
+            return audit(row, longest)
+
+        datasets.config.HF_DATASETS_CACHE = {str(tmp_path / "datasets")!r}
+        survey.PART, survey.AT_ONCE, audit, survey.audit = 4, 2, survey.audit, slow_audit
+        list(survey.survey({source!r}, {str(tmp_path / "cache")!r}, 30))
+    """)
+
+    def start() -> subprocess.Popen:
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env)
+
+    first = start()
+    heard = [first.stdout.readline().strip() for _ in range(18)]
+    first.send_signal(signal.SIGKILL)
+    heard += first.communicate()[0].split()
+    again = start().communicate()[0].split()
+    assert len(heard) < 40
+    assert len(set(heard) & set(again)) <= 4  # the part in flight
+    assert len(set(heard) | set(again)) == 40
+    parts = sorted((tmp_path / "cache").rglob("part-*.parquet"))
+    assert len(parts) == 10
+
+
+def test_streamed_audio_is_kept_as_16_khz_flac_and_the_set_is_not_asked_again(tmp_path):
+    rows = [{"audio": wav(tone(1, 9, 44_100), 44_100), "text": "ja", "speaker": "a"}]
+    source = write(tmp_path / "set", "streamed", rows)
+    (clip,) = load_training_clips([source], data(tmp_path), 30).clips
+    assert len(clip.read()) == 16_000
+    kept = list((tmp_path / "cache").rglob("*.flac"))
+    assert [path.read_bytes()[:4] for path in kept] == [b"fLaC"]
+    assert len(list((tmp_path / "cache").rglob("complete"))) == 1
+
+
+def test_a_streamed_set_needs_a_folder_to_be_kept_in(tmp_path):
+    source = write(tmp_path / "set", "streamed", clips())
+    with pytest.raises(InputError, match=r"set data\.cache"):
+        load_training_clips([source], data(tmp_path, cache=None), 30)
+
+
+def test_a_folder_of_audio_alone_serves_distillation(tmp_path):
+    write(tmp_path / "set", "folder", clips())
+    (tmp_path / "set" / "metadata.csv").unlink()
+    (tmp_path / "set" / "notes.txt").write_text("not audio")
+    found = load_training_clips([Source(folder=str(tmp_path / "set"), text=None)], data(tmp_path), 30).clips
+    assert [clip.text for clip in found] == [None] * 6
+    with pytest.raises(InputError, match=r"holds none of metadata\.csv.*set text: null"):
+        load_training_clips([Source(folder=str(tmp_path / "set"))], data(tmp_path), 30)
+
+
+def test_a_weight_below_one_leaves_out_a_seeded_share(tmp_path):
+    source = write(tmp_path / "set", "folder", clips(40))
+    half = load_training_clips([replace(source, weight=0.5)], data(tmp_path), 30)
+    assert 10 < len(half.clips) < 30
+    assert half.dropped["left out by weight"] == 40 - len(half.clips)
+    again = load_training_clips([replace(source, weight=0.5)], data(tmp_path), 30)
+    assert again.clips == half.clips
+
+
+@pytest.mark.parametrize(
+    ("write_it", "source", "said"),
+    [
+        (lambda p: (p / "a.tar").write_bytes(b"no tar"), lambda p: {"webdataset": f"{p}/a.tar"}, "uncompressed tar"),
+        (lambda p: None, lambda p: {"webdataset": f"{p}/*.tar"}, "no such file, folder or pattern"),
+        (lambda p: (p / "a.parquet").write_bytes(b"no"), lambda p: {"parquet": f"{p}/a.parquet"}, "cannot be loaded"),
+        (lambda p: None, lambda p: {"manifest": f"{p}/a.csv"}, "there is no such file"),
+        (lambda p: (p / "a.xls").write_text(""), lambda p: {"manifest": f"{p}/a.xls"}, "ends in .csv or .jsonl"),
+        (lambda p: (p / "a.jsonl").write_text("[1]\n"), lambda p: {"manifest": f"{p}/a.jsonl"}, "no JSON object"),
+        (lambda p: write_table(p / "a.csv", [{"audio": "../x.wav", "text": ""}]),
+         lambda p: {"manifest": f"{p}/a.csv"}, "leaves the folder"),
+        (lambda p: write_tar(p / "a.tar", clips(1)), lambda p: {"webdataset": f"{p}/a.tar", "text": "words"},
+         "no column 'words'; it has"),
+        (lambda p: write_parquet(p / "a.parquet", clips(1)), lambda p: {"parquet": f"{p}/a.parquet", "text": "words"},
+         "no column 'words'; it has"),
+    ],
+)  # fmt: skip
+def test_a_source_that_cannot_be_read_gets_one_sentence(tmp_path, write_it, source, said):
+    write_it(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        load_training_clips([Source(**source(tmp_path))], data(tmp_path), 30)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_clip_of_the_test_set_in_training_is_refused_by_name(tmp_path):
+    rows = clips()
+    train = write(tmp_path / "train", "folder", rows)
+    samples, rate = soundfile.read(io.BytesIO(rows[3]["audio"]), dtype="int16")
+    flac = rows[3] | {"audio": wav(samples, rate, container="FLAC")}  # the same sound in another container
+    test = write(tmp_path / "test", "webdataset", [flac])
+    with pytest.raises(InputError, match=r"holds 1 clips of the .* test sets \(.*0003\.wav = .*0000\)"):
+        load_training_clips([train], data(tmp_path, test=(test,)), 30)
+    assert len(load_test_clips([test], data(tmp_path), 30, "test")) == 1
+
+
+def test_duplicates_are_dropped_whatever_their_names(tmp_path):
+    rows = clips()
+    source = write(tmp_path / "train", "parquet", [*rows, rows[0] | {"text": "iets anders"}])
+    corpus = load_training_clips([source], data(tmp_path), 30)
+    assert len(corpus.clips) == 6
+    assert corpus.dropped["duplicate"] == 1
+    assert corpus.examples["duplicate"][0].endswith("#6")
+
+
+def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
+    """The state beside the last part says where the stream stood."""
+    monkeypatch.setattr(survey_module, "PART", 4)
+    source = write(tmp_path / "set", "streamed", clips(10))
+    whole = [row.name for row, _ in survey_module.survey(source, str(tmp_path / "cache"), 30)]
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "complete").unlink()
+    (folder / "part-000002.parquet").unlink()
+    assert json.loads((folder / "part-000001.state").read_text())
+    again = [row.name for row, _ in survey_module.survey(source, str(tmp_path / "cache"), 30)]
+    assert again == whole
+    assert len(whole) == len(set(whole)) == 10

@@ -1,0 +1,142 @@
+"""Prompts are context, timestamps stand where clips begin and end, and both fit the decoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+from whisper_pair.audio import LogMel
+from whisper_pair.batches import Batches, Example
+from whisper_pair.config import Data, Source
+from whisper_pair.data import Clip, Window, pack, repeats
+from whisper_pair.errors import InputError
+from whisper_pair.losses import IGNORE
+from whisper_pair.targets import Targets
+
+
+@pytest.fixture(scope="module")
+def processor(material):
+    return WhisperProcessor.from_pretrained(material / "micro-whisper")
+
+
+@pytest.fixture(scope="module")
+def targets(material, processor) -> Targets:
+    model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+    return Targets.of(model, processor.tokenizer, "nl", "transcribe")
+
+
+def clips(count: int, seconds: float = 1.0, speaker: str | None = "anna") -> list[Clip]:
+    return [Clip(f"{speaker}{i}", Path("none"), seconds, f"zin {i}", speaker) for i in range(count)]
+
+
+def data(**settings) -> Data:
+    return Data(train=(), validation=(), test=(), **settings)
+
+
+def decoded(targets: Targets, tokens: list[int]) -> str:
+    return targets.tokenizer.decode(tokens, decode_with_timestamps=True)
+
+
+def test_a_plain_window_is_what_whisper_is_asked_and_says(targets):
+    tokens, prefix = targets.human(Window(tuple(clips(2)), 0.3))
+    assert decoded(targets, tokens) == (
+        "<|startoftranscript|><|nl|><|transcribe|><|notimestamps|> zin 0 zin 1<|endoftext|>"
+    )
+    assert prefix == 4
+
+
+def test_timestamps_stand_where_the_clips_begin_and_end(targets):
+    tokens, prefix = targets.human(Window(tuple(clips(2)), 0.3, timestamps=True))
+    assert decoded(targets, tokens) == (
+        "<|startoftranscript|><|nl|><|transcribe|><|0.00|> zin 0<|1.00|><|1.30|> zin 1<|2.30|><|endoftext|>"
+    )
+    assert prefix == 3
+    late, _ = targets.human(Window(tuple(clips(2, 3.9)), 0.3, timestamps=True))
+    assert decoded(targets, late).endswith("<|4.00|><|endoftext|>")  # never past the last of this window of 4 s
+
+
+def test_a_prompt_opens_with_startofprev_once_and_is_never_a_label(targets, processor):
+    tokens, prefix = targets.human(Window(tuple(clips(1)), previous="wat eerder gezegd is"))
+    text = decoded(targets, tokens)
+    assert text.startswith("<|startofprev|> wat eerder gezegd is<|startoftranscript|><|nl|>")
+    assert text.count("<|startofprev|>") == 1
+    example = Example(Window(tuple(clips(1))), tuple(tokens), prefix)
+    batches = Batches([example], LogMel(processor.feature_extractor))
+    item = {"example": example, "sample": 0, "seed": 0, "states": None, "pcm": torch.zeros(10).numpy()}
+    batch = batches.collate([item])
+    assert batch["inputs"][0].tolist() == tokens[:-1]  # what main and assistant both see
+    labels = batch["labels"][0]
+    assert labels[: prefix - 1].eq(IGNORE).all()
+    assert labels[prefix - 1 :].tolist() == tokens[prefix:]
+
+
+@pytest.mark.parametrize("words", [1, 60, 100, 118, 120, 122, 124])
+def test_a_prompt_gives_way_to_the_text(targets, words):
+    clip = Clip("a", Path("none"), 1.0, "0" * words, "anna")
+    window = Window((clip,), previous="1" * 300)
+    tokens, prefix = targets.human(window)
+    bare, short = targets.human(Window((clip,)))
+    assert tokens[prefix:] == bare[short:]
+    assert len(tokens) - 1 <= max(targets.special.positions, len(bare) - 1)
+    if words == 1:
+        assert prefix == short + 1 + targets.special.max_prompt
+
+
+def test_prompts_come_from_the_same_speaker_and_from_before():
+    spoken = [clip for pair in zip(clips(30), clips(30, speaker="bram"), strict=True) for clip in pair]
+    windows = pack(spoken, data(previous_text=1.0, unpacked_share=0.5), 10, seed=3)
+    assert any(len(window.clips) > 1 for window in windows)
+    for window in windows:
+        first = window.clips[0]
+        number = int(first.name[4:])
+        before = [f"zin {i}" for i in range(max(0, number - 11), number)]
+        assert window.previous == (" ".join(before) or None)
+    nobody = pack(clips(30, speaker=None), data(previous_text=1.0), 10, seed=3)
+    assert all(window.previous is None for window in nobody)
+
+
+def test_shares_of_timestamps_and_prompts_are_seeded():
+    settings = data(previous_text=0.5, timestamps=0.3, pack=False)
+    windows = pack(clips(400), settings, 10, seed=3)
+    assert 90 < sum(window.timestamps for window in windows) < 150
+    assert 160 < sum(window.previous is not None for window in windows) < 240
+    assert windows == pack(clips(400), settings, 10, seed=3)
+    assert len({window.key for window in windows}) == 400
+    assert windows[5].key != Window(windows[5].clips, timestamps=not windows[5].timestamps).key
+
+
+def test_timestamps_take_their_room_from_the_text():
+    tokens = {clip.name: 10 for clip in clips(30)}
+    assert max(len(w.clips) for w in pack(clips(30), data(), 30, 0, tokens, 60)) == 6
+    assert max(len(w.clips) for w in pack(clips(30), data(timestamps=0.1), 30, 0, tokens, 60)) == 5
+
+
+def test_a_weight_above_one_shows_windows_more_often():
+    heavy, light = Source(folder="a", weight=2.5), Source(folder="b", weight=0.5)
+    spoken = [Clip(str(i), Path("none"), 1.0, "ja", None, source=heavy if i < 400 else light) for i in range(500)]
+    windows = pack(spoken, data(pack=False), 30, 0)
+    numbers = repeats(windows, seed=1)
+    assert sorted(set(numbers)) == list(range(500))
+    assert 920 < sum(number < 400 for number in numbers) < 1080
+    assert sum(number >= 400 for number in numbers) == 100  # the rest of a light source was never read
+    assert numbers == repeats(windows, seed=1)
+
+
+def test_clips_of_two_sources_are_never_joined():
+    one, two = Source(folder="a"), Source(folder="b")
+    spoken = [Clip(str(i), Path("none"), 1.0, "ja", None, source=one if i % 2 else two) for i in range(10)]
+    for window in pack(spoken, data(unpacked_share=0.0), 30, 0):
+        assert len({clip.source for clip in window.clips}) == 1
+        assert len(window.clips) == 5
+
+
+def test_a_checkpoint_without_the_tokens_is_refused(targets):
+    from dataclasses import replace
+
+    bare = replace(targets, special=replace(targets.special, no_timestamps=None, previous=None))
+    bare.check(0.0, 0.0)
+    with pytest.raises(InputError, match=r"data\.timestamps: expected 0, found 0\.5"):
+        bare.check(0.5, 0.0)
+    with pytest.raises(InputError, match=r"data\.previous_text: expected 0, found 0\.5"):
+        bare.check(0.0, 0.5)

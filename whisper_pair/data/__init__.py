@@ -1,0 +1,31 @@
+"""Speech corpora -> clips -> windows.
+
+A clip is one row of a corpus. A window is what Whisper hears at once (30 s): one clip, or several of one speaker joined
+with short silences, since Whisper pays for the whole window however little speech it holds.
+
+sources: rows of a corpus, whatever form it has; survey: what one pass over their audio finds; corpus: which clips are
+used, and why the others are not; packing: clips -> windows; report: all of it for a reader.
+"""
+
+from .clips import Clip, HubRow, Slice, Window
+from .corpus import Corpus, drop_long_texts, load_test_clips, load_training_clips
+from .fingerprints import fingerprint, windowing
+from .packing import encoder_work, pack, repeats
+from .report import write_data_report
+
+__all__ = [
+    "Clip",
+    "Corpus",
+    "HubRow",
+    "Slice",
+    "Window",
+    "drop_long_texts",
+    "encoder_work",
+    "fingerprint",
+    "load_test_clips",
+    "load_training_clips",
+    "pack",
+    "repeats",
+    "windowing",
+    "write_data_report",
+]

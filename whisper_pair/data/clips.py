@@ -1,0 +1,117 @@
+"""A clip, where its audio lies, and the window that it is heard in. Audio is read when a window is used."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audio import SAMPLE_RATE, read_audio, to_pcm
+from ..config import Source
+from ..errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A file within a file: a member of a tar, or a clip among those that were streamed."""
+
+    path: Path
+    offset: int  # bytes
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HubRow:
+    """A row of a data set of the `datasets` library, whose audio is fetched when it is read."""
+
+    table: Any = field(repr=False, compare=False)
+    row: int
+    column: str
+
+
+Audio = Path | Slice | HubRow | bytes  # bytes: of a row that is being streamed
+
+
+def openable(audio: Audio, name: str) -> Path | bytes:
+    """A path or a file's bytes, as whisper_pair.audio takes them. Raises InputError naming the clip."""
+    if isinstance(audio, Slice):
+        try:
+            with open(audio.path, "rb") as file:
+                file.seek(audio.offset)
+                return file.read(audio.size)
+        except OSError as error:
+            raise InputError(f"{name}: {audio.path} cannot be read ({error.strerror}).") from error
+    if isinstance(audio, HubRow):
+        return cell_audio(audio.table[audio.row][audio.column], name)
+    return audio
+
+
+def cell_audio(cell: dict[str, Any] | None, name: str) -> Path | bytes:
+    """The audio in a cell of a data set, which holds a file's bytes or its path."""
+    if cell is None or (cell["bytes"] is None and cell["path"] is None):
+        raise InputError(f"{name}: the row holds no audio.")
+    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    name: str  # says where the clip is from, in messages and labels
+    audio: Path | Slice | HubRow
+    seconds: float
+    text: str | None
+    speaker: str | None
+    start: float = 0.0  # seconds into the audio where this clip begins: above 0 in the later pieces of a split clip
+    source: Source | None = field(default=None, repr=False)
+
+    def read(self) -> np.ndarray:
+        """Float32 samples at 16 kHz. Raises InputError naming the clip."""
+        return read_audio(openable(self.audio, self.name), self.name, self.start, self.seconds)
+
+
+@dataclass(frozen=True)
+class Window:
+    clips: tuple[Clip, ...]
+    gap: float = 0.0  # seconds of silence between two clips
+    timestamps: bool = False  # whether its target says when its clips begin and end
+    previous: str | None = None  # what the speaker said before, where the window is prompted with it
+
+    @property
+    def name(self) -> str:
+        first, rest = self.clips[0], len(self.clips) - 1
+        at = f"@{first.start:.1f}" if first.start else ""
+        return f"{first.name}{at}" + (f" +{rest}" if rest else "")
+
+    @property
+    def key(self) -> str:
+        """The same for the same clips at the same gap, asked for in the same way: labels are looked up by it."""
+        parts = [f"{clip.name}\t{clip.start}\t{clip.seconds}" for clip in self.clips]
+        asked = ["timestamps"] * self.timestamps + ([] if self.previous is None else [f"after {self.previous}"])
+        return hashlib.sha256("\n".join([str(self.gap), *asked, *parts]).encode()).hexdigest()[:24]
+
+    @property
+    def seconds(self) -> float:
+        return sum(clip.seconds for clip in self.clips) + self.gap * (len(self.clips) - 1)
+
+    @property
+    def times(self) -> list[tuple[float, float]]:
+        """When each clip begins and ends, in seconds into the window."""
+        found, at = [], 0.0
+        for clip in self.clips:
+            found.append((at, at + clip.seconds))
+            at += clip.seconds + self.gap
+        return found
+
+    @property
+    def text(self) -> str | None:
+        """The human text, or None where any clip lacks it."""
+        texts = [clip.text for clip in self.clips]
+        return None if any(text is None for text in texts) else " ".join(texts)
+
+    def pcm(self) -> np.ndarray:
+        """16-bit samples at 16 kHz of the whole window. Raises InputError naming a clip that cannot be read."""
+        silence = np.zeros(round(self.gap * SAMPLE_RATE), np.int16)
+        parts: list[np.ndarray] = []
+        for clip in self.clips:
+            parts += [silence, to_pcm(clip.read())] if parts else [to_pcm(clip.read())]
+        return np.concatenate(parts)

@@ -1,0 +1,156 @@
+"""Which clips of some sources are used, and why the others are not.
+
+A training clip that cannot be used is counted by the first reason that holds. Nothing may be lost in silence from a
+validation or test set, so there a bad clip is refused by name; and no clip of theirs may stand in training.
+"""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..config import Data, Source
+from ..errors import InputError
+from .clips import Clip
+from .sources import NOT_LISTED, Row
+from .survey import Audit, survey
+
+NAMED = 5  # clips that a message names
+
+
+@dataclass
+class Corpus:
+    """The usable clips of some sources, and why the others are not."""
+
+    clips: list[Clip]
+    dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)  # by reason: a few of the clips that it dropped
+
+    def drop(self, reason: str, name: str) -> None:
+        self.dropped[reason] += 1
+        named = self.examples.setdefault(reason, [])
+        if len(named) < NAMED:
+            named.append(name)
+
+    def report(self, title: str) -> str:
+        hours = sum(clip.seconds for clip in self.clips) / 3600
+        lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+        return f"{title}: {len(self.clips)} clips, {hours:.2f} h" + (f"; dropped {lost}" if lost else "")
+
+    def need_clips(self) -> None:
+        if not self.clips:
+            raise InputError(f"data.train: no clip can be used ({self.report('training')}).")
+
+
+def load_training_clips(sources: Sequence[Source], data: Data, window_seconds: float) -> Corpus:
+    """Every usable clip; what cannot be used is counted by its reason.
+
+    Raises InputError where a clip of the validation or test set is among them.
+    """
+    corpus, heard = Corpus([]), {}
+    splitting = data.long_audio == "split"
+    for source in sources:
+        chance = random.Random(f"{source.name} {source.split}")
+        for row, found in survey(source, data.cache, None if splitting else window_seconds):
+            reason = found.problem or why_dropped(row, found, data, window_seconds)
+            if reason is None and found.sha256 in heard:
+                reason = "duplicate"
+            if chance.random() >= source.weight:  # drawn for every row, so that no filter moves the choice
+                reason = reason or "left out by weight"
+            if reason is not None:
+                corpus.drop(reason, row.name)
+                continue
+            heard[found.sha256] = row.name
+            clip = Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source)
+            corpus.clips += [clip] if found.seconds <= window_seconds else _split(clip, window_seconds)
+    corpus.need_clips()
+    _refuse_leaks(heard, data, window_seconds)
+    return corpus
+
+
+def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> str | None:
+    """The first reason against a training clip whose audio is sound."""
+    if found.seconds < data.min_seconds:
+        return "too short"
+    if found.seconds > window_seconds:  # split, it loses its text, which may then be any
+        return f"over {window_seconds:.0f} s" if data.long_audio == "drop" else None
+    if row.text is None:
+        return None
+    if not row.text.strip():
+        return "empty text"
+    pace = len(row.text.strip()) / found.seconds
+    if pace > data.max_characters_per_second:
+        return f"over {data.max_characters_per_second:g} characters per second"
+    if pace < data.min_characters_per_second:
+        return f"under {data.min_characters_per_second:g} characters per second"
+    return None
+
+
+def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float, split: str) -> list[Clip]:
+    """Every clip of a validation or test set. Nothing may be lost from it in silence: a bad clip raises InputError."""
+    clips, long = [], 0
+    for row, found, source in _test_rows(sources, data, window_seconds):
+        if found.problem not in (None, "silent"):
+            raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
+        if found.seconds > window_seconds:
+            if data.long_test_audio == "refuse":
+                raise InputError(
+                    f"data.{split}: {row.name} lasts {found.seconds:.1f} s; cut it to at most {window_seconds:.0f} s, "
+                    "or set data.long_test_audio to drop."
+                )
+            long += 1
+            continue
+        if row.text is None:
+            raise InputError(f"data.{split}: {row.name} has no text to score by; remove the clip or give its text.")
+        clips.append(Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source))
+    if not clips:
+        raise InputError(f"data.{split}: holds no clip that can be used.")
+    if long:
+        print(f"{split}: {len(clips)} clips; dropped {long} over {window_seconds:.0f} s")
+    return clips
+
+
+def _test_rows(sources: Sequence[Source], data: Data, longest: float) -> Iterator[tuple[Row, Audit, Source]]:
+    """A file that the metadata does not list is no part of a test set."""
+    for source in sources:
+        for row, found in survey(source, data.cache, longest):
+            if row.problem != NOT_LISTED:
+                yield row, found, source
+
+
+def _refuse_leaks(heard: dict[str, str], data: Data, window_seconds: float) -> None:
+    """`heard`: training clips' names by the digest of their samples."""
+    leaked = [
+        f"{heard[found.sha256]} = {row.name}"
+        for row, found, _ in _test_rows((*data.validation, *data.test), data, window_seconds)
+        if found.sha256 in heard
+    ]
+    if leaked:
+        named = ", ".join(leaked[:NAMED]) + (", ..." if len(leaked) > NAMED else "")
+        raise InputError(
+            f"data.train: holds {len(leaked)} clips of the validation or test sets ({named}), which must be new to the "
+            "models that they judge; remove them from one of the two."
+        )
+
+
+def drop_long_texts(corpus: Corpus, count_tokens: Callable[[list[str]], list[int]], limit: int) -> dict[str, int]:
+    """Drops clips whose text needs more than `limit` tokens; returns each kept clip's count by name."""
+    texts = [clip.text or "" for clip in corpus.clips]
+    kept, counts = [], {}
+    for clip, tokens in zip(corpus.clips, count_tokens(texts) if texts else [], strict=True):
+        if tokens > limit:
+            corpus.drop(f"text over {limit} tokens", clip.name)
+        else:
+            kept.append(clip)
+            counts[clip.name] = tokens
+    corpus.clips = kept
+    corpus.need_clips()
+    return counts
+
+
+def _split(clip: Clip, window_seconds: float) -> list[Clip]:
+    """Equal pieces that fit the window. Their text is unknown: the main labels them for distillation."""
+    pieces = math.ceil(clip.seconds / window_seconds)
+    length = clip.seconds / pieces
+    return [replace(clip, seconds=length, text=None, start=i * length) for i in range(pieces)]

@@ -1,0 +1,51 @@
+"""What identifies a corpus's contents and the windows made of it, so that results are known to be of other inputs."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..config import Data, Source
+from .sources import files_of, metadata_file, rows_of
+
+ELSEWHERE = ("train", "validation", "test", "workers", "cache")  # settings that change no window
+
+
+def windowing(data: Data) -> dict[str, Any]:
+    """The settings that decide which windows a corpus gives."""
+    return {k: v for k, v in asdict(data).items() if k not in ELSEWHERE}
+
+
+def fingerprint(sources: Sequence[Source], times: bool = False) -> list[dict[str, Any]]:
+    """What identifies the sources' contents: the metadata and the files' names and sizes, or a Hub revision.
+
+    `times`: and when the files were last written, where a copy need not count as the same.
+    """
+    return [_of(source, times) for source in sources]
+
+
+def _of(source: Source, times: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"source": source.name, "text": source.text, "speaker": source.speaker}
+    entry["weight"] = source.weight
+    if source.kind == "hub":
+        return entry | {"revision": source.revision}
+    if source.kind == "folder":
+        root, metadata = Path(source.folder), metadata_file(source)
+        paths: Iterable[Path] = (path for path in root.rglob("*") if path.is_file())
+    elif source.kind == "manifest":
+        root, metadata = Path(), Path(source.manifest)
+        paths = (row.audio for row in rows_of(source) if row.problem is None)
+    else:
+        root, metadata = Path(), None
+        paths = files_of(source, ".tar" if source.kind == "webdataset" else ".parquet")
+    digest = hashlib.sha256(metadata.read_bytes() if metadata else b"")
+    digest.update(json.dumps(sorted(_facts(path, root, times) for path in paths)).encode())
+    return entry | {"sha256": digest.hexdigest()}
+
+
+def _facts(path: Path, root: Path, times: bool) -> tuple:
+    found = path.stat()
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return (name.as_posix(), found.st_size, *([found.st_mtime_ns] if times else []))

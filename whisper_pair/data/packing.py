@@ -1,0 +1,103 @@
+"""Clips -> windows: Whisper's encoder pays for the whole window, however little speech it holds."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..config import Data
+from .clips import Clip, Window
+
+TIMESTAMPS = 2  # tokens that say when a clip begins and ends
+
+
+def pack(
+    clips: Sequence[Clip],
+    data: Data,
+    window_seconds: float,
+    seed: int,
+    tokens: dict[str, int] | None = None,
+    max_tokens: int = 0,
+) -> list[Window]:
+    """Joins clips, in corpus order and within a speaker, into windows no longer than `window_seconds` or `max_tokens`.
+
+    A clip with text is never joined with one without. A random share of the clips also gets a window of its own, so
+    that the model keeps meeting short clips as tests hold them.
+    """
+    extra = TIMESTAMPS if data.timestamps else 0
+
+    def fits(joined: Window) -> bool:
+        within = tokens is None or sum(tokens[clip.name] + extra for clip in joined.clips) <= max_tokens
+        return joined.seconds <= window_seconds and within
+
+    windows: list[Window] = []
+    for group in _groups(clips):
+        joined: Window | None = None
+        for clip in group:
+            longer = Window((*joined.clips, clip), data.pack_gap) if joined and data.pack else None
+            if longer is not None and fits(longer):
+                joined = longer
+                continue
+            windows += [joined] if joined else []
+            joined = Window((clip,), data.pack_gap if data.pack else 0.0)
+        windows.append(joined)
+    if data.pack:
+        packed = {window.clips for window in windows}
+        chance = random.Random(seed)
+        alone = [Window((clip,), data.pack_gap) for clip in clips if chance.random() < data.unpacked_share]
+        windows += [window for window in alone if window.clips not in packed]
+    return _asked(windows, clips, data, window_seconds, seed)
+
+
+def _groups(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Clips that may be joined: of one source and speaker."""
+    groups: dict[tuple, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault((clip.source, clip.speaker, clip.text is None), []).append(clip)
+    return list(groups.values())
+
+
+def _asked(windows: list[Window], clips: Sequence[Clip], data: Data, seconds: float, seed: int) -> list[Window]:
+    """The windows, a share of them with timestamps and a share with what their speaker said before."""
+    if not data.timestamps and not data.previous_text:
+        return windows
+    before = {}
+    for group in _groups(clips):
+        for i, clip in enumerate(group):
+            before[clip.name, clip.start] = _said_before(group[:i], seconds) if clip.speaker is not None else None
+    chance = random.Random(seed + 1)
+    asked = []
+    for window in windows:
+        stamped, prompted = chance.random() < data.timestamps, chance.random() < data.previous_text
+        first = window.clips[0]
+        previous = before[first.name, first.start] if prompted else None
+        asked.append(replace(window, timestamps=stamped, previous=previous))
+    return asked
+
+
+def _said_before(group: Sequence[Clip], seconds: float) -> str | None:
+    """The human text of a speaker's last clips, of about a window's length; None where there is none."""
+    texts: list[str] = []
+    for clip in reversed(group):
+        if clip.text is None or seconds < 0:
+            break
+        texts.insert(0, clip.text)
+        seconds -= clip.seconds
+    return " ".join(texts) or None
+
+
+def repeats(windows: Sequence[Window], seed: int) -> list[int]:
+    """The windows' numbers, each as often as its source's weight asks: 2.5 gives each twice and half of them thrice."""
+    chance = random.Random(seed + 2)
+    numbers = []
+    for number, window in enumerate(windows):
+        source = window.clips[0].source
+        weight = max(1.0, source.weight) if source else 1.0  # below 1, clips were left out already
+        times = int(weight) + (chance.random() < weight % 1)
+        numbers += [number] * times
+    return numbers
+
+
+def encoder_work(windows: Sequence[Window]) -> float:
+    """How many windows of one clip each the encoder would hear for one of these: the padding saved."""
+    heard = {clip for window in windows for clip in window.clips}
+    return len(heard) / len(windows)

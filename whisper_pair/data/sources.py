@@ -1,0 +1,252 @@
+"""The rows of a corpus: where each clip's audio lies, its text and its speaker.
+
+Whatever is local is read in place: files beside their metadata, and members of uncompressed tars, whose offsets tarfile
+tells. Hub and Parquet sets come through the `datasets` library, with their audio undecoded. No audio is decoded here.
+"""
+
+import csv
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import Source
+from ..errors import InputError
+from .clips import Audio, HubRow, Slice, cell_audio
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+AUDIO = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".webm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    audio: Audio | None
+    text: str | None
+    speaker: str | None
+    problem: str | None = None  # why it cannot be used, where that is known without its audio
+
+
+NOT_LISTED = "not in the metadata"
+
+
+def rows_of(source: Source) -> Iterator[Row]:
+    """In the corpus's order, the same each time."""
+    match source.kind:
+        case "folder":
+            return _folder_rows(source)
+        case "manifest":
+            return _manifest_rows(source)
+        case "webdataset":
+            return _tar_rows(source)
+        case _:
+            return _table_rows(source)
+
+
+def _folder_rows(source: Source) -> Iterator[Row]:
+    metadata = metadata_file(source)
+    if metadata is None:  # speech without text
+        for path in _audio_files(Path(source.folder)):
+            yield Row(f"{source.folder}/{path}", Path(source.folder).resolve() / path, None, None)
+        return
+    listed = set()
+    for row in _listed_rows(source, metadata, "file_name", Path(source.folder), source.folder):
+        listed.add(row.name)
+        yield row
+    for path in _audio_files(Path(source.folder)):
+        if f"{source.folder}/{path}" not in listed:
+            yield Row(f"{source.folder}/{path}", None, None, None, NOT_LISTED)
+
+
+def _manifest_rows(source: Source) -> Iterator[Row]:
+    manifest = Path(source.manifest)
+    if manifest.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"{manifest}: expected a manifest that ends in .csv or .jsonl.")
+    if not manifest.is_file():
+        raise InputError(f"{manifest}: there is no such file; a manifest lists paths of audio files and their texts.")
+    root = Path(source.root) if source.root else manifest.parent
+    return _listed_rows(source, manifest, source.audio, root, str(manifest))
+
+
+def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: str) -> Iterator[Row]:
+    rows = read_metadata(metadata)
+    columns = list(rows[0]) if rows else [column]
+    _need_columns(columns, [column, source.text, source.speaker], str(metadata))
+    inside, seen = root.resolve(), set()
+    for row in rows:
+        named = "" if row[column] is None else str(row[column])
+        try:
+            path = (inside / named).resolve()
+        except ValueError:  # a zero byte
+            path = inside / "no such file"
+        if not path.is_relative_to(inside):
+            raise InputError(f"{metadata}: {column} {named!r} leaves the folder {root}.")
+        text, speaker = _text(row, source.text), _text(row, source.speaker)
+        problem = None
+        if not path.is_file():
+            problem = "missing file"
+        elif path in seen:
+            problem = "listed twice"
+        elif not all(_is_utf8(value) for value in (text, speaker)):
+            problem = "text is not UTF-8"
+        seen.add(path)
+        yield Row(f"{name}/{named}", path, text, speaker, problem)
+
+
+def metadata_file(source: Source) -> Path | None:
+    """The folder's metadata; None where it holds audio alone and no text is asked for."""
+    folder = Path(source.folder)
+    if not folder.is_dir():
+        raise InputError(f"{source.folder}: there is no such folder; a source's folder holds metadata.csv and audio.")
+    found = next((folder / name for name in METADATA if (folder / name).is_file()), None)
+    if found is None and source.text is not None:
+        raise InputError(
+            f"{source.folder}: holds none of {', '.join(METADATA)}; for audio without text, set text: null."
+        )
+    return found
+
+
+def _audio_files(folder: Path) -> list[str]:
+    """Names relative to the folder. Links are not followed out of it."""
+    inside = folder.resolve()
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file())
+    return [path.relative_to(folder).as_posix() for path in paths if path.resolve().is_relative_to(inside)]
+
+
+def read_metadata(path: Path) -> list[dict]:
+    """Bytes that are no UTF-8 become lone surrogates, so that one bad row does not cost the others."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return pyarrow.parquet.read_table(path).to_pylist()
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            if path.suffix == ".csv":
+                return list(csv.DictReader(file))
+            rows = [json.loads(line) for line in file if line.strip()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is no JSON object")
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        return [{name: row.get(name) for name in names} for row in rows]
+    except (ValueError, OSError, csv.Error, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({' '.join(str(error).split())}).") from error
+
+
+def _is_utf8(text: str | None) -> bool:
+    return text is None or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _need_columns(columns: list[str], wanted: list[str | None], where: str) -> None:
+    for column in wanted:
+        if column is not None and column not in columns:
+            raise InputError(f"{where}: there is no column {column!r}; it has {', '.join(map(str, columns))}.")
+
+
+def _text(row: dict, column: str | None) -> str | None:
+    return None if column is None or row.get(column) is None else str(row[column])
+
+
+# Tars in WebDataset's form: members whose names are alike up to the first dot are one clip
+
+
+def _tar_rows(source: Source) -> Iterator[Row]:
+    for path in files_of(source, ".tar"):
+        try:
+            with tarfile.open(path, "r:") as tar:
+                for number, (key, audio, fields) in enumerate(_members(path, tar)):
+                    if number == 0 and not fields.get("problem"):
+                        _need_columns(list(fields), [source.text, source.speaker], str(path))
+                    text, speaker = _text(fields, source.text), _text(fields, source.speaker)
+                    yield Row(f"{path}:{key}", audio, text, speaker, fields.get("problem") if audio else "missing file")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise InputError(f"{path}: cannot be read as an uncompressed tar ({error}).") from error
+
+
+def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, Slice | None, dict[str, Any]]]:
+    """Each clip's key, audio and fields; its members follow each other, as WebDataset has it."""
+    key, audio, fields = "", None, {}
+    for member in tar:
+        if not member.isfile():
+            continue
+        folder, slash, base = member.name.rpartition("/")
+        stem, _, ending = base.partition(".")
+        if folder + slash + stem != key:
+            if key:
+                yield key, audio, fields
+            key, audio, fields = folder + slash + stem, None, {}
+        if f".{ending.rpartition('.')[2].lower()}" in AUDIO:
+            audio = Slice(path, member.offset_data, member.size)
+        else:
+            fields = _fields(ending, tar.extractfile(member).read()) | fields
+    if key:
+        yield key, audio, fields
+
+
+def _fields(ending: str, content: bytes) -> dict[str, Any]:
+    """.json gives its keys, .txt the text; anything else is named by its ending."""
+    try:
+        return (
+            dict(json.loads(content)) if ending == "json" else {"text" if ending == "txt" else ending: content.decode()}
+        )
+    except UnicodeDecodeError:
+        return {"problem": "text is not UTF-8"} if ending in ("json", "txt") else {}
+    except (ValueError, TypeError):
+        return {"problem": "broken .json"}
+
+
+# The `datasets` library
+
+
+def _table_rows(source: Source) -> Iterator[Row]:
+    table = load_table(source)
+    words = table.remove_columns([c for c in table.column_names if c not in (source.text, source.speaker)])
+    for i, row in enumerate(words if words.column_names else ({} for _ in range(len(table)))):
+        audio = HubRow(table, i, source.audio)
+        yield Row(f"{source.name}#{i}", audio, _text(row, source.text), _text(row, source.speaker))
+
+
+def streamed_rows(source: Source, table: Any, first: int) -> Iterator[Row]:
+    """The rows of a streamed table, which stands at row `first`; their audio is in memory."""
+    for i, row in enumerate(table, first):
+        name = f"{source.name}#{i}"
+        text, speaker = _text(row, source.text), _text(row, source.speaker)
+        try:
+            yield Row(name, cell_audio(row[source.audio], name), text, speaker)
+        except InputError:
+            yield Row(name, None, text, speaker, "missing file")
+
+
+def load_table(source: Source) -> Any:
+    """A data set with its audio undecoded; an iterable one where the source is streamed."""
+    import datasets
+
+    if source.kind == "parquet":
+        files = {"data_files": [str(path) for path in files_of(source, ".parquet")]}
+        arguments, options = ("parquet",), files | {"split": "train", "streaming": source.stream}
+    else:
+        arguments = (source.hub, source.config)
+        options = {"split": source.split, "revision": source.revision, "streaming": source.stream}
+    try:
+        table = datasets.load_dataset(*arguments, **options)
+        columns = table.column_names or list(next(iter(table), {}))
+    except Exception as error:  # datasets raises many kinds; the user needs the one sentence
+        raise InputError(f"{source.name}: the data set cannot be loaded ({' '.join(str(error).split())}).") from error
+    _need_columns(columns, [source.audio, source.text, source.speaker], source.name)
+    return table.cast_column(source.audio, datasets.Audio(decode=False))
+
+
+def files_of(source: Source, suffix: str) -> list[Path]:
+    """The files of a path, a folder or a pattern, sorted."""
+    path = Path(source.path)
+    if path.is_dir():
+        found = sorted(path.rglob(f"*{suffix}"))
+    elif path.is_file():
+        found = [path]
+    else:
+        parent = Path(path.anchor) if path.is_absolute() else Path()
+        found = sorted(parent.glob(str(path.relative_to(path.anchor))))
+    if not found:
+        raise InputError(f"{source.kind} {source.path}: there is no such file, folder or pattern of {suffix} files.")
+    return found

@@ -1,0 +1,205 @@
+"""One pass over a corpus's audio: how long each clip is, whether it can be heard, and what identifies it.
+
+Audio is decoded by several threads (libsndfile, PyAV and hashlib let go of the interpreter). What is found is kept in
+parts of PART clips under `data.cache`, in a folder named for the corpus's contents, so that a pass that is stopped goes
+on and a later stage or run need not listen again. Processes that need the same pass wait for the one that does it.
+
+A streamed source is read the same way, and its clips are kept as 16 kHz, 16-bit FLAC, one file a part, in which each is
+found by its offset. We chose that over packing windows on the fly: training addresses its samples by position, the
+same ones whatever the number of processes and restarts, and only what lies on disk can be addressed so. It also needs
+no shuffle buffer, downloads once for all epochs and stages, and takes the memory of one part's index.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, read_audio, to_pcm
+from ..config import Source
+from ..errors import InputError
+from .clips import Slice, openable
+from .fingerprints import fingerprint
+from .sources import Row, load_table, rows_of, streamed_rows
+
+PART = 512  # clips whose findings, and audio where it is streamed, are written together
+AT_ONCE = 64  # clips in memory at a time
+SILENCE = 1e-3  # a peak of -60 dB: 33 steps of 16-bit audio
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What listening to a clip found."""
+
+    seconds: float
+    sha256: str  # of its samples, before any resampling; "" where it was not decoded
+    problem: str | None  # why it cannot be used
+    detail: str  # the same in a sentence
+
+
+def survey(source: Source, cache: str | None, longest: float | None) -> Iterator[tuple[Row, Audit]]:
+    """Every row with its audit; a clip over `longest` seconds by its header is not decoded."""
+    from tqdm import tqdm
+
+    if source.stream and cache is None:
+        raise InputError(f"{source.name}: a streamed source needs a folder to be kept in; set data.cache.")
+    folder = None if cache is None else Path(cache) / _key(source, longest)
+    walk = _streamed if source.stream else _in_place
+    with _lock(folder), tqdm(desc=f"reading {source.name}", unit="clip", leave=False, delay=1) as bar:
+        yield from walk(source, folder, longest, bar)
+
+
+def audit(row: Row, longest: float | None) -> Audit:
+    if row.problem is not None or row.audio is None:
+        problem = row.problem or "missing file"
+        return Audit(0.0, "", problem, f"{row.name}: {problem}.")
+    try:
+        audio = openable(row.audio, row.name)
+        told = audio_seconds(audio, row.name)
+        if longest is not None and told > longest:
+            return Audit(told, "", None, "")
+        digest, peak, frames, rate = hashlib.sha256(), 0.0, 0, SAMPLE_RATE
+        for block, rate in audio_blocks(audio, row.name):  # noqa: B007 (the rate is used below)
+            mono = block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(mono).all():
+                raise InputError(f"{row.name}: the audio holds NaN or infinite samples.")
+            digest.update(to_pcm(mono).tobytes())
+            peak, frames = max(peak, float(np.abs(mono).max(initial=0.0))), frames + len(block)
+    except (InputError, MemoryError) as error:
+        return Audit(0.0, "", "unreadable", str(error) or f"{row.name}: too large to read.")
+    seconds = frames / rate
+    if frames == 0:
+        return Audit(0.0, "", "unreadable", f"{row.name}: the audio is empty.")
+    if seconds < told - 0.1:
+        return Audit(seconds, "", "truncated", f"{row.name}: ends after {seconds:.1f} s of {told:.1f} s.")
+    if peak < SILENCE:
+        return Audit(seconds, digest.hexdigest(), "silent", f"{row.name}: is silent.")
+    return Audit(seconds, digest.hexdigest(), None, "")
+
+
+def _in_place(source: Source, folder: Path | None, longest: float | None, bar) -> Iterator[tuple[Row, Audit]]:
+    rows = rows_of(source)
+    for _, records in _parts(folder):
+        some = list(islice(rows, len(records)))
+        if len(some) < len(records):
+            raise InputError(f"{source.name}: has lost rows since {folder} was made; pin its revision or delete that.")
+        yield from ((row, Audit(**record)) for row, record in zip(some, records, strict=True))
+    number = 0 if folder is None else len(list(folder.glob("part-*.parquet")))
+    with ThreadPoolExecutor(_threads()) as pool:
+        while some := list(islice(rows, PART)):
+            audits = []
+            for start in range(0, len(some), AT_ONCE):
+                audits += pool.map(lambda row: audit(row, longest), some[start : start + AT_ONCE])
+                bar.update(len(some[start : start + AT_ONCE]))
+            if folder is not None:
+                _write_part(folder, number, [asdict(one) for one in audits])
+            number += 1
+            yield from zip(some, audits, strict=True)
+
+
+def _streamed(source: Source, folder: Path, longest: float | None, bar) -> Iterator[tuple[Row, Audit]]:
+    number, first, state = 0, 0, None
+    for path, records in _parts(folder):
+        yield from (_kept(path.with_suffix(".flac"), record) for record in records)
+        number, first = number + 1, first + len(records)
+    if (folder / "complete").is_file():
+        return
+    table = load_table(source)
+    if number:
+        state = json.loads((folder / f"part-{number - 1:06d}.state").read_text(encoding="utf-8"))
+        table.load_state_dict(state)
+    rows = streamed_rows(source, table, first)
+    with ThreadPoolExecutor(_threads()) as pool:
+        while records := _convert(rows, folder / f"part-{number:06d}.flac", pool, longest, bar):
+            state = folder / f"part-{number:06d}.state"  # where the stream stands: the next start goes on from there
+            state.write_text(json.dumps(table.state_dict()), encoding="utf-8")
+            path = _write_part(folder, number, records)
+            yield from (_kept(path.with_suffix(".flac"), record) for record in records)
+            number += 1
+    (folder / "complete").touch()
+
+
+def _convert(rows: Iterator[Row], path: Path, pool: ThreadPoolExecutor, longest: float | None, bar) -> list[dict]:
+    """The next PART rows' audio in one file, and what is known of each."""
+    records: list[dict] = []
+    with open(path, "wb") as file:
+        while len(records) < PART and (some := list(islice(rows, min(AT_ONCE, PART - len(records))))):
+            for row, (found, flac) in zip(some, pool.map(lambda row: _as_flac(row, longest), some), strict=True):
+                known = {"name": row.name, "text": row.text, "speaker": row.speaker}
+                records.append(known | {"offset": file.tell(), "size": len(flac)} | asdict(found))
+                file.write(flac)
+            bar.update(len(some))
+    if not records:
+        path.unlink()
+    return records
+
+
+def _as_flac(row: Row, longest: float | None) -> tuple[Audit, bytes]:
+    import soundfile
+
+    found = audit(row, longest)
+    if found.problem is not None or not found.sha256:
+        return found, b""
+    out = io.BytesIO()
+    soundfile.write(out, to_pcm(read_audio(row.audio, row.name)), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return found, out.getvalue()
+
+
+def _kept(path: Path, record: dict[str, Any]) -> tuple[Row, Audit]:
+    record = dict(record)
+    audio = Slice(path, record.pop("offset"), record.pop("size"))
+    row = Row(record.pop("name"), audio, record.pop("text"), record.pop("speaker"))
+    return row, Audit(**record)
+
+
+def _parts(folder: Path | None) -> Iterator[tuple[Path, list[dict]]]:
+    import pyarrow.parquet
+
+    for path in sorted(folder.glob("part-*.parquet")) if folder else ():
+        yield path, pyarrow.parquet.read_table(path).to_pylist()
+
+
+def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
+    """Whole or absent."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    kinds = {"seconds": pa.float64(), "offset": pa.int64(), "size": pa.int64()}
+    schema = pa.schema({name: kinds.get(name, pa.string()) for name in records[0]})
+    path = folder / f"part-{number:06d}.parquet"
+    aside = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema), aside)
+    aside.replace(path)
+    return path
+
+
+def _key(source: Source, longest: float | None) -> str:
+    """Names the corpus's contents, and when its files were written: of equal size, they may still differ."""
+    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def _lock(folder: Path | None):
+    """Held by the one process that makes the pass; the others then read what it found."""
+    if folder is None:
+        return nullcontext()
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"data.cache {folder.parent}: cannot be written ({error.strerror}).") from error
+    return FileLock(folder / "lock")
+
+
+def _threads() -> int:
+    return min(32, os.cpu_count() or 1)
