@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import run, synthesize
+from .commands import compare, evaluate, run, synthesize
 
-COMMANDS = {"run": run, "synthesize": synthesize}
+COMMANDS = {"run": run, "evaluate": evaluate, "compare": compare, "synthesize": synthesize}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
