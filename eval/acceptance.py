@@ -1,7 +1,7 @@
 """How many drafted tokens the main accepts, at every draft length, from one parallel pass of the assistant.
 
-Every figure is a ratio of pooled sums, with a bootstrap interval over utterances. Beside the rates stands where they are
-won and lost: by kind of token, by place in the utterance, by the utterance's length, and the tokens most often refused.
+Every figure is a ratio of pooled sums, with a bootstrap interval over utterances. Beside the rates stands where they
+are won and lost: by kind of token, place in the utterance, the utterance's length, and the tokens most often refused.
 """
 
 from collections import Counter, defaultdict

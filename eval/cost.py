@@ -1,4 +1,4 @@
-"""The cost model: what a round costs here, what that predicts for every draft length and batch, and what would change it.
+"""The cost model: what a round costs here, what that predicts for each draft length and batch, what would change it.
 
 With c the assistant's time for one token and v(g) the main's for g + 1, both over the main's for one, decoding with g
 drafts a round is tau / (g c + v) times as fast (2211.17192, Theorem 3.8, for v = 1). End to end the encoder, which no

@@ -72,7 +72,7 @@ def _picture(name: str, figure) -> str:
 
 
 def _timeline(timeline: dict[str, Any], sound: str) -> str:
-    """The waveform, and under it the rounds in order. Tokens stand in the order they were said, not under their sound."""
+    """The waveform, and under it the rounds. Tokens stand in the order they were said, not under their sound."""
     bars = "".join(
         f'<rect x="{i * 4}" y="{40 - 38 * peak:.1f}" width="3" height="{max(1.0, 76 * peak):.1f}"/>'
         for i, peak in enumerate(timeline["peaks"])
@@ -92,7 +92,7 @@ def _timeline(timeline: dict[str, Any], sound: str) -> str:
         f"{timeline['clip']}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} tokens drafted a round. Each "
         "group is one check by the main: "
         '<span class="accepted">drafted and accepted</span>, <span class="rejected">drafted and rejected</span>, '
-        '<span class="main">the main’s own token</span>. Tokens stand in order, not under their sound.'
+        '<span class="main">the main&#39;s own token</span>. Tokens stand in order, not under their sound.'
     )
     return f'{waveform}<p>{sound}</p><p class="timeline">{rounds}</p><p class="faint">{legend}</p>'
 

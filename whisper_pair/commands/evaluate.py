@@ -24,8 +24,9 @@ QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4]
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--main", required=True, help="a Whisper checkpoint: a folder or a Hub id")
     parser.add_argument("--assistant", required=True, help="the same, or a decoder alone")
-    parser.add_argument("--data", required=True, metavar="D", help="a folder with metadata, or owner/name[:config[:split]] "
-                        "on the Hub")  # fmt: skip
+    parser.add_argument(
+        "--data", required=True, metavar="D", help="a folder, or owner/name[:config[:split]] on the Hub"
+    )
     parser.add_argument("--text", default="text", metavar="COLUMN", help="the column with the human text")
     parser.add_argument("--language", required=True, help="Whisper's code: nl, de, ...")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
