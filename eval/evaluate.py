@@ -24,6 +24,7 @@ from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.text import Normalizer
 
+from . import ctranslate
 from .acceptance import acceptance_section, least_accepted, replays, where_section
 from .contenders import contenders_of
 from .cost import cost_section, prediction_section, steady_costs
@@ -159,6 +160,7 @@ class Evaluation:
             self.clips, settings.timed_clips, self.main, self.log_mel, self.heard.main, self.ours.matches
         )
         contenders = contenders_of(self.main, self.assistants, self.options, settings.draft_tokens)
+        contenders += ctranslate.contenders(self.main, self.main_at, self.options)
         speed = speed_section(self.main, self.judged, contenders, timed, settings, witness, costs, self.log_mel)
         acceptance = acceptance_section(self.ours.matches, alone["ours"])
         shown = telling(self.ours.pair, self.clips)

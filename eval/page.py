@@ -18,6 +18,7 @@ from .plots import figures, svg
 from .report import about, sections, title
 
 HEARD = 8  # clips that can be heard
+LONG = 48  # characters from which a cell may wrap
 WIDE = ("surface", "speed", "quality_speed")  # pictures that take a whole row
 COLUMNS = ("clip", "seconds", "tokens", "agreement", "accepted", "errors", "assistant's errors", "identical", "heard")
 
@@ -63,7 +64,8 @@ def _section(name: str, text: str, tables: list[tuple[list[str], list[list[str]]
 
 
 def _cell(text: str) -> str:
-    kind = f' class="{text}"' if text in ("yes", "no") else ""
+    kind = text if text in ("yes", "no") else "text" if len(text) > LONG else ""
+    kind = f' class="{kind}"' if kind else ""
     return f"<td{kind}>{escape(text)}</td>"
 
 

@@ -59,9 +59,11 @@ def acceptance(report: dict[str, Any]):
     figure, axes = _new("Accepted drafts by position", "position in the draft", "share of rounds")
     places = range(1, longest["draft_tokens"] + 1)
     axes.bar(places, longest["position_joint"], color=LIGHT, label="this and all before it")
-    axes.plot(places, longest["position_conditional"], "o-", color=DARK, label="this, given all before it")
-    axes.set_ylim(0, 1)
-    axes.legend(frameon=False)
+    reached = sum(share > 0 for share in longest["position_joint"]) + 1  # beyond the next one there is no condition
+    given = longest["position_conditional"][:reached]
+    axes.plot(places[: len(given)], given, "o-", color=DARK, label="this, given all before it")
+    axes.set_ylim(0, 1.05)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 
@@ -94,7 +96,7 @@ def parts(report: dict[str, Any]):
         axes.barh(names, widths, left=left, color=color, label=part)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
@@ -114,6 +116,8 @@ def quality_speed(report: dict[str, Any]):
     for row in rows:
         if row["batch_size"] != batch or (row["engine"] != "pair" and row["unexplained"]):
             continue
+        if row["engine"] == "pair" and isinstance(row["draft_tokens"], int):
+            continue  # the grid of draft lengths has a picture of its own
         spoken = "assistant" if row["mode"] == "assistant" else "main"
         axes.plot(row["rtfx"], 100 * quality[spoken]["rate"], "o", color=DARK if row["engine"] == "pair" else GREY)
         axes.annotate(label(row), (row["rtfx"], 100 * quality[spoken]["rate"]), fontsize=7, rotation=35)
