@@ -3,6 +3,8 @@
     python benchmarks/pair.py record outputs/demo --command "make demo"     # -> benchmarks/results/demo.json
     python benchmarks/pair.py tables                                       # rewrites the tables in README.md
 
+A result leaves out what a report says of single utterances.
+
 A table stands between `<!-- table NAME -->` and `<!-- end -->` and is generated from results/NAME.json, never typed.
 """
 
@@ -18,7 +20,10 @@ README = HERE.parent / "README.md"
 TABLE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def record(output: Path, command: str) -> Path:
+SECTIONS = ("pair", "data", "acceptance", "compared", "quality", "identity", "cost", "prediction", "memory", "verdict")
+
+
+def record(output: Path, command: str, name: str | None = None) -> Path:
     """The report of a run, in the form of the other results."""
     report = json.loads((output / "eval" / "report.json").read_text(encoding="utf-8"))
     environment = report["environment"]
@@ -27,20 +32,44 @@ def record(output: Path, command: str) -> Path:
         "date": environment["date"],
         "machine": environment["hardware"],
         "versions": environment["versions"],
+        "dtype": environment["dtype"],
         "rows": report["speed"]["rows"],
         "targets": {
             criterion["name"]: {
                 "target": criterion["target"],
                 "reached": criterion["figure"],
-                "higher_is_better": True,
+                "higher_is_better": criterion["higher_is_better"],
             }
             for criterion in report["verdict"]["criteria"]
         },
-    } | {key: report[key] for key in ("pair", "data", "acceptance", "compared", "quality", "identity", "cost")}
-    path = HERE / "results" / f"{output.name}.json"
+    } | {key: report[key] for key in SECTIONS}
+    path = HERE / "results" / f"{name or output.name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(lines(rounded(result)) + "\n", encoding="utf-8")
     return path
+
+
+def rounded(value: Any) -> Any:
+    """Six significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def lines(value: Any, indent: int = 0) -> str:
+    """JSON with whatever fits on a line on one line."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(flat) + indent <= 120:
+        return flat
+    pad = " " * (indent + 1)
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {lines(item, indent + 1)}" for key, item in value.items()]
+    else:
+        parts = [lines(item, indent + 1) for item in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{pad}" + f",\n{pad}".join(parts) + f"\n{' ' * indent}{closing}"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -71,7 +100,7 @@ def table(result: dict[str, Any]) -> str:
         f"`{result['command']}` on {machine}{cores}, torch {result['versions']['torch']}, {result['date'][:10]}: "
         f"{data['clips']} test clips, {data['seconds'] / 60:.1f} minutes; output identical to the main's in "
         f"{identity['identical']} of {identity['utterances']}. Speeds are medians of interleaved passes, features to "
-        "tokens; in brackets the least and greatest of the paired ratios."
+        "tokens; in brackets 95 % intervals of the ratios."
     )
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{told}\n"
 
@@ -81,10 +110,14 @@ def percent(rate: dict[str, Any]) -> str:
 
 
 def speed(result: dict[str, Any], engine: str, mode: str, assistant: str | None, batch: int) -> str:
+    """Over our greedy; of our speculative rows, the one whose draft length the engine chose itself."""
     for row in result["rows"]:
-        if (row["engine"], row["mode"], row["assistant"], row["batch_size"]) == (engine, mode, assistant, batch):
-            low, high = row["speedup_interval"]
-            return f"{row['speedup']:.2f}x ({low:.2f}-{high:.2f})"
+        if (row["engine"], row["mode"], row["assistant"], row["batch_size"]) != (engine, mode, assistant, batch):
+            continue
+        if mode == "speculative" and row["draft_tokens"] != "auto":
+            continue
+        low, high = row["speedup_interval"]
+        return f"{row['speedup']:.2f}x ({low:.2f}-{high:.2f})"
     return "not taken"
 
 
@@ -104,10 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
     recording = commands.add_parser("record")
     recording.add_argument("output", type=Path)
     recording.add_argument("--command", required=True, help="what made the run")
+    recording.add_argument("--name", help="of the result; the folder's where it is left out")
     commands.add_parser("tables")
     args = parser.parse_args(arguments)
     if args.action == "record":
-        print(record(args.output, args.command))
+        print(record(args.output, args.command, args.name))
     else:
         README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

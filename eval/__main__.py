@@ -1,24 +1,31 @@
-"""python -m eval CONFIG [key.sub=value ...]"""
+"""python -m eval CONFIG [key.sub=value ...] [--strict]"""
 
 import sys
 
 from whisper_pair.command import stage_command
 from whisper_pair.config import Config
 
-
-def run(config: Config, overwrite: bool, dry_run: bool) -> int:
-    if dry_run:
-        from .rehearse import rehearse
-
-        print(rehearse(config))
-        return 0
-    from .evaluate import evaluate
-
-    return evaluate(config, overwrite)
+SUMMARY = (
+    "Measures acceptance, quality, identity and speed of the pair. With --strict beside the arguments below, the exit "
+    "status is 1 where the verdict is not passed."
+)
 
 
 def main(argv: list[str] | None = None) -> int:
-    return stage_command("eval", "Measures acceptance, quality, identity and speed of the pair.", run, argv)
+    given = sys.argv[1:] if argv is None else argv
+    strict = "--strict" in given
+
+    def run(config: Config, overwrite: bool, dry_run: bool) -> int:
+        if dry_run:
+            from .rehearse import rehearse
+
+            print(rehearse(config))
+            return 0
+        from .evaluate import evaluate
+
+        return evaluate(config, overwrite, strict)
+
+    return stage_command("eval", SUMMARY, run, [argument for argument in given if argument != "--strict"])
 
 
 if __name__ == "__main__":

@@ -1,59 +1,80 @@
 """The ways to decode that are compared, behind one call: log-mel features in, tokens out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding import Decoded, Engine, Options
+
+from .listen import Assistant
+
+
+@dataclass(frozen=True)
+class Spoken:
+    tokens: list[int]  # up to and without end-of-text, special tokens left out
+    decoded: Decoded | None = None  # with our engine's counters
 
 
 @dataclass(frozen=True)
 class Contender:
-    engine: str  # "pair" | "transformers"
+    engine: str  # "pair" | "transformers" | "faster-whisper"
     mode: str  # "greedy" | "speculative" | "assisted" | "assistant"
     assistant: str | None  # which one drafts or speaks; None: the main alone
     draft_tokens: int | str | None
-    decode: Callable[[Tensor, int], list[list[int]]]  # features [clips, mel, frames], batch size -> tokens of each
+    decode: Callable[[Tensor, int], list[Spoken]]  # features [clips, mel, frames], batch size -> each clip's
     batches: bool = True  # False: one clip at a time only
-
-    @property
-    def name(self) -> str:
-        parts = [self.engine, self.mode, self.assistant or "", str(self.draft_tokens or "")]
-        return " ".join(part for part in parts if part)
+    schedule: str | None = None  # how the draft length changes: "constant", "auto", or transformers' own
 
 
-def ours(
-    engine: Engine, options: Options, mode: str, assistant: str | None, draft_tokens: int | str | None
-) -> Contender:
-    drafts = 0 if draft_tokens is None else draft_tokens
+def contenders_of(
+    main, assistants: Sequence[Assistant], options: Options, draft_tokens: Sequence[int]
+) -> list[Contender]:
+    """Our greedy first: the baseline. `assistants` begins with the one that is judged."""
+    judged = assistants[0]
+    found = [ours(main, None, options, "greedy", None, None)]
+    for assistant in assistants:
+        found.append(ours(main, assistant, options, "speculative", assistant.name, "auto"))
+    found += [ours(main, judged, options, "speculative", judged.name, count) for count in draft_tokens]
+    found.append(_contender(judged.alone(main), options, "assistant", judged.name, None))
+    found.append(transformers_greedy(main, options))
+    models = {id(assistant.model): assistant for assistant in reversed(assistants)}  # it knows no smaller heads
+    found += [transformers_assisted(main, assistant, options) for assistant in reversed(models.values())]
+    return found
 
-    def decode(features: Tensor, batch_size: int) -> list[list[int]]:
-        asked = replace(options, batch_size=batch_size, draft_tokens=drafts)
-        return [decoded.tokens for decoded in engine.decode(features, options=asked)]
 
-    return Contender("pair", mode, assistant, draft_tokens, decode)
+def ours(main, assistant: Assistant | None, options: Options, mode: str, name: str | None, drafts) -> Contender:
+    engine = Engine(main) if assistant is None else assistant.engine(main)
+    return _contender(engine, options, mode, name, drafts)
 
 
-def transformers_greedy(main, language: str | None, task: str) -> Contender:
-    def decode(features: Tensor, batch_size: int) -> list[list[int]]:
-        found = []
-        for chunk in features.split(batch_size):
-            found += _generate(main, chunk, language, task)
-        return found
+def _contender(engine: Engine, options: Options, mode: str, name: str | None, drafts: int | str | None) -> Contender:
+    def decode(features: Tensor, batch_size: int) -> list[Spoken]:
+        asked = replace(options, batch_size=batch_size, draft_tokens=0 if drafts is None else drafts)
+        return [Spoken(_text(d.tokens, engine.special.end), d) for d in engine.decode(features, options=asked)]
+
+    schedule = None if drafts is None else "auto" if drafts == "auto" else "constant"
+    return Contender("pair", mode, name, drafts, decode, schedule=schedule)
+
+
+def transformers_greedy(main, options: Options) -> Contender:
+    def decode(features: Tensor, batch_size: int) -> list[Spoken]:
+        return [row for chunk in features.split(batch_size) for row in _generate(main, chunk, options)]
 
     return Contender("transformers", "greedy", None, None, decode)
 
 
-def transformers_assisted(main, draft, assistant: str, language: str | None, task: str) -> Contender:
-    """transformers' own speculative decoding, with its default draft schedule; it takes one clip at a time."""
+def transformers_assisted(main, assistant: Assistant, options: Options) -> Contender:
+    """transformers' own speculative decoding, as the assistant's generation_config sets it; one clip at a time."""
 
-    def decode(features: Tensor, batch_size: int) -> list[list[int]]:
-        return [row for chunk in features.split(1) for row in _generate(main, chunk, language, task, draft)]
+    def decode(features: Tensor, batch_size: int) -> list[Spoken]:
+        return [row for chunk in features.split(1) for row in _generate(main, chunk, options, assistant.model)]
 
-    return Contender("transformers", "assisted", assistant, None, decode, batches=False)
+    settings = assistant.model.generation_config
+    count, schedule = settings.num_assistant_tokens, settings.num_assistant_tokens_schedule
+    return Contender("transformers", "assisted", assistant.name, count, decode, batches=False, schedule=schedule)
 
 
 @contextmanager
@@ -70,12 +91,14 @@ def _without_remarks():
 
 
 @torch.no_grad()
-def _generate(main, features: Tensor, language: str | None, task: str, assistant=None) -> list[list[int]]:
-    """Token ids up to and without end-of-text, special tokens left out."""
-    given = {"language": language, "task": task} if language is not None else {}
+def _generate(main, features: Tensor, options: Options, assistant=None) -> list[Spoken]:
+    given = {"language": options.language, "task": options.task} if options.language is not None else {}
     if assistant is not None:
         given["assistant_model"] = assistant
     with _without_remarks():
         found = main.generate(input_features=features, do_sample=False, num_beams=1, **given)
-    end = main.generation_config.eos_token_id
-    return [[token for token in row.tolist() if token < end] for row in found]
+    return [Spoken(_text(row.tolist(), main.generation_config.eos_token_id)) for row in found]
+
+
+def _text(tokens: Sequence[int], end: int) -> list[int]:
+    return [token for token in tokens if token < end]

@@ -1,6 +1,7 @@
 """Measures a pair on test clips: acceptance, quality, identity, cost and speed -> report.json and its readings."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,8 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import (
-    Lineage,
     check_pair,
     checkpoint_folder,
-    complete,
     encoder_sha256,
     load_draft,
     load_main,
@@ -20,47 +19,37 @@ from whisper_pair.checkpoints import (
 )
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips
-from whisper_pair.decoding import Engine, Match, Options
+from whisper_pair.decoding import Options
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.text import Normalizer
 
-from .acceptance import acceptance_section
-from .identity import identity_section
+from . import ctranslate
+from .acceptance import acceptance_section, least_accepted, replays, where_section
+from .contenders import contenders_of
+from .cost import cost_section, prediction_section, steady_costs
+from .identity import Witness, identity_section
+from .leaks import leak_section
+from .listen import Assistant, Heard, Said, listen
+from .memory import memory_section, own_parameters
+from .page import page
 from .plots import draw
-from .quality import quality_section
+from .quality import quality_section, rates_of, texts_equal, transcripts
 from .report import markdown
-from .speed import cost_section, speed_section
+from .schema import VERSION, check
+from .settings import write_best_setting
+from .speed import speed_section, spread_out, timed_clips
+from .timeline import telling, timeline_section
+from .tokens import Pieces
 from .verdict import verdict_section
-
-AT_ONCE = 32  # clips whose encoder states are held together
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
-class Assistant:
-    name: str  # "ours", or the checkpoint it was loaded from
-    folder: Path
-    model: Any
-    lineage: Lineage | None
-    vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
-
-    def engine(self, main) -> Engine:
-        return Engine(main, self.model, self.vocabulary)
-
-
-@dataclass
-class Heard:
-    """What every contender said about every test clip, in the clips' order."""
-
-    main: list[list[int]]
-    start: list[list[int]] | None  # the checkpoint before fine-tuning
-    assistant: dict[str, list[list[int]]]  # by assistant, speaking alone
-    pair: dict[str, list]  # by assistant: Decoded, the engine's counters included
-    matches: dict[str, list[Match]]  # by assistant: the offline account of the same
+def assistant_name(config: Config) -> str:
+    return config.eval.assistant or str(Path(config.output) / "assistant")
 
 
 def stage_of(config: Config, main: Path, assistant: Path) -> Stage:
@@ -81,33 +70,30 @@ def _weights(folder: Path) -> dict[str, str]:
     return {file.name: file_digest(file) for file in files}
 
 
-def evaluate(config: Config, overwrite: bool = False) -> int:
-    """Writes `eval/report.json` with its Markdown and plots.
+def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> int:
+    """Writes `eval/report.json`, its Markdown, HTML and plots, and the best draft length into the run's assistant.
 
-    Returns the exit status: 1 where the pair says what its main would not have said, and no near tie explains it.
+    Returns the exit status: 1 where the pair says what its main would not have said, and no near tie explains it; with
+    `strict`, 1 where the verdict is not passed.
     """
     main_at = main_folder(config)
-    ours_at = checkpoint_folder(str(Path(config.output) / "assistant"))
+    ours_at = checkpoint_folder(assistant_name(config))
     stage = stage_of(config, main_at, ours_at)
     if stage.finished():
         stage.tidy()
         print(f"{stage.folder}: already evaluated with these inputs")
-        return 0
+        return status(json.loads((stage.folder / "report.json").read_text(encoding="utf-8")), stage, strict)
     stage.refuse_other_inputs(overwrite)
     folders = {"ours": ours_at} | {name: checkpoint_folder(name) for name in config.eval.compare}
     lineages = {name: check_pair(main_at, folder) for name, folder in folders.items()}
 
-    processor = load_processor(main_at)
-    log_mel, tokenizer = LogMel(processor.feature_extractor), processor.tokenizer
-    clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
+    log_mel = LogMel(load_processor(main_at).feature_extractor)
+    available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
+    clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = DTYPES[config.eval.precision]
     main = load_main(main_at, dtype, device)
-    special = SpecialTokens.of(main)
-    special.check_task(config.task)
-    options = Options(
-        language=config.language if special.languages else None, task=config.task, batch_size=8, draft_tokens=0
-    )
+    SpecialTokens.of(main).check_task(config.task)
     assistants = [
         Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], proposable(folder))
         for name, folder in folders.items()
@@ -120,120 +106,190 @@ def evaluate(config: Config, overwrite: bool = False) -> int:
 
     stage.begin(config)
     print(f"test: {len(clips)} clips, {sum(clip.seconds for clip in clips) / 60:.1f} minutes, on {device}")
-    heard = listen(main, start, assistants, clips, log_mel, options)
-    normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
-    costs = {a.name: a.engine(main).costs(1) for a in assistants}
-    references = [clip.text for clip in clips]
-    quality, texts = quality_section(heard, references, tokenizer, config.language, normalizer)
-    report = {
-        "version": 1,
-        "pair": pair_section(config, main, main_at, assistants[0]),
-        "data": {
-            "sources": [source.name for source in config.data.test],
-            "clips": len(clips),
-            "seconds": sum(clip.seconds for clip in clips),
-            "language": config.language,
-            "task": config.task,
-        },
-        "acceptance": acceptance_section(heard.matches["ours"], config.eval.draft_tokens, costs["ours"]),
-        "compared": {
-            a.name: acceptance_section(heard.matches[a.name], config.eval.draft_tokens, costs[a.name])
-            for a in assistants[1:]
-        },
-        "quality": quality,
-        "identity": identity_section(heard, clips, main, log_mel, options),
-        "cost": {a.name: cost_section(costs[a.name]) for a in assistants},
-        "speed": speed_section(main, assistants, clips, log_mel, options, config, costs),
-        "environment": provenance(config, str(device))
-        | {"dtype": config.eval.precision, "attention": main.config._attn_implementation},
-    }
-    report["verdict"] = verdict_section(report)
-    write_utterances(stage.work / "utterances.parquet", clips, heard, texts)
-    write_json(stage.work / "report.json", as_json(report))
+    evaluation = Evaluation(config, main_at, main, start, assistants, clips, log_mel)
+    report = evaluation.report(len(available))
+    check(report)
+    write_json(stage.work / "report.json", report)
+    evaluation.write_utterances(stage.work / "utterances.parquet")
     (stage.work / "report.md").write_text(markdown(report), encoding="utf-8")
     draw(report, stage.work / "plots")
+    (stage.work / "report.html").write_text(page(report, clips), encoding="utf-8")
     stage.finish()
-    print(f"{stage.folder}: report.json, report.md, utterances.parquet, plots/")
+    if config.eval.assistant is None:
+        write_best_setting(ours_at, report)
+    print(f"{stage.folder}: report.json, report.md, report.html, utterances.parquet, plots/")
+    return status(report, stage, strict)
+
+
+def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
     if report["identity"]["unexplained"]:
         print(f"the pair's output is not the main's: see identity in {stage.folder}/report.json")
+        return 1
+    if strict and not report["verdict"]["passed"]:
+        missed = ", ".join(c["name"] for c in report["verdict"]["criteria"] if not c["passed"])
+        print(f"the verdict is not passed ({missed}): see {stage.folder}/report.md")
         return 1
     return 0
 
 
-def listen(main, start, assistants: list[Assistant], clips: list[Clip], log_mel: LogMel, options: Options) -> Heard:
-    """Every contender over every clip, a few clips at a time so that a test set of any size fits."""
-    from tqdm import tqdm
+class Evaluation:
+    """One pair's evaluation: what was heard, and the report's sections from it."""
 
-    greedy = Engine(main)
-    engines = {a.name: a.engine(main) for a in assistants}
-    alone = {a.name: Engine(complete(main, a.model)) for a in assistants}
-    drafting = replace(options, draft_tokens="auto")
-    heard = Heard([], None if start is None else [], {n: [] for n in engines}, {n: [] for n in engines}, {})
-    heard.matches = {name: [] for name in engines}
-    for first in tqdm(range(0, len(clips), AT_ONCE), desc="decoding the test set", unit="batch"):
-        features = log_mel(log_mel.pad([clip.read() for clip in clips[first : first + AT_ONCE]]).to(main.device))
-        states = encode(main, features)
-        tokens = [decoded.tokens for decoded in greedy.decode(encoder_states=states, options=options)]
-        heard.main += tokens
-        if start is not None:
-            heard.start += [decoded.tokens for decoded in Engine(start).decode(features, options)]
-        for assistant in assistants:
-            name, engine = assistant.name, engines[assistant.name]
-            own = assistant.model if assistant.model.config.is_encoder_decoder else None
-            draft_states = None if own is None else encode(own, features)
-            heard.pair[name] += engine.decode(encoder_states=states, draft_states=draft_states, options=drafting)
-            spoken = alone[name].decode(
-                encoder_states=states if draft_states is None else draft_states, options=options
-            )
-            heard.assistant[name] += [decoded.tokens for decoded in spoken]
-            heard.matches[name] += engine.agreement(states if draft_states is None else draft_states, tokens, options)
-    return heard
+    def __init__(self, config: Config, main_at: Path, main, start, assistants, clips: list[Clip], log_mel: LogMel):
+        self.config, self.main_at, self.main, self.clips, self.log_mel = config, main_at, main, clips, log_mel
+        self.assistants: list[Assistant] = assistants
+        self.special = SpecialTokens.of(main)
+        language = config.language if self.special.languages else None
+        self.options = Options(language=language, task=config.task, batch_size=8, draft_tokens=0)
+        self.tokenizer = load_processor(main_at).tokenizer
+        self.pieces = Pieces(self.tokenizer)
+        self.heard: Heard = listen(main, start, assistants, clips, log_mel, self.options)
+        self.texts = transcripts(self.heard, self.tokenizer)
+        normalizer = Normalizer(config.language, getattr(self.tokenizer, "english_spelling_normalizer", None) or None)
+        self.rates = rates_of(self.texts, [clip.text for clip in clips], config.language, normalizer)
 
+    @property
+    def judged(self) -> Assistant:
+        return self.assistants[0]
 
-@torch.no_grad()
-def encode(model, features):
-    """[clips, mel, frames] -> [clips, frames, width], eight clips at a time."""
-    encoder = model.model.encoder
-    return torch.cat([encoder(part.to(model.dtype)).last_hidden_state for part in features.split(8)])
+    @property
+    def ours(self) -> Said:
+        return self.heard.by["ours"]
 
-
-def pair_section(config: Config, main, main_at: Path, assistant: Assistant) -> dict[str, Any]:
-    def millions(parameters) -> float:
-        return round(sum(p.numel() for p in parameters) / 1e6, 3)
-
-    shared = {p.data_ptr() for p in main.parameters()}
-    own = [p for n, p in assistant.model.named_parameters() if p.data_ptr() not in shared and "embed" not in n]
-    return {
-        "main": str(config.model if config.train is None else Path(config.output) / "main"),
-        "start": config.model,
-        "assistant": str(Path(config.output) / "assistant"),
-        "layers": list(assistant.lineage.layers) if assistant.lineage else None,
-        "draft_vocabulary": None if assistant.vocabulary is None else len(assistant.vocabulary),
-        "main_layers": main.config.decoder_layers,
-        "main_parameters_millions": millions(main.parameters()),
-        "assistant_own_parameters_millions": millions(own),
-        "encoder_sha256": encoder_sha256(main_at),
-    }
-
-
-def write_utterances(path: Path, clips: list[Clip], heard: Heard, texts: dict[str, list[str]]) -> None:
-    """One row a test clip: what was said, what each said, and how its drafts fared."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    pairs, matches = heard.pair["ours"], heard.matches["ours"]
-    table = pa.table(
-        {
-            "clip": [clip.name for clip in clips],
-            "seconds": [clip.seconds for clip in clips],
-            "reference": [clip.text for clip in clips],
-            **texts,
-            "tokens": heard.main,
-            "agrees": [list(match.agrees) for match in matches],
-            "rounds": [decoded.rounds for decoded in pairs],
-            "drafted": [decoded.drafted for decoded in pairs],
-            "accepted": [decoded.accepted for decoded in pairs],
-            "identical": [decoded.tokens == tokens for decoded, tokens in zip(pairs, heard.main, strict=True)],
+    def report(self, available: int) -> dict[str, Any]:
+        """`available`: the test set's clips before eval.limit."""
+        config, settings = self.config, self.config.eval
+        sizes = sorted({1, *settings.batch_sizes})
+        costs = steady_costs(lambda: self.judged.engine(self.main), sizes)
+        alone = {a.name: steady_costs(lambda a=a: a.engine(self.main), [1])[1] for a in self.assistants[1:]}
+        alone = {"ours": costs[1]} | alone
+        prompts = [decoded.prompt for decoded in self.ours.pair]
+        witness = Witness(self.main, self.log_mel, self.clips, prompts, self.pieces)
+        timed = timed_clips(
+            self.clips, settings.timed_clips, self.main, self.log_mel, self.heard.main, self.ours.matches
+        )
+        contenders = contenders_of(self.main, self.assistants, self.options, settings.draft_tokens)
+        contenders += ctranslate.contenders(self.main, self.main_at, self.options)
+        speed = speed_section(self.main, self.judged, contenders, timed, settings, witness, costs, self.log_mel)
+        acceptance = acceptance_section(self.ours.matches, alone["ours"])
+        shown = telling(self.ours.pair, self.clips)
+        report = {
+            "version": VERSION,
+            "pair": self.pair_section(),
+            "data": self.data_section(available),
+            "acceptance": acceptance | self.where() | {"counters": self.counters()},
+            "compared": {
+                a.name: acceptance_section(self.heard.by[a.name].matches, alone[a.name]) for a in self.assistants[1:]
+            },
+            "quality": quality_section(self.rates, config.language)
+            | {"texts_equal": texts_equal(self.texts["main"], self.texts["pair"])},
+            "identity": identity_section(self.heard.main, self.ours, witness, self.options),
+            "cost": {name: cost_section(found) for name, found in alone.items()},
+            "prediction": prediction_section(costs, acceptance, speed),
+            "speed": speed,
+            "memory": memory_section(
+                self.main, self.judged, timed.features, self.options, min(8, max(settings.batch_sizes))
+            ),
+            "training": training_history(self.judged),
+            "published": None if settings.published is None else asdict(settings.published),
+            "timeline": timeline_section(
+                self.main, self.judged, self.clips[shown], self.log_mel, self.options, self.pieces
+            ),
+            "utterances": self.utterances(),
+            "environment": provenance(config, str(self.main.device))
+            | {"dtype": settings.precision, "attention": self.main.config._attn_implementation},
         }
-    )
-    pyarrow.parquet.write_table(table, path)
+        report["verdict"] = verdict_section(report)
+        return as_json(report)
+
+    def pair_section(self) -> dict[str, Any]:
+        config, judged = self.config, self.judged
+
+        def millions(parameters) -> float:
+            return round(sum(p.numel() for p in parameters) / 1e6, 3)
+
+        return {
+            "main": str(config.model if config.train is None else Path(config.output) / "main"),
+            "start": config.model,
+            "assistant": assistant_name(config),
+            "layers": list(judged.lineage.layers) if judged.lineage else None,
+            "main_layers": self.main.config.decoder_layers,
+            "main_parameters_millions": millions(self.main.parameters()),
+            "assistant_own_parameters_millions": millions(own_parameters(self.main, judged.model)),
+            "encoder_sha256": encoder_sha256(self.main_at),
+        }
+
+    def data_section(self, available: int) -> dict[str, Any]:
+        config = self.config
+        return {
+            "sources": [source.name for source in config.data.test],
+            "clips": len(self.clips),
+            "available": available,
+            "seconds": sum(clip.seconds for clip in self.clips),
+            "language": config.language,
+            "task": config.task,
+            "leaks": leak_section(self.clips, config.data, self.log_mel.seconds),
+        }
+
+    def where(self) -> dict[str, Any]:
+        """Where tokens are accepted and where not."""
+        ours, tokens, names = self.ours, self.heard.main, [clip.name for clip in self.clips]
+        section = where_section(ours.matches, tokens, self.pieces, self.special)
+        return section | {"least_accepted": least_accepted(ours.matches, tokens, ours.choices, names, self.pieces)}
+
+    def counters(self) -> dict[str, int]:
+        """The engine's own counters against the offline account, with the draft lengths that it chose itself."""
+        rounds = [zip(d.drafted_per_round, d.accepted_per_round, strict=True) for d in self.ours.pair]
+        equal = sum(replays(match, its) for match, its in zip(self.ours.matches, rounds, strict=True))
+        return {"utterances": len(self.clips), "equal": equal}
+
+    def utterances(self) -> list[dict[str, Any]]:
+        rows = []
+        for i, clip in enumerate(self.clips):
+            decoded, match = self.ours.pair[i], self.ours.matches[i]
+            said = {
+                name: {"errors": self.rates[name][i].errors, "text": self.texts[name][i].strip()}
+                for name in ("main", "assistant", "pair")
+            }
+            rows.append(
+                {
+                    "clip": clip.name,
+                    "seconds": clip.seconds,
+                    "reference": clip.text,
+                    "length": self.rates["main"][i].length,
+                    "tokens": len(match.agrees),
+                    "agreed": sum(match.agrees),
+                    "rounds": decoded.rounds,
+                    "drafted": decoded.drafted,
+                    "accepted": decoded.accepted,
+                    "identical": decoded.tokens == self.heard.main[i],
+                    **said,
+                }
+            )
+        return rows
+
+    def write_utterances(self, path: Path) -> None:
+        """One row a test clip: what was said, what each said, and how its drafts fared, token by token."""
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        rows, ours = self.utterances(), self.ours
+        plain = ("clip", "seconds", "reference", "rounds", "drafted", "accepted", "identical")
+        table = pa.table(
+            {name: [row[name] for row in rows] for name in plain}
+            | self.texts
+            | {
+                "tokens": self.heard.main,
+                "agrees": [list(match.agrees) for match in ours.matches],
+                "assistant_tokens": ours.choices,
+                "drafted_per_round": [list(decoded.drafted_per_round) for decoded in ours.pair],
+                "accepted_per_round": [list(decoded.accepted_per_round) for decoded in ours.pair],
+            }
+        )
+        pyarrow.parquet.write_table(table, path)
+
+
+def training_history(assistant: Assistant) -> list[dict[str, Any]]:
+    """The assistant's validations, where our distillation made it."""
+    file = assistant.folder / "history.json"
+    return json.loads(file.read_text(encoding="utf-8"))["history"] if file.is_file() else []

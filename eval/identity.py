@@ -5,7 +5,8 @@ difference is told with its place and the gap between the main's two likeliest t
 noise of the logits, measured as what batching alone changes, is no tie but a fault.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,53 +14,85 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.vocabulary import SpecialTokens
+
+from .listen import Said
+from .tokens import Pieces
 
 
-def identity_section(heard, clips: list[Clip], main, log_mel: LogMel, options: Options) -> dict[str, Any]:
-    """The report's `identity`, over our assistant's pair."""
-    differing = [
-        row
-        for row, (decoded, tokens) in enumerate(zip(heard.pair["ours"], heard.main, strict=True))
-        if decoded.tokens != tokens
-    ]
-    found = [_difference(row, heard, clips, main, log_mel, options) for row in differing]
-    ties = [d for d in found if main.dtype != torch.float32 and d["gap"] <= 2 * d["noise"]]
-    section = {
-        "utterances": len(clips),
-        "identical": len(clips) - len(differing),
-        "near_ties": len(ties),
-        "unexplained": len(found) - len(ties),
+@dataclass(frozen=True)
+class Witness:
+    """What is needed to ask the main again how sure it was."""
+
+    main: Any
+    log_mel: LogMel
+    clips: Sequence[Clip]
+    prompts: Sequence[Sequence[int]]  # each clip's forced prefix
+    pieces: Pieces
+
+    @torch.no_grad()
+    def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
+        """The main's two likeliest allowed tokens after `tokens`, their distance, and the logits' noise.
+
+        Noise is the largest change of a logit between batch 1 and 8. Asked of transformers' forward, which shares no
+        code with the engine.
+        """
+        special = SpecialTokens.of(self.main)
+        features = self.log_mel(self.log_mel.pad([self.clips[row].read()]).to(self.main.device)).to(self.main.dtype)
+        ids = torch.tensor([[*self.prompts[row], *tokens]], device=self.main.device)
+        one = self.main(input_features=features, decoder_input_ids=ids).logits[0, -1].float()
+        eight = self.main(input_features=features.repeat(8, 1, 1), decoder_input_ids=ids.repeat(8, 1))
+        noise = float((one - eight.logits[0, -1].float()).abs().max())
+        one[[*special.suppressed, *(() if tokens else special.suppressed_first)]] = -torch.inf
+        values, likeliest = one.topk(2)
+        return likeliest.tolist(), float(values[0] - values[1]), noise
+
+    def difference(self, row: int, plain: Sequence[int], other: Sequence[int]) -> dict[str, Any]:
+        """The first place where two transcripts of a clip part. A near tie explains it where the two tokens are the
+        main's likeliest and no further apart than twice the noise."""
+        place = first_difference(plain, other)
+        end = self.main.generation_config.eos_token_id
+        said = [tokens[place] if place < len(tokens) else end for tokens in (plain, other)]
+        likeliest, gap, noise = self.top_two(row, plain[:place])
+        return {
+            "clip": self.clips[row].name,
+            "position": place,
+            "main": self.pieces(said[0]),
+            "other": self.pieces(said[1]),
+            "gap": gap,
+            "noise": noise,
+            "near_tie": set(said) == set(likeliest) and gap <= 2 * noise,
+        }
+
+
+def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))
+
+
+def identity_section(plain: Sequence[Sequence[int]], said: Said, witness: Witness, options: Options) -> dict[str, Any]:
+    """`plain`: the main's own greedy output; `said`: the assistant's, with what the pair decoded."""
+    ours = [decoded.tokens for decoded in said.pair]
+    differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
+    found = [witness.difference(row, plain[row], ours[row]) for row in differing]
+    half = witness.main.dtype != torch.float32
+    ties = sum(difference["near_tie"] for difference in found) if half else 0
+    return {
+        "utterances": len(plain),
+        "identical": len(plain) - len(differing),
+        "near_ties": ties,
+        "unexplained": len(found) - ties,
+        "batch_1_against_8": changed_by_batching(witness, options) if half else None,
         "differences": found,
     }
-    if main.dtype != torch.float32:
-        section["batch_1_against_8"] = _changed_by_batching(main, clips, log_mel, options)
-    return section
 
 
-def _difference(row: int, heard, clips: list[Clip], main, log_mel: LogMel, options: Options) -> dict[str, Any]:
-    ours, plain = heard.pair["ours"][row].tokens, heard.main[row]
-    place = next((i for i, (a, b) in enumerate(zip(ours, plain, strict=False)) if a != b), min(len(ours), len(plain)))
-    gap, noise = _gap_and_noise(main, clips[row], log_mel, [*heard.pair["ours"][row].prompt, *plain[:place]])
-    return {"clip": clips[row].name, "position": place, "gap": gap, "noise": noise}
-
-
-@torch.no_grad()
-def _gap_and_noise(main, clip: Clip, log_mel: LogMel, tokens: list[int]) -> tuple[float, float]:
-    """The two likeliest tokens' distance after `tokens`, and the largest change of a logit between batch 1 and 8."""
-    features = log_mel(log_mel.pad([clip.read()]).to(main.device)).to(main.dtype)
-    ids = torch.tensor([tokens], device=main.device)
-    one = main(input_features=features, decoder_input_ids=ids).logits[0, -1].float()
-    eight = main(input_features=features.repeat(8, 1, 1), decoder_input_ids=ids.repeat(8, 1)).logits[0, -1].float()
-    best, second = one.topk(2).values.tolist()
-    return best - second, float((one - eight).abs().max())
-
-
-def _changed_by_batching(main, clips: list[Clip], log_mel: LogMel, options: Options) -> int:
+def changed_by_batching(witness: Witness, options: Options) -> int:
     """How many clips plain greedy decodes differently at batch 1 and 8: rounding alone, no speculation."""
-    engine = Engine(main)
+    engine = Engine(witness.main)
 
     def features():
-        return (log_mel(log_mel.pad([clip.read()]))[0] for clip in clips)
+        return (witness.log_mel(witness.log_mel.pad([clip.read()]))[0] for clip in witness.clips)
 
     one = engine.decode(features(), replace(options, batch_size=1, draft_tokens=0))
     eight = engine.decode(features(), replace(options, batch_size=8, draft_tokens=0))

@@ -1,61 +1,144 @@
-"""report.json -> pictures."""
+"""report.json -> pictures: PNG files beside the report, and the same as SVG inside its page."""
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
+DARK, LIGHT, GREY = "#08519c", "#9ecae1", "#bdbdbd"
+PARTS = {"encoder": "#525252", "draft": "#fdae6b", "verification": DARK, "rest": GREY}
+
+
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """Every picture that the report has figures for, by name."""
+    found = {
+        "acceptance": acceptance(report),
+        "surface": surface(report),
+        "parts": parts(report),
+        "quality_speed": quality_speed(report),
+        "speed": speed(report),
+    }
+    if report["training"]:
+        found["training"] = training(report)
+    return found
+
 
 def draw(report: dict[str, Any], folder: Path) -> None:
-    """Acceptance by position, predicted speedup by draft length, and seconds by contender, as PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     folder.mkdir(exist_ok=True)
-    _acceptance(report, folder / "acceptance.png")
-    _draft_length(report, folder / "draft_length.png")
-    _speed(report, folder / "speed.png")
+    for name, figure in figures(report).items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
 
 
-def _new(title: str, x: str, y: str):
+def svg(figure) -> str:
+    """The figure as an SVG element that fits the width it is given; text stays text."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', text, count=1)
+
+
+def _new(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 3.8)):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _acceptance(report: dict[str, Any], path: Path) -> None:
+def acceptance(report: dict[str, Any]):
     longest = max(report["acceptance"]["by_draft_tokens"], key=lambda row: row["draft_tokens"])
     figure, axes = _new("Accepted drafts by position", "position in the draft", "share of rounds")
     places = range(1, longest["draft_tokens"] + 1)
-    axes.bar(places, longest["position_joint"], color="#9ecae1", label="this and all before it")
-    axes.plot(places, longest["position_conditional"], "o-", color="#08519c", label="this, given all before it")
-    axes.set_ylim(0, 1)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    axes.bar(places, longest["position_joint"], color=LIGHT, label="this and all before it")
+    reached = sum(share > 0 for share in longest["position_joint"]) + 1  # beyond the next one there is no condition
+    given = longest["position_conditional"][:reached]
+    axes.plot(places[: len(given)], given, "o-", color=DARK, label="this, given all before it")
+    axes.set_ylim(0, 1.05)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
 
 
-def _draft_length(report: dict[str, Any], path: Path) -> None:
-    figure, axes = _new(
-        "Speedup that the cost model predicts, batch 1", "tokens drafted a round", "speedup over greedy"
-    )
-    compared = {"ours": report["acceptance"], **report["compared"]}
-    for name, section in compared.items():
-        rows = section["by_draft_tokens"]
-        axes.plot(
-            [r["draft_tokens"] for r in rows], [r["predicted_speedup"] for r in rows], "o-", label=Path(name).name
-        )
-    axes.axhline(1, color="grey", linewidth=0.8)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+def surface(report: dict[str, Any]):
+    """Predicted end-to-end speedup over draft length and batch; what was measured stands in brackets."""
+    batches = report["prediction"]["by_batch_size"]
+    values = [[prediction["end_to_end"] for prediction in batch["predictions"]] for batch in batches]
+    lengths = [prediction["draft_tokens"] for prediction in batches[0]["predictions"]]
+    title = "Speedup over greedy, end to end: predicted (measured)"
+    figure, axes = _new(title, "tokens drafted a round", "batch", (9.6, 1.6 + 0.6 * len(batches)))
+    farthest = max(abs(value - 1) for row in values for value in row) or 1.0
+    axes.imshow(values, aspect="auto", cmap="RdYlGn", vmin=1 - farthest, vmax=1 + farthest)
+    axes.set_xticks(range(len(lengths)), lengths)
+    axes.set_yticks(range(len(batches)), [str(batch["batch_size"]) for batch in batches])
+    for y, batch in enumerate(batches):
+        for x, prediction in enumerate(batch["predictions"]):
+            measured = f"\n({prediction['measured']:.2f})" if prediction["measured"] is not None else ""
+            axes.text(x, y, f"{prediction['end_to_end']:.2f}{measured}", ha="center", va="center", fontsize=7.5)
+    return figure
 
 
-def _speed(report: dict[str, Any], path: Path) -> None:
-    rows = report["speed"]["rows"]
-    figure, axes = _new("End to end", "seconds of audio per second", "")
-    names = [f"batch {r['batch_size']}: {r['engine']} {r['mode']} {Path(r['assistant'] or '').name}" for r in rows]
-    axes.barh(names, [r["rtfx"] for r in rows], color=["#08519c" if r["engine"] == "pair" else "#bdbdbd" for r in rows])
+def parts(report: dict[str, Any]):
+    rows = [row for row in report["speed"]["rows"] if row["parts"]]
+    names = [f"batch {row['batch_size']}, {row['draft_tokens'] or 0} drafts" for row in rows]
+    title = "Where the time goes"
+    figure, axes = _new(title, "seconds of a pass over the timed clips", "", (6.4, 1.4 + 0.3 * len(rows)))
+    left = [0.0] * len(rows)
+    for part, color in PARTS.items():
+        widths = [max(0.0, row["parts"][part]) for row in rows]
+        axes.barh(names, widths, left=left, color=color, label=part)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
-    figure.set_size_inches(8, 1.2 + 0.32 * len(rows))
-    figure.savefig(path, dpi=120)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
+
+
+def training(report: dict[str, Any]):
+    history = [row for row in report["training"] if "agreement" in row]
+    figure, axes = _new("Agreement while it was distilled (validation)", "step", "agreement")
+    axes.plot([row["step"] for row in history], [row["agreement"] for row in history], "o-", color=DARK)
+    return figure
+
+
+def quality_speed(report: dict[str, Any]):
+    """Error rate against speed at the smallest timed batch. Whoever says the main's text has the main's error rate."""
+    quality, rows = report["quality"], report["speed"]["rows"]
+    batch = min(row["batch_size"] for row in rows)
+    title = f"Error rate and speed, batch {batch}"
+    figure, axes = _new(title, "seconds of audio per second", quality["metric"].upper() + ", %")
+    for row in rows:
+        if row["batch_size"] != batch or (row["engine"] != "pair" and row["unexplained"]):
+            continue
+        if row["engine"] == "pair" and isinstance(row["draft_tokens"], int):
+            continue  # the grid of draft lengths has a picture of its own
+        spoken = "assistant" if row["mode"] == "assistant" else "main"
+        axes.plot(row["rtfx"], 100 * quality[spoken]["rate"], "o", color=DARK if row["engine"] == "pair" else GREY)
+        axes.annotate(label(row), (row["rtfx"], 100 * quality[spoken]["rate"]), fontsize=7, rotation=35)
+    axes.margins(0.2, 0.35)
+    return figure
+
+
+def speed(report: dict[str, Any]):
+    rows = report["speed"]["rows"]
+    names = [f"batch {row['batch_size']}: {label(row)}" for row in rows]
+    figure, axes = _new("End to end", "seconds of audio per second", "", (8, 1.2 + 0.26 * len(rows)))
+    axes.barh(names, [row["rtfx"] for row in rows], color=[DARK if row["engine"] == "pair" else GREY for row in rows])
+    axes.invert_yaxis()
+    return figure
+
+
+def label(row: dict[str, Any]) -> str:
+    """A contender in words: engine, mode, whose drafts and how many."""
+    words = [row["engine"], row["mode"]]
+    if row["assistant"] not in (None, "ours"):
+        words.append(Path(row["assistant"]).name)
+    if row["draft_tokens"] is not None:
+        words.append(str(row["draft_tokens"]))
+    return " ".join(words)

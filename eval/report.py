@@ -1,124 +1,309 @@
 """report.json -> report.md: every figure in it is read from the report."""
 
+from pathlib import Path
 from typing import Any
+
+NAMES = {
+    "start": "the checkpoint before fine-tuning",
+    "pair": "pair (main + assistant)",
+    "assistant": "assistant alone",
+}
 
 
 def markdown(report: dict[str, Any]) -> str:
-    parts = [
-        _heading(report),
-        _verdict(report["verdict"]),
-        _quality(report["quality"]),
-        _acceptance(report),
-        _speed(report["speed"], report["environment"]),
-        _identity(report["identity"]),
-    ]
+    parts = [heading(report)]
+    for title, text, tables in sections(report):
+        parts.append(f"## {title}")
+        parts += [text] if text else []
+        parts += [table(*given) for given in tables]
     return "\n\n".join(parts) + "\n"
+
+
+def sections(report: dict[str, Any]) -> list[tuple[str, str, list[tuple[list[str], list[list[str]]]]]]:
+    """(title, a sentence or two, tables) of each part, for Markdown and the page alike."""
+    found = [
+        verdict(report["verdict"]),
+        quality(report["quality"]),
+        acceptance(report),
+        where(report["acceptance"]),
+        refused(report["acceptance"]),
+        speed(report["speed"], report["environment"]),
+        cost(report),
+        identity(report),
+        memory(report["memory"]),
+        clean(report["data"]),
+    ]
+    return found + ([published(report)] if report["published"] else [])
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _heading(report: dict[str, Any]) -> str:
+def heading(report: dict[str, Any]) -> str:
+    return f"# {title(report)}\n\n{about(report)}"
+
+
+def title(report: dict[str, Any]) -> str:
+    return f"{report['pair']['main']} + {report['pair']['assistant']}"
+
+
+def about(report: dict[str, Any]) -> str:
     pair, data, environment = report["pair"], report["data"], report["environment"]
     machine = environment["hardware"].get("gpus", [environment["hardware"].get("cpu", "unknown CPU")])[0]
+    layers = "" if pair["layers"] is None else f"layers {', '.join(map(str, pair['layers']))} of it, "
+    some = "" if data["clips"] == data["available"] else f" of {data['available']}"
     return (
-        f"# {pair['main']} + {pair['assistant']}\n\n"
         f"Main: {pair['main_layers']} decoder layers, {pair['main_parameters_millions']:.1f} M parameters, from "
-        f"{pair['start']}. Assistant: layers {pair['layers']}, {pair['assistant_own_parameters_millions']:.1f} M "
-        f"parameters beside the main's.\n\n"
-        f"Measured on {data['clips']} clips, {data['seconds'] / 60:.1f} minutes of {', '.join(data['sources'])} "
-        f"(language {data['language']}, {data['task']}), in {environment['dtype']} with {environment['attention']} "
-        f"attention on {machine}, torch {environment['versions']['torch']}, {environment['date']}."
+        f"{pair['start']}. Assistant: {layers}{pair['assistant_own_parameters_millions']:.1f} M parameters beside the "
+        f"main's.\n\nMeasured on {data['clips']}{some} clips, {data['seconds'] / 60:.1f} minutes of "
+        f"{', '.join(data['sources'])} (language {data['language']}, {data['task']}), in {environment['dtype']} with "
+        f"{environment['attention']} attention on {machine}, torch {environment['versions']['torch']}, "
+        f"{environment['date']}. Intervals in brackets hold 95 % of the bootstrap's draws."
     )
 
 
-def _verdict(verdict: dict[str, Any]) -> str:
+def verdict(section: dict[str, Any]):
     rows = [
-        [c["name"].replace("_", " "), f"{c['figure']:.3g}", f"{c['target']:g}", "yes" if c["passed"] else "no"]
-        for c in verdict["criteria"]
+        [
+            c["name"].replace("_", " "),
+            f"{c['figure']:.3g}",
+            f"{'at least' if c['higher_is_better'] else 'at most'} {c['target']:g}",
+            "yes" if c["passed"] else "no",
+        ]
+        for c in section["criteria"]
     ]
-    outcome = "passed" if verdict["passed"] else "not passed"
-    return f"## Verdict: {outcome}\n\n" + table(["criterion", "figure", "at least", "met"], rows)
+    outcome = "passed" if section["passed"] else "not passed"
+    return f"Verdict: {outcome}", "", [(["criterion", "figure", "asked", "met"], rows)]
 
 
-def _quality(quality: dict[str, Any]) -> str:
-    names = [name for name in quality if name != "metric"]
-    words = {
-        "start": "the checkpoint before fine-tuning",
-        "pair": "pair (main + assistant)",
-        "assistant": "assistant alone",
-    }
-    rows = [
-        [words.get(name, name), f"{100 * quality[name]['rate']:.1f} %", str(quality[name]["errors"])] for name in names
-    ]
-    unit = "words" if quality["metric"] == "wer" else "characters"
-    length = quality["main"]["length"]
-    title = f"## Quality\n\n{quality['metric'].upper()} over {length} {unit} of reference.\n\n"
-    return title + table(["", quality["metric"].upper(), "errors"], rows)
+def quality(section: dict[str, Any]):
+    names = [name for name in section if name not in ("metric", "texts_equal")]
+    rows = []
+    for name in names:
+        rate = section[name]
+        over = rate.get("over_main_interval")
+        rows.append(
+            [
+                NAMES.get(name, name),
+                f"{percent(rate['rate'])}{brackets(rate['interval'], 100)}",
+                str(rate["errors"]),
+                "" if over is None else f"{100 * over[0]:+.1f} to {100 * over[1]:+.1f}",
+            ]
+        )
+    metric = section["metric"].upper()
+    unit = "words" if metric == "WER" else "characters"
+    text = (
+        f"{metric} over {section['main']['length']} {unit} of reference. The pair's text is the main's in "
+        f"{section['texts_equal']} utterances."
+    )
+    return "Quality", text, [(["", metric, "errors", "points over the main"], rows)]
 
 
-def _acceptance(report: dict[str, Any]) -> str:
-    section = report["acceptance"]
+def acceptance(report: dict[str, Any]):
+    section, cost_ = report["acceptance"], report["cost"]["ours"]
     rows = [
         [
             str(row["draft_tokens"]),
-            f"{row['acceptance_rate']:.3f}",
-            f"{row['mean_accepted_length']:.2f}",
+            f"{row['acceptance_rate']:.3f}{brackets(row['acceptance_rate_interval'], 1, 3)}",
+            f"{row['mean_accepted_length']:.2f}{brackets(row['mean_accepted_length_interval'], 1, 2)}",
             " ".join(f"{share:.2f}" for share in row["position_joint"][:8]),
             f"{row['predicted_speedup']:.2f}x",
         ]
         for row in section["by_draft_tokens"]
     ]
-    cost = report["cost"]["ours"]
-    lines = [
-        "## Acceptance\n",
-        f"The assistant agrees with {100 * section['agreement']:.1f} % of the main's {section['tokens']} tokens. One "
-        f"of its tokens costs {cost['cost_ratio']:.3f} of the main's time for one: it is "
-        f"{cost['assistant_speedup']:.1f}x faster.\n",
-        table(
-            ["drafts", "accepted", "tokens a round", "all of the first 1, 2, ... accepted", "predicted speedup"], rows
-        ),
-    ]
+    text = (
+        f"The assistant agrees with {percent(section['agreement'])}"
+        f"{brackets(section['agreement_interval'], 100)} of the main's {section['tokens']} tokens. One of its tokens "
+        f"costs {cost_['cost_ratio']:.3f} of the main's time for one: it is {cost_['assistant_speedup']:.1f}x faster. "
+        f"The engine's own counters follow from this account in {section['counters']['equal']} of "
+        f"{section['counters']['utterances']} utterances."
+    )
     for name, other in report["compared"].items():
-        lines.append(f"\nIn comparison, {name} agrees with {100 * other['agreement']:.1f} %.")
-    return "\n".join(lines)
+        text += f" In comparison, {name} agrees with {percent(other['agreement'])}."
+    header = ["drafts", "accepted", "tokens a round", "all of the first 1, 2, ... accepted", "decoding, predicted"]
+    return "Acceptance", text, [(header, rows)]
 
 
-def _speed(speed: dict[str, Any], environment: dict[str, Any]) -> str:
+def where(section: dict[str, Any]):
+    def rows(groups: list[dict]) -> list[list[str]]:
+        return [
+            [g["name"], str(g["tokens"]), f"{percent(g['agreement'])}{brackets(g['agreement_interval'], 100)}"]
+            for g in groups
+        ]
+
+    tables = [
+        (["kind of token", "tokens", "agreement"], rows(section["by_token_class"])),
+        (["position in the utterance", "tokens", "agreement"], rows(section["by_position"])),
+        (["tokens in the utterance", "tokens", "agreement"], rows(section["by_length"])),
+    ]
+    return "Where it is won and lost", "", tables
+
+
+def refused(section: dict[str, Any]):
+    rows = []
+    for worst in section["least_accepted"]:
+        example = worst["examples"][0]
+        told = f"{quoted(example['before'])}: not {quoted(worst['text'])} but {quoted(example['assistant'])}"
+        rows.append([quoted(worst["text"]), f"{worst['agreed']} of {worst['tokens']}", told])
+    text = "The main's tokens that the assistant most seldom foresees, of those said at least three times."
+    return "Least accepted tokens", text, [(["token", "foreseen", "for example, after"], rows)]
+
+
+def speed(section: dict[str, Any], environment: dict[str, Any]):
     rows = [
         [
             str(row["batch_size"]),
-            f"{row['engine']} {row['mode']}"
-            + (f" ({row['assistant']})" if row["assistant"] not in (None, "ours") else ""),
-            f"{row['seconds']:.2f}",
-            f"{row['spread'][0]:.2f} to {row['spread'][1]:.2f}",
+            contender(row),
+            f"{row['seconds']:.2f}{brackets(row['spread'], 1, 2)}",
             f"{row['rtfx']:.1f}",
-            _gain(row),
+            f"{row['latency_p50']:.3f} / {row['latency_p95']:.3f}",
+            gain(row),
             f"{row['speedup_vs_transformers']:.2f}x",
+            "" if row["identical"] is None else f"{row['identical']} of {section['clips']}",
         ]
-        for row in speed["rows"]
+        for row in section["rows"]
     ]
-    header = ["batch", "decoding", "seconds", "spread", "RTFx", "over our greedy", "over transformers' greedy"]
-    return (
-        f"## Speed\n\nLog-mel features to tokens, encoder included, {speed['clips']} clips, "
-        f"{speed['audio_seconds']:.0f} s together; medians of {speed['repeats']} interleaved passes in "
-        f"{environment['dtype']}.\n\n" + table(header, rows)
+    header = ["batch", "decoding", "seconds", "RTFx", "latency p50 / p95", "over our greedy"]
+    header += ["over transformers' greedy", "main's own text"]
+    text = (
+        f"Log-mel features to tokens, encoder included, {section['clips']} clips, {section['audio_seconds']:.0f} s "
+        f"together, arriving a batch at a time; medians of {section['repeats']} interleaved passes in "
+        f"{environment['dtype']}, in brackets the least and greatest pass. Outside the clock: "
+        f"{section['mel_seconds']:.2f} s to make the features, {section['text_seconds']:.3f} s to write the text."
     )
+    split = [
+        [str(row["batch_size"]), contender(row), *(f"{row['parts'][p]:.2f}" for p in row["parts"])]
+        for row in section["rows"]
+        if row["parts"]
+    ]
+    parts = (["batch", "decoding", "encoder", "draft", "verification", "rest"], split)
+    return "Speed", text, [(header, rows), parts]
 
 
-def _gain(row: dict[str, Any]) -> str:
+def contender(row: dict[str, Any]) -> str:
+    words = f"{row['engine']} {row['mode']}"
+    if row["draft_tokens"] is not None:
+        words += f", {row['draft_tokens']} drafts"
+        words += f" ({row['schedule']})" if row["engine"] == "transformers" else ""
+    return words + (f", {Path(row['assistant']).name}" if row["assistant"] not in (None, "ours") else "")
+
+
+def gain(row: dict[str, Any]) -> str:
+    """A gain is called one only where its interval lies above 1."""
+    if (row["engine"], row["mode"]) == ("pair", "greedy"):
+        return "1"
     low, high = row["speedup_interval"]
     told = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
-    return told if low > 1 or high < 1 or low == high else told + ", not a clear gain"
+    told += ", no clear difference" if row["speedup_verdict"] == "unclear" else ""
+    return told if row["steady"] else told + ", still warming up"
 
 
-def _identity(identity: dict[str, Any]) -> str:
-    same, total = identity["identical"], identity["utterances"]
-    text = f"## Identity\n\n{same} of {total} utterances are the main's, token for token."
-    if identity["utterances"] > identity["identical"]:
-        text += f" {identity['near_ties']} differ by a near tie, {identity['unexplained']} without one."
-    if "batch_1_against_8" in identity:
-        text += f" Plain greedy alone differs in {identity['batch_1_against_8']} between batch 1 and 8."
-    return text
+def cost(report: dict[str, Any]):
+    batches, cases = report["prediction"]["by_batch_size"], report["prediction"]["what_if"]
+    rows = []
+    for batch in batches:
+        measured = [p for p in batch["predictions"] if p["measured"] is not None]
+        told = "; ".join(f"{p['draft_tokens']}: {p['end_to_end']:.2f}x / {p['measured']:.2f}x" for p in measured)
+        best = f"{batch['best_draft_tokens']} ({batch['best_end_to_end']:.2f}x)"
+        if not batch["best_draft_tokens"]:
+            best = "do not draft"
+        v = batch["verification"]
+        rows.append(
+            [
+                str(batch["batch_size"]),
+                f"{batch['cost_ratio']:.3f}",
+                ", ".join(f"{v[count]:.2f}" for count in ("1", "4", "8", "16")),
+                percent(batch["encoder_share"]),
+                best,
+                told,
+            ]
+        )
+    header = ["batch", "c", "v for 1, 4, 8, 16 drafts", "encoder's share of greedy", "best draft length"]
+    header.append("drafts: predicted / measured")
+    what_if = [
+        [case["case"], str(case["draft_tokens"]), f"{case['decoding']:.2f}x", f"{case['end_to_end']:.2f}x"]
+        for case in cases
+    ]
+    text = (
+        "c is the assistant's time for one token and v the main's for a draft and one more, both over the main's for "
+        "one; tau / (drafts c + v) predicts decoding, the encoder's share dilutes it end to end."
+    )
+    changes = (["if there were", "best draft length", "decoding", "end to end"], what_if)
+    return "Cost model", text, [(header, rows), changes]
+
+
+def identity(report: dict[str, Any]):
+    section = report["identity"]
+    same, total = section["identical"], section["utterances"]
+    text = f"{same} of {total} utterances are the main's, token for token."
+    if total > same:
+        text += f" {section['near_ties']} differ by a near tie, {section['unexplained']} without one."
+    if section["batch_1_against_8"] is not None:
+        text += f" Plain greedy alone differs in {section['batch_1_against_8']} between batch 1 and 8."
+    rows = [
+        [d["clip"], str(d["position"]), quoted(d["main"]), quoted(d["other"]), f"{d['gap']:.4f}", f"{d['noise']:.4f}"]
+        for d in section["differences"]
+    ]
+    header = ["clip", "first differing token", "main", "pair", "gap of the two likeliest logits", "noise of a logit"]
+    return "Identity", text, [(header, rows)] if rows else []
+
+
+def memory(section: dict[str, Any]):
+    text = (
+        f"The assistant adds {section['assistant_megabytes']:.1f} MB of weights to the main's "
+        f"{section['main_megabytes']:.1f} MB ({percent(section['assistant_share'])})."
+    )
+    if section["pair_peak_megabytes"] is not None:
+        text += (
+            f" Peak at batch {section['batch_size']}: {section['main_peak_megabytes']:.0f} MB for the main alone, "
+            f"{section['pair_peak_megabytes']:.0f} MB for the pair."
+        )
+    return "Memory", text, []
+
+
+def clean(data: dict[str, Any]):
+    leaks = data["leaks"]
+    if not leaks["compared"]:
+        return "Test data", "No training data was at hand to compare the test clips with.", []
+    text = (
+        f"{len(leaks['clips'])} test clips hold sound that was trained on ({', '.join(leaks['compared'])}); "
+        f"{leaks['texts']} of {data['clips']} sentences were trained on in another recording."
+    )
+    if leaks["not_compared"]:
+        text += f" Not compared: {', '.join(leaks['not_compared'])}."
+    return "Test data", text, [(["trained on"], [[name] for name in leaks["clips"]])] if leaks["clips"] else []
+
+
+def published(report: dict[str, Any]):
+    """Our transformers figures beside the published ones: the same software, another machine and version."""
+    theirs, rows = report["published"], report["speed"]["rows"]
+    rate = report["quality"]["pair"]["rate"]
+
+    def seconds(engine: str, mode: str, drafts=None) -> float:
+        found = [r for r in rows if (r["engine"], r["mode"], r["batch_size"]) == (engine, mode, 1)]
+        return next(r["seconds"] for r in found if drafts is None or r["draft_tokens"] == drafts)
+
+    lines = [("published", theirs["greedy_seconds"], theirs["assisted_seconds"], theirs["error_rate"])]
+    if any(row["batch_size"] == 1 for row in rows):
+        lines.append(
+            ("here, transformers", seconds("transformers", "greedy"), seconds("transformers", "assisted"), rate)
+        )
+        lines.append(("here, our engine", seconds("pair", "greedy"), seconds("pair", "speculative", "auto"), rate))
+    told = [[name, f"{a:.1f}", f"{b:.1f}", f"{a / b:.1f}x", percent(error)] for name, a, b, error in lines]
+    header = ["", "main alone, s", "with assistant, s", "speedup", report["quality"]["metric"].upper()]
+    text = f"Published: {theirs['source']}. Ours: {report['speed']['clips']} clips at batch 1, on the machine above."
+    return "Beside the published figures", text, [(header, told)]
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def brackets(interval: list[float] | None, scale: float = 1, digits: int = 1) -> str:
+    return "" if interval is None else f" ({scale * interval[0]:.{digits}f} to {scale * interval[1]:.{digits}f})"
+
+
+def quoted(text: str) -> str:
+    return "“" + text.replace("\n", "⏎") + "”"

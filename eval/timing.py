@@ -1,43 +1,103 @@
-"""Times contenders against each other: warmed up, interleaved, synchronised; medians with their spread."""
+"""Times contenders against each other: warmed up, interleaved, synchronised; medians with their spread.
+
+Work comes in chunks (a batch of clips that arrive together). Contenders take turns at every chunk, each pass in another
+order, so that what disturbs the machine for a while disturbs them alike. The warm-up pass is never on the clock; what
+was said in it is kept, so that it can be checked that contenders did the same work.
+"""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+RESAMPLES = 2000
+ENOUGH = 5  # side-by-side timings below which nothing is called a gain
+STEADY = 1.5  # a first pass that took so many times the others' median was still warming up
 
 
 @dataclass(frozen=True)
 class Timing:
-    seconds: tuple[float, ...]  # one a repeat, in order: repeat i of every contender ran side by side
+    cells: np.ndarray  # [chunks, repeats] seconds; the same cell of every contender was timed side by side
+    joules: float | None = None  # a pass
 
     @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+    def chunks(self) -> np.ndarray:
+        """Median seconds of each chunk: [chunks]."""
+        return np.median(self.cells, axis=1)
+
+    @property
+    def seconds(self) -> float:
+        """Of a whole pass."""
+        return float(self.chunks.sum())
+
+    @property
+    def passes(self) -> np.ndarray:
+        return self.cells.sum(axis=0)  # [repeats]
+
+    @property
+    def steady(self) -> bool:
+        """Was the first pass like the others? If not, warm-up was on the clock."""
+        first, *others = self.passes
+        return not others or bool(first <= STEADY * statistics.median(others))
 
 
-def interleaved(actions: Sequence[Callable[[], object]], repeats: int, device: torch.device) -> list[Timing]:
-    """Runs every action once unmeasured, then all of them in turn `repeats` times."""
-    for action in actions:
-        action()
-    found: list[list[float]] = [[] for _ in actions]
-    for _ in range(repeats):
-        for action, seconds in zip(actions, found, strict=True):
-            _synchronize(device)
-            start = time.perf_counter()
-            action()
-            _synchronize(device)
-            seconds.append(time.perf_counter() - start)
-    return [Timing(tuple(seconds)) for seconds in found]
+def interleaved(
+    actions: Sequence[Callable[[int], object]],
+    chunks: int,
+    repeats: int,
+    device: torch.device,
+    joules: Callable[[], float] | None = None,
+) -> tuple[list[Timing], list[list[object]]]:
+    """Each action takes the chunk's number. Returns the timings, and what the actions answered in the warm-up."""
+    answers = [[action(chunk) for chunk in range(chunks)] for action in actions]
+    cells = np.zeros((len(actions), chunks, repeats))
+    spent = np.zeros(len(actions))
+    for repeat in range(repeats):
+        for chunk in range(chunks):
+            for turn in range(len(actions)):
+                which = (turn + repeat + chunk) % len(actions)
+                before = joules() if joules else 0.0
+                cells[which, chunk, repeat] = clocked(lambda w=which, c=chunk: actions[w](c), device)
+                spent[which] += joules() - before if joules else 0.0
+    energy = [float(total) / repeats if joules else None for total in spent]
+    return [Timing(*pair) for pair in zip(cells, energy, strict=True)], answers
 
 
-def speedup(baseline: Timing, contender: Timing) -> tuple[float, tuple[float, float]]:
-    """Ratio of the medians, and the least and greatest ratio of two repeats that ran side by side."""
-    ratios = [a / b for a, b in zip(baseline.seconds, contender.seconds, strict=True)]
-    return baseline.median / contender.median, (min(ratios), max(ratios))
+def clocked(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, the device's work included."""
+    synchronize(device)
+    start = time.perf_counter()
+    action()
+    synchronize(device)
+    return time.perf_counter() - start
 
 
-def _synchronize(device: torch.device) -> None:
+@dataclass(frozen=True)
+class Gain:
+    ratio: float
+    interval: tuple[float, float]  # 95 %
+    verdict: str  # "faster" | "slower" | "unclear"; never a gain where the interval includes 1
+
+
+def speedup(baseline: Timing, contender: Timing, seed: int = 0) -> Gain:
+    """The baseline's seconds over the contender's, with a bootstrap interval over chunks and, within them, passes."""
+    ratio = baseline.seconds / contender.seconds
+    if baseline is contender:
+        return Gain(1.0, (1.0, 1.0), "unclear")
+    chunks, repeats = baseline.cells.shape
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(chunks, size=(RESAMPLES, chunks))
+    columns = rng.integers(repeats, size=(RESAMPLES, chunks))
+    ratios = baseline.cells[rows, columns].sum(1) / contender.cells[rows, columns].sum(1)
+    low, high = (float(value) for value in np.quantile(ratios, [0.025, 0.975]))
+    sure = baseline.cells.size >= ENOUGH and baseline.steady and contender.steady
+    verdict = "faster" if low > 1 else "slower" if high < 1 else "unclear"
+    return Gain(ratio, (low, high), verdict if sure else "unclear")
+
+
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -29,6 +29,7 @@ class Lineage:
     layers: tuple[int, ...]  # of the main's decoder
     language: str
     task: str
+    draft_tokens: int | None = None  # the best draft length that an evaluation found; 0: greedy was faster
     version: int = 1
 
     def save(self, folder: Path) -> None:

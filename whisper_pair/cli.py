@@ -5,9 +5,16 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import publish, run, synthesize, transcribe
+from .commands import compare, evaluate, publish, run, synthesize, transcribe
 
-COMMANDS = {"publish": publish, "run": run, "synthesize": synthesize, "transcribe": transcribe}
+COMMANDS = {
+    "run": run,
+    "evaluate": evaluate,
+    "compare": compare,
+    "transcribe": transcribe,
+    "publish": publish,
+    "synthesize": synthesize,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -183,26 +183,28 @@ class Distill(Optimization):
 
 
 @dataclass(frozen=True)
+class Published:
+    """What others report for the same pair on the same clips, main alone and main with assistant."""
+
+    source: Name
+    greedy_seconds: Positive
+    assisted_seconds: Positive
+    error_rate: Share  # of both
+
+
+@dataclass(frozen=True)
 class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
-    draft_tokens: tuple[DraftLength, ...] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        8,
-        10,
-        12,
-        16,
-    )  # lengths for which acceptance is reported
-    batch_sizes: tuple[Count, ...] = (1, 8)  # batch sizes that are timed
+    assistant: Name | None = None  # a checkpoint; null: the one that this config distils
+    draft_tokens: tuple[DraftLength, ...] = (2, 4, 8)  # lengths timed beside "auto"; acceptance is told for all, 1-16
+    batch_sizes: tuple[Count, ...] = (1, 4, 16)  # batch sizes that are timed
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
     compare: tuple[str, ...] = ()  # other assistants (checkpoints) measured beside ours
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
+    published: Published | None = None  # figures to print beside ours
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,8 @@ def _check(config: Config) -> None:
     """What types alone cannot say."""
     for split in ("train", "validation", "test"):
         sources = getattr(config.data, split)
-        require(len(sources) > 0, f"data.{split}", "at least one source", [])
+        if split == "test" or config.eval.assistant is None:  # a pair that is only judged needs no other speech
+            require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
             given = [kind for kind in KINDS if getattr(source, kind)]
@@ -281,5 +284,7 @@ def _check(config: Config) -> None:
     if isinstance(layers, tuple):
         rising = len(layers) > 0 and all(a < b for a, b in itertools.pairwise(layers))
         require(rising, "distill.layers", "layer indices in rising order", list(layers))
+    foreign = config.eval.assistant is None or config.train is None
+    require(foreign, "eval.assistant", "null where the config trains a main of its own", config.eval.assistant)
     for name in ("draft_tokens", "batch_sizes"):
         require(len(getattr(config.eval, name)) > 0, f"eval.{name}", "a list that is not empty", [])

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.launcher and not Path(args.launcher).is_file():
         raise InputError(f"--launcher {args.launcher}: there is no such file; see configs/accelerate/.")
     for stage in STAGES:
-        if stage == "train" and config.train is None:
+        if (stage == "train" and config.train is None) or (stage == "distill" and config.eval.assistant):
             continue
         command = [sys.executable]
         if args.launcher and stage != "eval":

@@ -1,0 +1,127 @@
+"""The cost model: what a round costs here, what that predicts for each draft length and batch, what would change it.
+
+With c the assistant's time for one token and v(g) the main's for g + 1, both over the main's for one, decoding with g
+drafts a round is tau / (g c + v) times as fast (2211.17192, Theorem 3.8, for v = 1). End to end the encoder, which no
+draft makes faster, dilutes this (Amdahl): with e its share of a greedy pass, 1 / (e + (1 - e) / predicted).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from whisper_pair.decoding import Costs, Engine, predicted_speedup
+
+TIMES = 3  # apart from each other, so that a busy minute does not decide
+
+
+def steady_costs(engine: Callable[[], Engine], batch_sizes: Sequence[int]) -> dict[int, Costs]:
+    """The least of several measurements of each piece: what disturbs a clock only ever adds."""
+    found: dict[int, list[Costs]] = {batch_size: [] for batch_size in batch_sizes}
+    for _ in range(TIMES):
+        fresh = engine()
+        for batch_size in sorted(batch_sizes, reverse=True):  # the largest first: its caches serve the others
+            found[batch_size].append(fresh.costs(batch_size))
+    return {batch_size: least(several) for batch_size, several in found.items()}
+
+
+def least(several: Sequence[Costs]) -> Costs:
+    first = several[0]
+    return Costs(
+        batch_size=first.batch_size,
+        draft=min(costs.draft for costs in several),
+        verify={count: min(costs.verify[count] for costs in several) for count in first.verify},
+        rounds={count: min(costs.rounds[count] for costs in several) for count in first.rounds},
+    )
+
+
+def cost_section(costs: Costs) -> dict[str, Any]:
+    """c and v at one batch size."""
+    return {
+        "batch_size": costs.batch_size,
+        "cost_ratio": costs.cost_ratio,
+        "assistant_speedup": 1 / costs.cost_ratio,
+        "draft_milliseconds": 1000 * costs.draft,
+        "main_milliseconds": 1000 * costs.verify[0],
+        "verification": {str(count): costs.verification(count) for count in range(17)},
+    }
+
+
+def prediction_section(costs: dict[int, Costs], acceptance: dict[str, Any], speed: dict[str, Any]) -> dict[str, Any]:
+    """The judged pair's predictions for each batch size beside what was measured, and the best setting of each."""
+    batches = [_batch(costs[encoder["batch_size"]], encoder, acceptance, speed["rows"]) for encoder in speed["encoder"]]
+    return {"by_batch_size": batches, "what_if": what_if(costs, acceptance["by_draft_tokens"], batches[0])}
+
+
+def _batch(costs: Costs, encoder: dict[str, Any], acceptance: dict[str, Any], rows: list[dict]) -> dict[str, Any]:
+    here = [row for row in rows if row["batch_size"] == costs.batch_size and row["engine"] == "pair"]
+    greedy = next(row["seconds"] for row in here if row["mode"] == "greedy")
+    measured = {row["draft_tokens"]: row for row in here if row["mode"] == "speculative" and row["assistant"] == "ours"}
+    share, extra = encoder["main"] / greedy, (encoder["assistant"] or 0.0) / greedy
+    predictions = []
+    for row in acceptance["by_draft_tokens"]:
+        count = row["draft_tokens"]
+        decoding = predicted_speedup(row["mean_accepted_length"], count, costs.cost_ratio, costs.verification(count))
+        predictions.append(
+            {
+                "draft_tokens": count,
+                "decoding": decoding,
+                "end_to_end": diluted(decoding, share, extra),
+                "measured": measured[count]["speedup"] if count in measured else None,
+                "measured_interval": measured[count]["speedup_interval"] if count in measured else None,
+            }
+        )
+    best = max(predictions, key=lambda prediction: prediction["end_to_end"])
+    pays = best["end_to_end"] > 1
+    return {
+        **cost_section(costs),
+        "encoder_share": share,
+        "assistant_encoder_share": extra,
+        "predictions": predictions,
+        "best_draft_tokens": best["draft_tokens"] if pays else 0,  # 0: greedy is faster than any drafting
+        "best_end_to_end": best["end_to_end"] if pays else 1.0,
+    }
+
+
+def diluted(decoding: float, encoder_share: float, extra_share: float = 0.0) -> float:
+    """End-to-end speedup: the encoder's share of a greedy pass stays, an assistant's own encoder comes on top."""
+    return 1 / (min(encoder_share, 1.0) + extra_share + max(0.0, 1 - encoder_share) / decoding)
+
+
+def what_if(costs: dict[int, Costs], rows: Sequence[dict[str, Any]], batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first timed batch's best prediction if one thing were better."""
+    here = costs[batch["batch_size"]]
+    free = {"ratio": here.cost_ratio, "closed": 0.0, "flat": False, "extra": batch["assistant_encoder_share"]}
+    cases = {
+        "as measured": {},
+        "a draft twice as fast": {"ratio": here.cost_ratio / 2},
+        "a tenth of the refusals gone": {"closed": 0.1},
+        "half of the refusals gone": {"closed": 0.5},
+        "drafts checked at the cost of one token": {"flat": True},
+    }
+    if free["extra"]:
+        cases["the main's encoder shared"] = {"extra": 0.0}
+    return [
+        {"case": name, **_best_if(here, rows, batch["encoder_share"], **free | change)}
+        for name, change in cases.items()
+    ]
+
+
+def _best_if(costs: Costs, rows, share: float, ratio: float, closed: float, flat: bool, extra: float) -> dict[str, Any]:
+    """`closed`: the share of refusals, at each position given all before it, that turn into acceptances."""
+
+    def speedups(row: dict[str, Any]) -> tuple[float, float, int]:
+        count = row["draft_tokens"]
+        verification = 1.0 if flat else costs.verification(count)
+        decoding = predicted_speedup(improved_length(row["position_conditional"], closed), count, ratio, verification)
+        return diluted(decoding, share, extra), decoding, count
+
+    end_to_end, decoding, count = max(map(speedups, rows))
+    return {"draft_tokens": count, "decoding": decoding, "end_to_end": end_to_end}
+
+
+def improved_length(conditional: Sequence[float], closed: float) -> float:
+    """tau = 1 + the sum of the joint acceptances, each conditional one raised by `closed` of what it lacks."""
+    joint, length = 1.0, 1.0
+    for share in conditional:
+        joint *= share + (1 - share) * closed if share else 0.0
+        length += joint
+    return length

@@ -1,0 +1,20 @@
+"""Joules that a GPU spends, where NVIDIA's management library tells (NVML, from Volta on)."""
+
+from collections.abc import Callable
+
+import torch
+
+
+def joule_counter(device: torch.device) -> Callable[[], float] | None:
+    """Reads the joules spent since the driver was loaded; None where no such counter can be read."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except (ImportError, pynvml.NVMLError):
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000

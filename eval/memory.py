@@ -1,0 +1,59 @@
+"""What the assistant adds to the main's memory."""
+
+from typing import Any
+
+import torch
+
+from whisper_pair.decoding import Options
+
+from .contenders import ours
+
+MB = 1e6
+
+
+def memory_section(main, assistant, features, options: Options, batch_size: int) -> dict[str, Any]:
+    """Weights always; on CUDA also the peak while the main decodes alone and with its assistant, weights included."""
+    weights = sum(_bytes(p) for p in main.parameters())
+    added = sum(_bytes(p) for p in own_parameters(main, assistant.model))
+    section = {
+        "main_megabytes": weights / MB,
+        "assistant_megabytes": added / MB,
+        "assistant_share": added / weights,
+        "batch_size": batch_size,
+        "main_peak_megabytes": None,
+        "pair_peak_megabytes": None,
+    }
+    if main.device.type == "cuda":
+        alone = ours(main, None, options, "greedy", None, None)
+        pair = ours(main, assistant, options, "speculative", assistant.name, "auto")
+        section["pair_peak_megabytes"] = _peak(pair, features[:batch_size], batch_size, main.device)
+        its = sum(_bytes(p) for p in assistant.model.parameters())  # in memory, though the main alone needs it not
+        section["main_peak_megabytes"] = _peak(alone, features[:batch_size], batch_size, main.device) - its / MB
+    return section
+
+
+def own_parameters(main, assistant) -> list[torch.Tensor]:
+    """The assistant's parameters that the main does not hold too: a decoder cut from it shares its embeddings."""
+    shapes: dict[tuple, list[torch.Tensor]] = {}
+    for parameter in main.parameters():
+        shapes.setdefault(tuple(parameter.shape), []).append(parameter)
+    return [
+        parameter
+        for name, parameter in assistant.named_parameters()
+        if not (
+            "embed" in name and any(torch.equal(parameter, other) for other in shapes.get(tuple(parameter.shape), []))
+        )
+    ]
+
+
+def _peak(contender, features, batch_size: int, device) -> float:
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    contender.decode(features, batch_size)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) / MB
+
+
+def _bytes(parameter: torch.Tensor) -> int:
+    return parameter.numel() * parameter.element_size()

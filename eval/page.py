@@ -1,0 +1,121 @@
+"""report.json -> report.html: one file with its pictures, sounds and script inside, read without a network.
+
+Figures come from the report; from the clips comes only the sound of a few of them.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from whisper_pair.audio import SAMPLE_RATE, to_pcm
+from whisper_pair.data import Clip
+
+from .plots import figures, svg
+from .report import about, sections, title
+
+HEARD = 8  # clips that can be heard
+LONG = 48  # characters from which a cell may wrap
+WIDE = ("surface", "speed", "quality_speed")  # pictures that take a whole row
+COLUMNS = ("clip", "seconds", "tokens", "agreement", "accepted", "errors", "assistant's errors", "identical", "heard")
+
+
+def page(report: dict[str, Any], clips: Sequence[Clip]) -> str:
+    """`clips`: those of report["utterances"], in that order."""
+    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+    every = max(1, len(clips) // HEARD)
+    sounds = {i: flac(clips[i]) for i in range(0, len(clips), every)[:HEARD]}
+    timeline = report["timeline"]
+    shown = next(i for i, clip in enumerate(clips) if clip.name == timeline["clip"])
+    return template.substitute(
+        title=escape(title(report)),
+        about="".join(f"<p>{escape(text)}</p>" for text in about(report).split("\n\n")),
+        sections="\n".join(_section(*section) for section in sections(report)),
+        pictures="\n".join(_picture(name, figure) for name, figure in figures(report).items()),
+        timeline=_timeline(timeline, flac(clips[shown])),
+        metric=report["quality"]["metric"].upper(),
+        columns="".join(
+            f"<th><button>{escape(name)}</button></th>" for name in (*COLUMNS, "reference", "main", "assistant")
+        ),
+        rows="\n".join(_utterance(row, sounds.get(i)) for i, row in enumerate(report["utterances"])),
+    )
+
+
+def flac(clip: Clip) -> str:
+    """An audio element that holds the clip."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_pcm(clip.read()), SAMPLE_RATE, format="FLAC")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<audio controls preload="none" src="data:audio/flac;base64,{data}"></audio>'
+
+
+def _section(name: str, text: str, tables: list[tuple[list[str], list[list[str]]]]) -> str:
+    parts = [f"<h2>{escape(name)}</h2>"] + ([f"<p>{escape(text)}</p>"] if text else [])
+    for header, rows in tables:
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+        parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    kind = text if text in ("yes", "no") else "text" if len(text) > LONG else ""
+    kind = f' class="{kind}"' if kind else ""
+    return f"<td{kind}>{escape(text)}</td>"
+
+
+def _picture(name: str, figure) -> str:
+    return f'<figure class="{"wide" if name in WIDE else "narrow"}">{svg(figure)}</figure>'
+
+
+def _timeline(timeline: dict[str, Any], sound: str) -> str:
+    """The waveform, and under it the rounds. Tokens stand in the order they were said, not under their sound."""
+    bars = "".join(
+        f'<rect x="{i * 4}" y="{40 - 38 * peak:.1f}" width="3" height="{max(1.0, 76 * peak):.1f}"/>'
+        for i, peak in enumerate(timeline["peaks"])
+    )
+    waveform = f'<svg viewBox="0 0 {4 * len(timeline["peaks"])} 80" width="100%" fill="#08519c">{bars}</svg>'
+    rounds = "".join(
+        '<span class="round">'
+        + "".join(
+            f'<span class="{kind}">{escape(token)}</span>'
+            for kind in ("accepted", "rejected", "main")
+            for token in step[kind]
+        )
+        + "</span> "
+        for step in timeline["rounds"]
+    )
+    legend = (
+        f"{timeline['clip']}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} tokens drafted a round. Each "
+        "group is one check by the main: "
+        '<span class="accepted">drafted and accepted</span>, <span class="rejected">drafted and rejected</span>, '
+        '<span class="main">the main&#39;s own token</span>. Tokens stand in order, not under their sound.'
+    )
+    return f'{waveform}<p>{sound}</p><p class="timeline">{rounds}</p><p class="faint">{legend}</p>'
+
+
+def _utterance(row: dict[str, Any], sound: str | None) -> str:
+    def number(value: float, text: str) -> str:
+        return f'<td class="number" data-value="{value}">{text}</td>'
+
+    agreement = row["agreed"] / row["tokens"] if row["tokens"] else 0.0
+    accepted = row["accepted"] / row["drafted"] if row["drafted"] else 0.0
+    texts = (row["reference"], row["main"]["text"], row["assistant"]["text"])
+    cells = [
+        f"<td>{escape(Path(row['clip']).name)}</td>",
+        number(row["seconds"], f"{row['seconds']:.1f}"),
+        number(row["tokens"], str(row["tokens"])),
+        number(agreement, f"{agreement:.2f}"),
+        number(accepted, f"{accepted:.2f}"),
+        number(row["main"]["errors"], f"{row['main']['errors']} of {row['length']}"),
+        number(row["assistant"]["errors"], str(row["assistant"]["errors"])),
+        _cell("yes" if row["identical"] else "no"),
+        f'<td data-value="{0 if sound else 1}">{sound or ""}</td>',
+        *(f'<td class="text">{escape(text)}</td>' for text in texts),
+    ]
+    return "<tr>" + "".join(cells) + "</tr>"

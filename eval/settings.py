@@ -1,0 +1,30 @@
+"""The best measured draft length, written where it is used: into the assistant's own files.
+
+transformers reads `num_assistant_tokens` and its schedule from the assistant's generation_config alone; pair.json keeps
+the same number for whoever reads it there. 0 in pair.json: drafting does not pay on the machine that measured.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from whisper_pair.checkpoints import Lineage
+from whisper_pair.runs import write_json
+
+
+def best_setting(report: dict[str, Any]) -> int:
+    """The best draft length of the smallest batch that was timed."""
+    return report["prediction"]["by_batch_size"][0]["best_draft_tokens"]
+
+
+def write_best_setting(assistant: Path, report: dict[str, Any]) -> None:
+    best = best_setting(report)
+    lineage = Lineage.load(assistant)
+    if lineage is not None:
+        replace(lineage, draft_tokens=best).save(assistant)
+    file = assistant / "generation_config.json"
+    if best and file.is_file():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings |= {"num_assistant_tokens": best, "num_assistant_tokens_schedule": "constant"}
+        write_json(file, settings | {"assistant_confidence_threshold": 0.0})  # else it would shorten the drafts

@@ -1,0 +1,302 @@
+"""A pair judged from end to end, and a planted fault for every check that a verdict rests on."""
+
+import copy
+import json
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import torch
+import yaml
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+from distill.student import build_student
+from eval import contenders
+from eval.compare import compare
+from eval.evaluate import evaluate
+from eval.schema import check, problems, read_report
+from eval.verdict import verdict_section
+from whisper_pair.checkpoints import Lineage, encoder_sha256, vocabulary_sha256
+from whisper_pair.commands.evaluate import source
+from whisper_pair.config import load_config
+from whisper_pair.decoding.acceptance import Match, acceptances
+from whisper_pair.decoding.rows import Row
+from whisper_pair.errors import InputError
+
+SMALL = {"timed_clips": 2, "repeats": 1, "batch_sizes": [1], "draft_tokens": [2], "limit": 3}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, material) -> tuple[Path, Path]:
+    """An untrained main of short texts, and an assistant cut from it, which agrees with it now and then."""
+    folder = tmp_path_factory.mktemp("pair")
+    torch.manual_seed(3)
+    main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+    for layer in main.model.decoder.layers:
+        layer.encoder_attn.out_proj.weight.data *= 6  # louder than it was, so that clips differ in their texts
+    main.generation_config.max_length = 20
+    main.save_pretrained(folder / "main")
+    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
+    build_student(main, (0, 1, 2, 3, 4)).save_pretrained(folder / "assistant")
+    for part in ("main", "assistant"):
+        processor.save_pretrained(folder / part)
+    lineage = Lineage(
+        "main",
+        encoder_sha256(folder / "main"),
+        vocabulary_sha256(processor.tokenizer),
+        (0, 1, 2, 3, 4),
+        "nl",
+        "transcribe",
+    )
+    lineage.save(folder / "assistant")
+    return folder / "main", folder / "assistant"
+
+
+@pytest.fixture
+def question(pair, material, tmp_path):
+    """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts."""
+
+    def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
+        tree = {
+            "language": "nl",
+            "model": str(main),
+            "output": str(tmp_path / "out"),
+            "train": None,
+            "data": {"train": list(train), "validation": [], "test": [{"folder": str(test)}], "workers": 0},
+            "eval": {"assistant": str(pair[1]), **SMALL, **settings},
+        }
+        (tmp_path / "question.yaml").write_text(yaml.safe_dump(tree))
+        return load_config(tmp_path / "question.yaml")
+
+    return ask
+
+
+def report_of(config) -> dict:
+    return json.loads((Path(config.output) / "eval" / "report.json").read_text())
+
+
+def criterion(report: dict, name: str) -> dict:
+    return next(c for c in report["verdict"]["criteria"] if c["name"] == name)
+
+
+@pytest.fixture(scope="module")
+def judged(pair, material, command, tmp_path_factory) -> Path:
+    """The folder that `whisper-pair evaluate` leaves."""
+    out = tmp_path_factory.mktemp("judged") / "out"
+    asked = ["--main", pair[0], "--assistant", pair[1], "--data", material / "test", "--language", "nl", "--out", out]
+    settings = ["eval.timed_clips=3", "eval.repeats=2", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
+    done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+# What an evaluation leaves
+
+
+def test_the_report_fits_its_schema_and_a_departure_is_named(judged):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    assert problems(report) == []
+    for section in ("acceptance", "quality", "identity", "speed", "cost", "memory", "verdict", "environment"):
+        less = {name: value for name, value in report.items() if name != section}
+        assert any(section in problem for problem in problems(less)), section
+    wrong = copy.deepcopy(report)
+    wrong["speed"]["rows"][0]["rtfx"] = "fast"
+    assert problems(wrong) == ["$.speed.rows[0].rtfx: 'fast' is not of type 'number'"]
+    with pytest.raises(AssertionError, match="does not fit its schema"):
+        check(wrong)
+
+
+def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_the_offline_account(judged):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    assert criterion(report, "counters_equal")["passed"]
+    assert report["acceptance"]["counters"] == {"utterances": 5, "equal": 5}
+    fixed = [row for row in report["speed"]["rows"] if row["schedule"] == "constant" and row["engine"] == "pair"]
+    assert [row["counters_equal"] for row in fixed] == [3] * 4
+    rows = pyarrow.parquet.read_table(judged / "eval" / "utterances.parquet").to_pylist()
+    timed = [rows[i * 5 // 3] for i in range(3)]
+    for row in fixed:
+        some = [Match(tuple(r["agrees"]), (False,) * len(r["agrees"]), False, len(r["agrees"])) for r in timed]
+        found = acceptances(some, [row["draft_tokens"]])[row["draft_tokens"]]
+        assert (row["rounds"], row["drafted"], row["accepted"]) == (found.rounds, found.drafted, found.accepted)
+    assert 0 < report["acceptance"]["agreement"] < 1  # else the above says little
+
+
+def test_every_contender_says_the_mains_text_at_every_batch(judged):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    rows = report["speed"]["rows"]
+    assert {(r["engine"], r["mode"]) for r in rows if r["batch_size"] == 1} == {
+        ("pair", "greedy"), ("pair", "speculative"), ("pair", "assistant"),
+        ("transformers", "greedy"), ("transformers", "assisted"),
+    }  # fmt: skip
+    for row in rows:
+        if row["mode"] in ("greedy", "speculative"):
+            assert (row["identical"], row["unexplained"]) == (3, 0), row
+        assert row["latency_p50"] <= row["latency_p95"] <= row["seconds"]
+        if row["parts"]:
+            assert sum(row["parts"].values()) == pytest.approx(row["seconds"])
+
+
+def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    text = (judged / "eval" / "report.md").read_text()
+    html = (judged / "eval" / "report.html").read_text()
+    for figure in (f"{100 * report['acceptance']['agreement']:.1f} %", report["environment"]["date"]):
+        assert figure in text
+        assert figure in html
+
+    class Reader(HTMLParser):
+        outside, sounds, rows = [], 0, 0
+
+        def handle_starttag(self, tag, attrs):
+            attrs = dict(attrs)
+            self.sounds += tag == "audio"
+            self.rows += tag == "tr"
+            for name in ("src", "href", "xlink:href"):
+                value = attrs.get(name) or "#"
+                if not value.startswith(("#", "data:")):
+                    self.outside.append(value)
+
+    reader = Reader()
+    reader.feed(html)
+    assert reader.outside == []
+    assert "@import" not in html
+    assert reader.sounds >= 5
+    assert html.count("<svg") >= 5
+    assert {path.stem for path in (judged / "eval" / "plots").glob("*.png")} >= {"acceptance", "surface", "parts"}
+
+
+def test_strict_asks_a_finished_evaluation_too(judged, command):
+    """A finished evaluation is not repeated; its verdict decides the status."""
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    assert not report["verdict"]["passed"]  # no random pair is twice as fast
+    file = judged / "config.yaml"
+    assert command("-m", "eval", file).returncode == 0
+    strict = command("-m", "eval", file, "--strict")
+    assert strict.returncode == 1
+    assert "the verdict is not passed (" in strict.stdout
+
+
+def test_a_verdict_passes_only_where_every_criterion_does(judged):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    report["cost"]["ours"]["assistant_speedup"], report["acceptance"]["agreement"] = 5.0, 0.8
+    for row in report["speed"]["rows"]:
+        row |= {"speedup": 2.5, "speedup_verdict": "faster"}
+    assert verdict_section(report)["passed"]
+    for row in report["speed"]["rows"]:
+        if row["draft_tokens"] == "auto" and row["batch_size"] == 2:
+            row["speedup_verdict"] = "unclear"  # 2.5x, with an interval that holds 1
+    verdict = verdict_section(report)
+    assert [c["name"] for c in verdict["criteria"] if not c["passed"]] == ["speedup_batch_2"]
+
+
+def test_two_reports_are_compared_on_the_utterances_they_share(judged, tmp_path, command):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    report["utterances"] = report["utterances"][1:]
+    for row in report["utterances"]:
+        row["agreed"] = row["tokens"]
+    (tmp_path / "other.json").write_text(json.dumps(report))
+    text = compare([str(judged), str(tmp_path / "other.json")])
+    assert "4 utterances are shared" in text
+    agreement = next(line for line in text.splitlines() if line.startswith("| agreement"))
+    assert agreement.split("|")[3].strip() == "1.000"
+    assert "no clear difference" not in agreement
+    assert "+0.000 (+0.000 to +0.000), no clear difference" in text  # the error rates are the same
+    told = command("-m", "whisper_pair.cli", "compare", judged, tmp_path / "other.json")
+    assert told.stdout.strip() == text
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"version": 1}', "[]"])
+def test_what_is_no_report_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match=r"report\.json: (cannot be read|is no report)"):
+        read_report(tmp_path / "report.json")
+
+
+def test_the_hubs_sets_are_named_with_config_and_split():
+    assert source("google/fleurs:nl_nl:test") == {"hub": "google/fleurs", "config": "nl_nl", "split": "test"}
+    assert source("./clips") == {"folder": "./clips"}
+    with pytest.raises(InputError, match="--data clips: there is no such folder"):
+        source("clips")
+
+
+# Half precision
+
+
+def test_in_half_precision_differences_are_explained_beside_what_batching_alone_changes(question):
+    config = question(precision="bf16")
+    assert evaluate(config) == 0
+    identity = report_of(config)["identity"]
+    assert identity["unexplained"] == 0
+    assert isinstance(identity["batch_1_against_8"], int)
+    assert identity["identical"] + identity["near_ties"] == identity["utterances"] == 3
+    assert all(d["gap"] <= 2 * d["noise"] for d in identity["differences"])
+
+
+# Planted faults
+
+
+def test_an_assistant_over_another_encoder_is_refused(question, pair, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(pair[0], other)
+    main = WhisperForConditionalGeneration.from_pretrained(other)
+    main.model.encoder.layers[0].fc1.weight.data[0, 0] += 1e-3
+    main.save_pretrained(other)
+    with pytest.raises(InputError, match="was distilled over another encoder"):
+        evaluate(question(main=other))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_engine_that_commits_one_wrong_token_fails_the_run(question, monkeypatch, precision):
+    advance = Row.advance
+
+    def wrong(row, drafts, accepted, following, *rest):
+        begins = drafts and row.index == 1 and len(row.tokens) == row.start
+        return advance(row, drafts, accepted, following + 7 if begins else following, *rest)
+
+    monkeypatch.setattr(Row, "advance", wrong)
+    config = question(precision=precision)
+    assert evaluate(config) == 1
+    report = report_of(config)
+    assert report["identity"]["unexplained"] == 1
+    assert not criterion(report, "identical_output")["passed"]
+    (difference,) = [d for d in report["identity"]["differences"] if not d["near_tie"]]
+    assert difference["gap"] > 0
+    assert evaluate(config) == 1  # found finished, it fails again
+
+
+def test_a_baseline_under_other_suppress_tokens_is_no_baseline(question, monkeypatch):
+    generate = contenders._generate
+
+    def other(main, features, options, assistant=None):
+        usual = main.generation_config.suppress_tokens
+        said = generate(main, features[:1], options)[0].tokens
+        main.generation_config.suppress_tokens = [*(usual or ()), said[0]]
+        try:
+            return generate(main, features, options, assistant)
+        finally:
+            main.generation_config.suppress_tokens = usual
+
+    monkeypatch.setattr(contenders, "_generate", other)
+    config = question()
+    evaluate(config)
+    found = criterion(report_of(config), "baseline_unexplained")
+    assert found["figure"] > 0
+    assert not found["passed"]
+
+
+def test_a_leaked_test_clip_fails_the_verdict(question, material, tmp_path):
+    trained = tmp_path / "trained"
+    shutil.copytree(material / "train", trained)
+    lines = (trained / "metadata.csv").read_text().splitlines()
+    first = sorted((material / "test").glob("*.wav"))[0]
+    shutil.copy(first, trained / "harmless.wav")
+    columns = lines[0].split(",")
+    new = ["harmless.wav" if c == "file_name" else "iets anders" if c == "text" else "x" for c in columns]
+    (trained / "metadata.csv").write_text("\n".join([*lines, ",".join(new)]) + "\n")
+    config = question(train=({"folder": str(trained)},), limit=5)
+    evaluate(config)
+    report = report_of(config)
+    assert [Path(name).name for name in report["data"]["leaks"]["clips"]] == [first.name]
+    assert not criterion(report, "leaked_clips")["passed"]

@@ -1,0 +1,264 @@
+"""The figures of an evaluation by themselves: intervals, token classes, the cost model, clocks, leaks, comparisons."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from eval import timing
+from eval.acceptance import BOUNDS, acceptance_section, least_accepted, replays, where_section
+from eval.bootstrap import difference_interval, ratio_intervals
+from eval.cost import diluted, improved_length, least, prediction_section
+from eval.leaks import leaked_clips
+from eval.timing import Timing, interleaved, speedup
+from eval.tokens import token_class
+from whisper_pair.data import Clip
+from whisper_pair.decoding import Costs, Match, acceptances
+from whisper_pair.decoding.acceptance import accepted_per_round
+
+END, FIRST_TIMESTAMP = 100, 110
+CPU = torch.device("cpu")
+COSTS = Costs(1, draft=0.001, verify=dict.fromkeys((0, 1, 2, 4, 8, 16), 0.01), rounds=dict.fromkeys(range(17), 0.01))
+
+
+def matches(utterances: int = 30, seed: int = 0, chance: float = 0.8) -> list[Match]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(utterances):
+        length = int(rng.integers(1, 20))
+        tokens = [*rng.integers(0, 50, length).tolist(), END]
+        choices = [token if rng.random() < chance else 51 for token in tokens]
+        found.append(Match.of(tokens, choices, END, 40))
+    return found
+
+
+# Intervals
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(100):
+        wholes = rng.integers(5, 30, 60)
+        (low, high), *_ = ratio_intervals([rng.binomial(wholes, 0.3)], [wholes])
+        covered += low <= 0.3 <= high
+    assert 88 <= covered <= 100
+
+
+def test_a_paired_difference_is_sharper_than_its_two_figures():
+    rng = np.random.default_rng(2)
+    wholes = rng.integers(5, 30, 80)
+    hard = rng.binomial(wholes, rng.beta(1, 1, 80))  # some utterances are hard for everyone
+    worse = np.minimum(hard + (rng.random(80) < 0.5), wholes)
+    (low, high), *_ = ratio_intervals([hard], [wholes])
+    below, above = difference_interval((hard, wholes), (worse, wholes))
+    assert 0 < below < above
+    assert above - below < (high - low) / 3
+
+
+def test_an_interval_of_nothing_is_none():
+    assert ratio_intervals([[0, 0]], [[0, 0]]) == [None]
+
+
+# Acceptance
+
+
+def test_every_draft_length_is_told_with_its_histogram_and_intervals():
+    some = matches()
+    section = acceptance_section(some, COSTS)
+    truth = acceptances(some)
+    assert [row["draft_tokens"] for row in section["by_draft_tokens"]] == list(range(1, 17))
+    for row in section["by_draft_tokens"]:
+        found = truth[row["draft_tokens"]]
+        assert row["acceptance_rate"] == found.acceptance_rate
+        assert sum(row["accepted_histogram"]) == row["rounds"] == found.rounds
+        assert sum(k * count for k, count in enumerate(row["accepted_histogram"])) == row["accepted"]
+        for name in ("acceptance_rate", "mean_accepted_length"):
+            low, high = row[f"{name}_interval"]
+            assert low <= row[name] <= high
+    low, high = section["agreement_interval"]
+    assert low < section["agreement"] < high
+
+
+@pytest.mark.parametrize(
+    ("token", "piece", "first", "said"),
+    [
+        (1, " huis", False, "word start"),
+        (1, "huis", False, "word inside"),
+        (1, "Huis", True, "word start"),
+        (2, ",", False, "punctuation"),
+        (2, " «", False, "punctuation"),
+        (3, " 12", False, "digits"),
+        (4, "\ufffd", False, "word inside"),
+        (END, "", False, "end of text"),
+        (END + 3, "", False, "special"),
+        (FIRST_TIMESTAMP, "", False, "timestamp"),
+        (FIRST_TIMESTAMP + 5, "", True, "timestamp"),
+    ],
+)
+def test_a_token_is_of_one_kind(token, piece, first, said):
+    assert token_class(token, piece, END, FIRST_TIMESTAMP, first) == said
+
+
+def test_groups_of_tokens_add_up_to_all_of_them():
+    tokens = [[1, 2, 3, END], [1, END]]
+    some = [Match.of(tokens[0], [1, 9, 3, END], END, 9), Match.of(tokens[1], [9, END], END, 9)]
+    special = types.SimpleNamespace(end=END, first_timestamp=FIRST_TIMESTAMP)
+    pieces = {1: " een", 2: "tje", 3: "3", END: ""}.__getitem__
+    section = where_section(some, tokens, pieces, special)
+    kinds = {row["name"]: (row["tokens"], row["agreed"]) for row in section["by_token_class"]}
+    assert kinds == {"word start": (2, 1), "word inside": (1, 0), "digits": (1, 1), "end of text": (2, 2)}
+    for rows in section.values():
+        assert sum(row["tokens"] for row in rows) == 6
+        assert sum(row["agreed"] for row in rows) == 4
+    assert [row["name"] for row in section["by_length"]] == [f"{BOUNDS[0]} to {BOUNDS[1] - 1}", "4 to 7"]
+
+
+def test_the_tokens_most_often_refused_are_shown_where_they_stand():
+    tokens = [[1, 2, 7, END], [2, 7, END], [7, 1, 1, END]]
+    choices = [[1, 2, 9, END], [2, 7, END], [9, 1, 1, END]]
+    some = [Match.of(t, c, END, 9) for t, c in zip(tokens, choices, strict=True)]
+    (worst, *others) = least_accepted(some, tokens, choices, ["a", "b", "c"], lambda token: f"<{token}>")
+    assert not others  # the rest is never refused
+    assert (worst["text"], worst["tokens"], worst["agreed"]) == ("<7>", 3, 1)
+    assert worst["examples"][0] == {"clip": "a", "before": "<1><2>", "assistant": "<9>"}
+
+
+def test_rounds_replay_from_the_offline_account_at_any_mixture_of_draft_lengths():
+    rng = np.random.default_rng(3)
+    for match in matches(50, seed=4):
+        rounds, start = [], 0
+        while start < len(match.agrees):
+            count = int(rng.integers(1, 9))
+            rest = Match(match.agrees[start:], match.ends[start:], match.finished, match.limit - start)
+            rounds.append(accepted_per_round(rest, count)[0])
+            start += rounds[-1][1] + 1
+        assert replays(match, rounds)
+        assert not replays(match, rounds[:-1])
+        assert not replays(match, [(drafted, max(0, accepted - 1)) for drafted, accepted in rounds] + [(1, 1)])
+
+
+# The cost model
+
+
+def test_the_encoder_dilutes_a_speedup_as_amdahl_says():
+    assert diluted(2.0, 0.0) == 2.0
+    assert diluted(2.0, 0.5) == pytest.approx(1 / 0.75)
+    assert diluted(1e9, 0.25) == pytest.approx(4)
+    assert diluted(2.0, 0.5, 0.25) == pytest.approx(1.0)  # an encoder of the assistant's own costs on top
+
+
+def test_a_better_draft_lengthens_rounds_to_their_limit():
+    conditional = [0.8, 0.9, 0.5]
+    plain = 1 + 0.8 + 0.8 * 0.9 + 0.8 * 0.9 * 0.5
+    assert improved_length(conditional, 0.0) == pytest.approx(plain)
+    assert plain < improved_length(conditional, 0.5) < 4
+    assert improved_length(conditional, 1.0) == 4
+
+
+def test_the_best_setting_is_the_greatest_prediction_and_zero_where_nothing_gains():
+    acceptance = acceptance_section(matches(), COSTS)
+    row = {"engine": "pair", "mode": "greedy", "batch_size": 1, "seconds": 1.0, "assistant": None, "draft_tokens": None}
+    speed = {"encoder": [{"batch_size": 1, "main": 0.2, "assistant": None}], "rows": [row]}
+    (batch,) = prediction_section({1: COSTS}, acceptance, speed)["by_batch_size"]
+    by_length = {p["draft_tokens"]: p["end_to_end"] for p in batch["predictions"]}
+    assert batch["best_draft_tokens"] == max(by_length, key=by_length.__getitem__)
+    assert batch["best_end_to_end"] > 1
+    slow = Costs(1, draft=0.02, verify=COSTS.verify, rounds=COSTS.rounds)
+    (batch,) = prediction_section({1: slow}, acceptance, speed)["by_batch_size"]
+    assert (batch["best_draft_tokens"], batch["best_end_to_end"]) == (0, 1.0)
+
+
+def test_of_several_measurements_each_piece_counts_with_its_least():
+    one = Costs(1, 0.1, {0: 1.0, 1: 3.0}, {0: 1.0, 1: 2.0})
+    other = Costs(1, 0.2, {0: 2.0, 1: 1.0}, {0: 0.5, 1: 4.0})
+    assert least([one, other]) == Costs(1, 0.1, {0: 1.0, 1: 1.0}, {0: 0.5, 1: 2.0})
+
+
+# Clocks
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves only when it is told to."""
+    now = types.SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now.seconds)
+    return now
+
+
+def worker(clock, seconds: float, first: float = 0.0):
+    """An action whose first call of all takes `first` seconds longer."""
+    state = {"cold": first}
+
+    def action(chunk: int) -> int:
+        clock.seconds += seconds * (chunk + 1) + state.pop("cold", 0.0)
+        return chunk
+
+    return action
+
+
+def test_warm_up_is_never_on_the_clock(clock):
+    (timing_,), answers = interleaved([worker(clock, 1.0, first=100.0)], 2, 3, CPU)
+    assert timing_.cells.tolist() == [[1.0] * 3, [2.0] * 3]
+    assert timing_.seconds == 3.0
+    assert timing_.steady
+    assert answers == [[0, 1]]
+
+
+def test_a_clock_that_includes_warm_up_is_caught_and_gives_no_gain():
+    """Planted fault: the first pass holds what the warm-up should have taken."""
+    cold = np.array([[9.0, 1.0, 1.0]] * 4)
+    warm = np.array([[0.5] * 3] * 4)
+    assert not Timing(cold).steady
+    assert speedup(Timing(cold), Timing(warm)).verdict == "unclear"
+    assert speedup(Timing(np.ones((4, 3))), Timing(warm)).verdict == "faster"
+
+
+def test_a_gain_whose_interval_holds_1_is_not_called_one():
+    rng = np.random.default_rng(5)
+    base = Timing(1 + 0.2 * rng.random((6, 3)))
+    assert speedup(base, Timing(1 + 0.2 * rng.random((6, 3)))).verdict == "unclear"
+    assert speedup(base, Timing(0.5 + 0.1 * rng.random((6, 3)))).verdict == "faster"
+    assert speedup(base, Timing(2 + 0.1 * rng.random((6, 3)))).verdict == "slower"
+
+
+def test_too_few_timings_are_no_gain_however_clear():
+    assert speedup(Timing(np.ones((1, 4))), Timing(np.ones((1, 4)) / 3)).verdict == "unclear"
+
+
+def test_fewer_timings_give_wider_intervals():
+    rng = np.random.default_rng(6)
+
+    def width(chunks: int) -> float:
+        one, other = (Timing(1 + rng.random((chunks, 2))) for _ in range(2))
+        low, high = speedup(one, other).interval
+        return high - low
+
+    assert np.mean([width(4) for _ in range(10)]) > 1.5 * np.mean([width(24) for _ in range(10)])
+
+
+def test_joules_are_those_of_a_pass(clock):
+    def act(chunk: int) -> None:
+        clock.seconds += 2.0
+
+    (timing_,), _ = interleaved([act], 3, 2, CPU, joules=lambda: 10 * clock.seconds)
+    assert timing_.joules == pytest.approx(60)
+
+
+# Leaks
+
+
+def test_a_test_clip_that_was_trained_on_is_found_under_any_name(tmp_path):
+    import soundfile
+
+    rng = np.random.default_rng(7)
+    for name in ("one", "two", "three"):
+        soundfile.write(tmp_path / f"{name}.wav", (0.1 * rng.standard_normal(1600)).astype(np.float32), 16000)
+    (tmp_path / "renamed.wav").write_bytes((tmp_path / "two.wav").read_bytes())
+
+    def clip(name: str) -> Clip:
+        return Clip(name, tmp_path / f"{name}.wav", 0.1, "tekst", None)
+
+    assert leaked_clips([clip("one"), clip("two")], [clip("three")]) == []
+    assert leaked_clips([clip("one"), clip("two")], [clip("three"), clip("renamed")]) == ["two"]

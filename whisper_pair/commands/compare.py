@@ -1,0 +1,16 @@
+"""`whisper-pair compare A/report.json B/report.json ...`: pairs side by side, with intervals of their differences."""
+
+import argparse
+import subprocess
+import sys
+
+SUMMARY = "put the reports of several pairs side by side"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reports", nargs="+", metavar="REPORT", help="report.json files, or the folders that hold them")
+
+
+def run(args: argparse.Namespace) -> int:
+    command = [sys.executable, "-m", "whisper_pair.stages.eval.compare", *args.reports]
+    return subprocess.run(command + (["--debug"] if args.debug else [])).returncode
