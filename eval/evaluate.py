@@ -213,6 +213,7 @@ class Evaluation:
             "start": config.model,
             "assistant": assistant_name(config),
             "layers": list(judged.lineage.layers) if judged.lineage else None,
+            "draft_vocabulary": None if judged.vocabulary is None else len(judged.vocabulary),
             "main_layers": self.main.config.decoder_layers,
             "main_parameters_millions": millions(self.main.parameters()),
             "assistant_own_parameters_millions": millions(own_parameters(self.main, judged.model)),
