@@ -10,10 +10,8 @@ from eval import timing
 from eval.acceptance import BOUNDS, acceptance_section, least_accepted, replays, where_section
 from eval.bootstrap import difference_interval, ratio_intervals
 from eval.cost import diluted, improved_length, least, prediction_section
-from eval.leaks import leaked_clips
 from eval.timing import Timing, interleaved, speedup
 from eval.tokens import token_class
-from whisper_pair.data import Clip
 from whisper_pair.decoding import Costs, Match, acceptances
 from whisper_pair.decoding.acceptance import accepted_per_round
 
@@ -244,21 +242,3 @@ def test_joules_are_those_of_a_pass(clock):
 
     (timing_,), _ = interleaved([act], 3, 2, CPU, joules=lambda: 10 * clock.seconds)
     assert timing_.joules == pytest.approx(60)
-
-
-# Leaks
-
-
-def test_a_test_clip_that_was_trained_on_is_found_under_any_name(tmp_path):
-    import soundfile
-
-    rng = np.random.default_rng(7)
-    for name in ("one", "two", "three"):
-        soundfile.write(tmp_path / f"{name}.wav", (0.1 * rng.standard_normal(1600)).astype(np.float32), 16000)
-    (tmp_path / "renamed.wav").write_bytes((tmp_path / "two.wav").read_bytes())
-
-    def clip(name: str) -> Clip:
-        return Clip(name, tmp_path / f"{name}.wav", 0.1, "tekst", None)
-
-    assert leaked_clips([clip("one"), clip("two")], [clip("three")]) == []
-    assert leaked_clips([clip("one"), clip("two")], [clip("three"), clip("renamed")]) == ["two"]

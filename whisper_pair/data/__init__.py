@@ -8,7 +8,7 @@ used, and why the others are not; packing: clips -> windows; report: all of it f
 """
 
 from .clips import Clip, HubRow, Slice, Window
-from .corpus import Corpus, drop_long_texts, load_test_clips, load_training_clips
+from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips
 from .fingerprints import fingerprint, windowing
 from .packing import encoder_work, pack, repeats
 from .report import write_data_report
@@ -19,6 +19,7 @@ __all__ = [
     "HubRow",
     "Slice",
     "Window",
+    "audited",
     "drop_long_texts",
     "encoder_work",
     "fingerprint",

@@ -90,7 +90,7 @@ def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> st
 def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float, split: str) -> list[Clip]:
     """Every clip of a validation or test set. Nothing may be lost from it in silence: a bad clip raises InputError."""
     clips, long = [], 0
-    for row, found, source in _test_rows(sources, data, window_seconds):
+    for row, found, source in audited(sources, data, window_seconds):
         if found.problem not in (None, "silent"):
             raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
         if found.seconds > window_seconds:
@@ -111,8 +111,8 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     return clips
 
 
-def _test_rows(sources: Sequence[Source], data: Data, longest: float) -> Iterator[tuple[Row, Audit, Source]]:
-    """A file that the metadata does not list is no part of a test set."""
+def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Iterator[tuple[Row, Audit, Source]]:
+    """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set."""
     for source in sources:
         for row, found in survey(source, data.cache, longest):
             if row.problem != NOT_LISTED:
@@ -123,7 +123,7 @@ def _refuse_leaks(heard: dict[str, str], data: Data, window_seconds: float) -> N
     """`heard`: training clips' names by the digest of their samples."""
     leaked = [
         f"{heard[found.sha256]} = {row.name}"
-        for row, found, _ in _test_rows((*data.validation, *data.test), data, window_seconds)
+        for row, found, _ in audited((*data.validation, *data.test), data, window_seconds)
         if found.sha256 in heard
     ]
     if leaked:
