@@ -35,6 +35,7 @@ def labels_stage(config: Config, main: Path) -> Stage:
         "seed": config.seed,
         "data": windowing(config.data),
         "train_data": fingerprint(config.data.train),
+        "perturb": config.resolved()["distill"]["perturb"],
     }
     return Stage(Path(config.output) / "labels", as_json(inputs))
 

@@ -7,7 +7,7 @@ from typing import Any
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
 from whisper_pair.config import Config
-from whisper_pair.data import Clip, Corpus, Window, load_test_clips, load_training_clips, pack
+from whisper_pair.data import Clip, Corpus, Window, load_test_clips, load_training_clips, pack, perturbed_copies
 from whisper_pair.decoding import Options
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer
@@ -24,7 +24,7 @@ class Material:
     targets: Targets
     normalizer: Normalizer
     corpus: Corpus
-    windows: list[Window]  # of the corpus, to be labelled
+    windows: list[Window]  # of the corpus, and their perturbed copies: to be labelled
     held_out: list[Clip]  # to validate on
 
     @classmethod
@@ -37,6 +37,8 @@ class Material:
         targets.check(config.data.timestamps, config.data.previous_text)
         held_out = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
         corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
+        windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
+        windows += perturbed_copies(windows, config.distill.perturb, config.seed, log_mel.samples)
         return cls(
             config=config,
             main=main,
@@ -45,7 +47,7 @@ class Material:
             targets=targets,
             normalizer=Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None),
             corpus=corpus,
-            windows=pack(corpus.clips, config.data, log_mel.seconds, config.seed),
+            windows=windows,
             held_out=held_out,
         )
 

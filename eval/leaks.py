@@ -17,9 +17,7 @@ def leak_section(test: Sequence[Clip], data: Data, window_seconds: float) -> dic
     and decode a whole corpus."""
     sources = (*data.train, *data.validation)
     local = [source for source in sources if not source.hub]
-    longest = (
-        None if data.long_audio == "split" else window_seconds
-    )  # as training listened
+    longest = None if data.long_audio == "split" else window_seconds  # as training listened
     rows = [(row, found) for row, found, _ in audited(local, data, longest) if found.problem is None and found.sha256]
     digests, texts = {found.sha256 for _, found in rows}, {row.text for row, _ in rows if row.text}
     names = {clip.name for clip in test}

@@ -123,7 +123,7 @@ def test_what_the_smaller_head_gains_and_loses_is_reported(road):
     assert listed["covered"] >= 0.9
     whole = "ours, all tokens"
     assert report["acceptance"]["agreement"] <= report["compared"][whole]["agreement"]
-    drafting = [row["assistant"] for row in report["speed"]["rows"] if row["mode"] == "speculative"]
+    drafting = [row["assistant"] for row in report["speed"]["rows"] if row["schedule"] == "auto"]
     assert drafting == ["ours", whole] * 2
     assert report["quality"]["pair"] == report["quality"][f"pair {whole}"]
 

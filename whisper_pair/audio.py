@@ -132,6 +132,10 @@ def to_pcm(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
+def from_pcm(samples: np.ndarray) -> np.ndarray:
+    return samples.astype(np.float32) / 32768.0
+
+
 class LogMel:
     """Whisper's log-mel spectrogram, on the device of its input; within 1e-4 of WhisperFeatureExtractor."""
 
@@ -162,8 +166,8 @@ class LogMel:
             if len(clip) > self.samples:
                 found, limit = len(clip) / SAMPLE_RATE, self.seconds
                 raise InputError(f"audio of {found:.1f} s is longer than the model's window of {limit:.0f} s.")
-            scale = 32768.0 if clip.dtype == np.int16 else 1.0
-            row[: len(clip)] = torch.from_numpy(clip.astype(np.float32)) / scale
+            samples = from_pcm(clip) if clip.dtype == np.int16 else clip.astype(np.float32)
+            row[: len(clip)] = torch.from_numpy(samples)
         return waves
 
     def __call__(self, waves):

@@ -158,6 +158,17 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Perturb:
+    """Further copies of every training window, changed before the main labels them: new audio for a small corpus."""
+
+    copies: CountOrZero = 0  # each costs a label and, once, the encoder
+    speed: Share = 0.15  # a copy is faster or slower by at most this share
+    room: Share = 0.3  # share of the copies that get an echo
+    noise: Share = 0.5  # share of the copies that get noise
+    least_snr: float = 5.0  # dB; the ratio of speech to noise is from here to 25 dB above
+
+
+@dataclass(frozen=True)
 class Distill(Optimization):
     """Stage 2: label with the main, then train the assistant on what the main says."""
 
@@ -166,6 +177,7 @@ class Distill(Optimization):
     layers: Count | tuple[CountOrZero, ...] = 2  # how many of the main's decoder layers, evenly spaced, or which
     start: Name | None = None  # an assistant of as many layers whose weights are the first; null: the main's layers
     losses: Losses = field(default_factory=Losses)
+    perturb: Perturb = field(default_factory=Perturb)
     cache: Literal["auto", "all", "states", "none"] = (
         "auto"  # encoder states, with all the main's best tokens too, on disk
     )

@@ -10,7 +10,7 @@ used, and why the others are not; packing: clips -> windows; report: all of it f
 from .clips import Clip, HubRow, Slice, Window
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips
 from .fingerprints import fingerprint, windowing
-from .packing import encoder_work, pack, repeats
+from .packing import encoder_work, pack, perturbed_copies, repeats
 from .report import write_data_report
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "load_test_clips",
     "load_training_clips",
     "pack",
+    "perturbed_copies",
     "repeats",
     "windowing",
     "write_data_report",

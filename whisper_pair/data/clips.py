@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, from_pcm, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
+from ..perturb import Perturbation
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Window:
     gap: float = 0.0  # seconds of silence between two clips
     timestamps: bool = False  # whether its target says when its clips begin and end
     previous: str | None = None  # what the speaker said before, where the window is prompted with it
+    perturbation: Perturbation | None = None  # of a copy that is heard otherwise
 
     @property
     def name(self) -> str:
@@ -87,6 +89,7 @@ class Window:
         """The same for the same clips at the same gap, asked for in the same way: labels are looked up by it."""
         parts = [f"{clip.name}\t{clip.start}\t{clip.seconds}" for clip in self.clips]
         asked = ["timestamps"] * self.timestamps + ([] if self.previous is None else [f"after {self.previous}"])
+        asked += [] if self.perturbation is None else [repr(self.perturbation)]
         return hashlib.sha256("\n".join([str(self.gap), *asked, *parts]).encode()).hexdigest()[:24]
 
     @property
@@ -114,4 +117,5 @@ class Window:
         parts: list[np.ndarray] = []
         for clip in self.clips:
             parts += [silence, to_pcm(clip.read())] if parts else [to_pcm(clip.read())]
-        return np.concatenate(parts)
+        whole = np.concatenate(parts)
+        return whole if self.perturbation is None else to_pcm(self.perturbation(from_pcm(whole)))

@@ -4,7 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..config import Data
+from ..config import Data, Perturb
+from ..perturb import Perturbation
 from .clips import Clip, Window
 
 TIMESTAMPS = 2  # tokens that say when a clip begins and ends
@@ -95,6 +96,18 @@ def repeats(windows: Sequence[Window], seed: int) -> list[int]:
         times = int(weight) + (chance.random() < weight % 1)
         numbers += [number] * times
     return numbers
+
+
+def perturbed_copies(windows: Sequence[Window], settings: Perturb, seed: int, most: int) -> list[Window]:
+    """`settings.copies` of each window, each perturbed in its own way; `most`: samples of a window."""
+    return [
+        replace(
+            window,
+            perturbation=Perturbation(settings, random.Random(f"{seed} {copy} {window.key}").getrandbits(62), most),
+        )
+        for copy in range(settings.copies)
+        for window in windows
+    ]
 
 
 def encoder_work(windows: Sequence[Window]) -> float:
