@@ -243,12 +243,13 @@ def _folder_rows(source: Source, dropped: Counter[str], strict: bool) -> Iterato
     folder = Path(source.folder).resolve()
     metadata = _metadata_file(source)
     rows = _read_metadata(metadata)
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{metadata}: expected a row of named values on each line.")
     columns = list(rows[0]) if rows else ["file_name"]
     _need_columns(source, columns, ["file_name", source.text, source.speaker], str(metadata))
     for row in rows:
-        path = (folder / str(row["file_name"])).resolve()
-        if not path.is_relative_to(folder):
-            raise InputError(f"{metadata}: file_name {row['file_name']!r} leaves the folder {source.folder}.")
+        _need_columns(source, list(row), ["file_name", source.text, source.speaker], str(metadata))
+        path = _inside(folder, str(row["file_name"]), metadata)
         name = f"{source.folder}/{row['file_name']}"
         if not path.is_file():
             if strict:
@@ -256,6 +257,18 @@ def _folder_rows(source: Source, dropped: Counter[str], strict: bool) -> Iterato
             dropped["missing file"] += 1
             continue
         yield name, path, _text(row, source.text), _text(row, source.speaker)
+
+
+def _inside(folder: Path, name: str, metadata: Path) -> Path:
+    """The file that a row names. Raises InputError where links or `..` lead out of the folder."""
+    try:
+        path = (folder / name).resolve()
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, a link to itself
+        raise InputError(f"{metadata}: file_name {name[:60]!r} is no file's name.") from error
+    if not path.is_relative_to(folder):
+        raise InputError(f"{metadata}: file_name {name!r} leaves the folder {folder}.")
+    return path
 
 
 def _metadata_file(source: Source) -> Path:
@@ -279,7 +292,7 @@ def _read_metadata(path: Path) -> list[dict]:
         import pyarrow.parquet
 
         return pyarrow.parquet.read_table(path).to_pylist()
-    except (ValueError, OSError, csv.Error) as error:
+    except (ValueError, OSError, RecursionError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({' '.join(str(error).split())}).") from error
 
 
