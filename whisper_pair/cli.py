@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import run, synthesize
+from .commands import doctor, run, synthesize
 
-COMMANDS = {"run": run, "synthesize": synthesize}
+COMMANDS = {"run": run, "synthesize": synthesize, "doctor": doctor}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
