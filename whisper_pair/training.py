@@ -135,14 +135,28 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=str(Path(config.output) / "logs"),
     )
-    if accelerator.state.deepspeed_plugin is not None:
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
+    deepspeed = accelerator.state.deepspeed_plugin
+    refuse_sharded_weights(accelerator.distributed_type, deepspeed and deepspeed.zero_stage)
+    if deepspeed is not None:
+        deepspeed.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
         raise InputError(
             f"{stage}.accumulation: expected the launcher's {accelerator.gradient_accumulation_steps}, found "
             f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to the same."
         )
     return accelerator
+
+
+def refuse_sharded_weights(kind: str, zero_stage: int | None) -> None:
+    """Validations decode with, and checkpoints hold, whole weights; gathering them from shards is not written yet.
+
+    Raises InputError at the start, where it would else be the first validation that fails, hours later.
+    """
+    if kind == "FSDP" or (kind == "DEEPSPEED" and zero_stage == 3):
+        raise InputError(
+            "the launcher shards weights, which cannot be validated and saved yet; use several_gpus.yaml or "
+            "deepspeed_zero2.yaml, with gradient_checkpointing where memory is short."
+        )
 
 
 def begin(accelerator, stage: Stage, config: Config) -> None:
