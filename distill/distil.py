@@ -81,7 +81,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     if dry_run and not labels.finished():
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
     else:
-        require_disk(stage.work, disk, "distill.cache_encoder: false")
+        require_disk(stage.work, disk, "distill.cache_encoder: false", labels.folder, labels.work)
     cache = None
     if settings.cache_encoder:
         shape = (main.config.max_source_positions, main.config.d_model)
@@ -151,7 +151,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         estimate = Estimate("distill", total, steps, seconds, *peak_memory(), disk, accelerator.num_processes)
         accelerator.print(f"{estimate}; {labelling / 3600:.2g} hours of them to label, validations apart")
         return stage.folder
-    require_disk(stage.work, disk, "distill.keep: 1 or distill.cache_encoder: false")
+    mend = "distill.keep: 1 or distill.cache_encoder: false"
+    require_disk(stage.work, disk, mend, labels.folder)
     best = fit(
         accelerator, module, settings, plan, batches, prepare, lambda: drafting.score(student), save, stage.work,
         config.data.workers,

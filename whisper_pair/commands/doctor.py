@@ -161,8 +161,11 @@ def disk(output: Path) -> Iterator[Finding]:
 
 def exactness() -> Iterator[Finding]:
     import torch
+    from transformers.utils import logging
 
     from ..selftest import self_test
+
+    logging.set_verbosity_error()
 
     for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
         tested = self_test(device)

@@ -61,7 +61,8 @@ def _finished(command: list[str]) -> int:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
         if asked.signal is not None:
-            os.killpg(process.pid, asked.signal)  # the launcher and all that it started
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, asked.signal)  # the launcher and all that it started
             process.wait()
             return 128 + asked.signal
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
