@@ -127,7 +127,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
             f"{estimate}; {lessons.labelling_seconds / 3600:.2g} hours of them to label, validations apart"
         )
         return stage.folder
-    require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none")
+    require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
     plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
     best = fit(
         accelerator, module, settings, plan, lessons.batches, prepare, lambda: drafting.score(student), save,

@@ -46,7 +46,7 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     accelerator.print(keeping)
     disk = cache_bytes(len(material.held_out) + len(material.windows) * keeping.states, main.config)
     if not rehearsed:
-        require_disk(stage.work, disk, "distill.cache: none")
+        require_disk(stage.work, disk, "distill.cache: none", labels.folder, labels.work)
 
     def about(windows: Sequence[Window]) -> dict[str, Any]:
         return {"main": labels.inputs["main"], "windows": digest_of([window.key for window in windows])}

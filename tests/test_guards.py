@@ -150,7 +150,7 @@ def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_p
 
     config = load_config(write_config(tmp_path / "pair.yaml", train={"checkpoints": 5, "evaluations": 5}))
     promised, used = [], []
-    monkeypatch.setattr(finetune, "require_disk", lambda work, needed, _: promised.append((work, needed)))
+    monkeypatch.setattr(finetune, "require_disk", lambda work, needed, *_: promised.append((work, needed)))
     rename = progress.discard
 
     def watched(folder):

@@ -178,6 +178,22 @@ def test_a_terminated_run_saves_exits_with_143_and_goes_on_bit_for_bit(begin, tm
     assert one == two
 
 
+def test_what_is_recorded_beside_results_says_what_would_not_repeat():
+    from whisper_pair.runs import determinism
+
+    assert determinism("cpu")["same_seed_same_weights"]
+    on_gpu = determinism("cuda:0")
+    assert not on_gpu["same_seed_same_weights"]
+    assert any("atomic" in kind for kind in on_gpu["varies"])
+    torch.use_deterministic_algorithms(True)
+    try:
+        enforced = determinism("cuda:0")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert enforced["deterministic_algorithms"]
+    assert len(enforced["varies"]) < len(on_gpu["varies"])
+
+
 # A stage's folder
 
 

@@ -44,9 +44,16 @@ class Lineage:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**found | {"layers": tuple(found["layers"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            lineage = cls(**found | {"layers": tuple(found["layers"])})
+            if not lineage._is_well_formed():
+                raise ValueError(found)
+            return lineage
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{path}: is not a pair.json of this toolkit; distil the assistant again.") from error
+
+    def _is_well_formed(self) -> bool:
+        texts = (self.main, self.encoder_sha256, self.vocabulary_sha256, self.language, self.task)
+        return all(isinstance(text, str) for text in texts) and all(isinstance(n, int) for n in self.layers)
 
 
 def checkpoint_folder(name: str, revision: str | None = None) -> Path:
@@ -61,7 +68,21 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
         raise InputError(f"{name}: holds no config.json, so it is not a checkpoint.")
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{name}: holds no .safetensors weights; other formats can run code and are not read.")
+    for index in folder.glob("*.index.json"):
+        _check_index(index)
     return folder
+
+
+def _check_index(index: Path) -> None:
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        sound = all(shard == Path(shard).name and shard.endswith(".safetensors") for shard in shards)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        sound = False
+    if not sound:
+        raise InputError(
+            f"{index}: names weights that are not .safetensors files beside it; fetch the checkpoint anew."
+        )
 
 
 def main_folder(config: Config) -> Path:
@@ -92,7 +113,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        shapes = [config["vocab_size"], config["d_model"]] if kind == "whisper" else []
+        if not all(isinstance(size, int) and size > 0 for size in shapes):
+            raise ValueError(shapes)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{folder}/config.json: cannot be read as a model's configuration.") from error
     if kind != "whisper":
         raise InputError(f"{folder}: is a {kind} model; only Whisper checkpoints can be paired.")
@@ -109,8 +133,7 @@ def load_main(folder: Path, dtype=None, device="cpu"):
 
     if is_decoder_only(read_config(folder)):
         raise InputError(f"{folder}: is a decoder alone, without an encoder; it can only be an assistant.")
-    with _quiet():
-        model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    model = _loaded(WhisperForConditionalGeneration, folder, dtype)
     model.generation_config._from_model_config = False  # else saving drops lang_to_id and its kin
     return model.to(device).eval()
 
@@ -121,16 +144,34 @@ def load_draft(folder: Path, dtype=None, device="cpu"):
 
     if not is_decoder_only(read_config(folder)):
         return load_main(folder, dtype, device)
-    with _quiet():
-        return WhisperForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True).to(device).eval()
+    return _loaded(WhisperForCausalLM, folder, dtype).to(device).eval()
+
+
+def _loaded(kind, folder: Path, dtype):
+    """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
+    try:
+        with _quiet():
+            model, found = kind.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+    except Exception as error:  # damaged files raise many kinds
+        if "out of memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder}: its weights cannot be loaded ({type(error).__name__}: {reason}).") from error
+    lacking = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if lacking[1:] else ""
+        raise InputError(f"{folder}: its weights lack {lacking[0]}{more}; fetch or make the checkpoint anew.")
+    return model
 
 
 def load_processor(folder: Path):
     from transformers import WhisperProcessor
 
     try:
-        return WhisperProcessor.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+        return WhisperProcessor.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # damaged files raise many kinds
         raise InputError(f"{folder}: its processor cannot be loaded ({' '.join(str(error).split())[:200]}).") from error
 
 
@@ -149,13 +190,16 @@ def _quiet():
 def encoder_sha256(folder: Path) -> str:
     """Of the encoder's tensors as stored: names, dtypes, shapes and bytes, in the names' order."""
     import torch
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     digest = hashlib.sha256()
     where = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            where |= {name: file for name in tensors.keys() if name.startswith("model.encoder.")}  # noqa: SIM118
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                where |= {name: file for name in tensors.keys() if name.startswith("model.encoder.")}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file}: cannot be read as safetensors ({error}).") from error
     if not where:
         raise InputError(f"{folder}: its weights hold no encoder.")
     for name in sorted(where):

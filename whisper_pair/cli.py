@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import compare, evaluate, publish, run, synthesize, transcribe
+from .commands import compare, doctor, evaluate, publish, run, synthesize, transcribe
 
 COMMANDS = {
     "run": run,
@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": compare,
     "transcribe": transcribe,
     "publish": publish,
+    "doctor": doctor,
     "synthesize": synthesize,
 }
 

@@ -71,6 +71,6 @@ def _told(error: BaseException) -> tuple[int, str | None]:
             )
         case _ if torch is not None and isinstance(error, torch.OutOfMemoryError):
             said = " ".join(str(error).split())[:200]
-            return 1, f"error: out of memory; lower distill.label_batch_size or eval.batch_sizes ({said})."
+            return 1, f"error: out of memory; lower batch_size, label_batch_size or eval.batch_sizes ({said})."
         case _:
             return 1, None

@@ -7,7 +7,6 @@ what all of them will take.
 import contextlib
 import itertools
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -57,7 +56,7 @@ def rehearsal(config: Config, stage: str) -> Iterator[Config]:
             if config.train is not None and not (folder / "main").exists():
                 config = replace(config, train=None)
         (folder / "config.yaml").touch()  # a run's folder
-        yield replace(config, output=str(folder))
+        yield replace(config, output=str(folder), tracker="none")
 
 
 @contextlib.contextmanager
@@ -77,7 +76,7 @@ def _vanishing() -> Iterator[Path]:
 
 
 def probe(accelerator, module, settings: Optimization, batches, prepare, samples: int) -> float:
-    """Seconds of one step, from a few steps on the first samples; the module's weights change by them."""
+    """Seconds of one step, from a few steps on the first samples at a learning rate of 0, which leave the weights alone."""
     import torch
 
     from .guards import Guard
@@ -105,6 +104,8 @@ def peak_memory() -> tuple[int, str]:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated(), "GPU"
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"
 
 
@@ -125,20 +126,30 @@ def _bytes(parameters: Iterable) -> int:
     return 4 * sum({id(p): p.numel() for p in parameters}.values())
 
 
-def require_disk(work: Path, needed: int, mend: str) -> None:
-    """InputError where the disk of a stage's work folder has less than it needs beyond what lies there already."""
+def require_disk(work: Path, needed: int, mend: str, *also: Path) -> None:
+    """InputError where the disk of a stage's work folder has less than it needs beyond what lies there already, and in
+    the folders `also`."""
     if not needed:
         return
     there = work
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free
-    present = sum(file.stat().st_blocks * 512 for file in work.rglob("*") if file.is_file())
+    present = sum(_occupied(folder) for folder in (work, *also))
     if needed - present > free:
         raise InputError(
             f"output {work.parent}: {work.stem} needs about {gigabytes(needed - present)} more on disk, where "
             f"{gigabytes(free)} are free; make room, choose an output on another disk, or set {mend}."
         )
+
+
+def _occupied(folder: Path) -> int:
+    """Bytes on disk, which are fewer than the length of a sparse file."""
+    found = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # gone since
+            found += file.stat().st_blocks * 512
+    return found
 
 
 def gigabytes(count: int) -> str:

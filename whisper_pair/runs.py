@@ -157,6 +157,7 @@ def provenance(config: Config, device: str) -> dict[str, Any]:
         "versions": versions(),
         "git_commit": _git_commit(),
         "hardware": hardware(device),
+        "determinism": determinism(device),
         "seed": config.seed,
     }
 
@@ -184,6 +185,34 @@ def hardware(device: str) -> dict[str, Any]:
     if torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found
+
+
+def determinism(device: str) -> dict[str, Any]:
+    """Whether the same seed gives the same bits on this device, and what does not repeat.
+
+    The list follows torch's notes on reproducibility; the settings are those in force.
+    """
+    import os
+
+    import torch
+
+    clocks = ["which of several validations of stage 2 is best: it rests on a measured cost"]
+    if not device.startswith("cuda"):
+        return {"same_seed_same_weights": True, "varies": clocks}
+    enforced = torch.are_deterministic_algorithms_enabled()
+    kernels = [
+        "sums by atomic addition: gradients of embeddings and of indexing",
+        "the backward pass of flash and memory-efficient attention",
+        "the order of additions in an all-reduce over several GPUs",
+    ]
+    return {
+        "same_seed_same_weights": False,
+        "varies": clocks if enforced else [*kernels, *clocks],
+        "deterministic_algorithms": enforced,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }
 
 
 def _git_commit() -> str | None:

@@ -68,6 +68,8 @@ def build(kind: type, tree: Any, path: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     prefix = f"{path}." if path else ""
     for key in tree:
+        if key == "trust_remote_code":
+            raise InputError(f"{prefix}{key}: code that comes with models or data is never run here; remove the key.")
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)
             raise InputError(f"{prefix}{key}: unknown key; the nearest known one is {prefix}{near[0]}.")

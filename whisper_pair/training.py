@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .batches import Batches
 from .config import Config, Optimization
-from .errors import InputError
+from .errors import InputError, TrainingError
 from .guards import Guard, largest_that_fits, out_of_memory
 from .progress import Progress
 from .runs import Stage, write_json
@@ -136,14 +136,28 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=str(Path(config.output) / "logs"),
     )
-    if accelerator.state.deepspeed_plugin is not None:
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
+    deepspeed = accelerator.state.deepspeed_plugin
+    refuse_sharded_weights(accelerator.distributed_type, deepspeed and deepspeed.zero_stage)
+    if deepspeed is not None:
+        deepspeed.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
         raise InputError(
             f"{stage}.accumulation: expected the launcher's {accelerator.gradient_accumulation_steps}, found "
             f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to the same."
         )
     return accelerator
+
+
+def refuse_sharded_weights(kind: str, zero_stage: int | None) -> None:
+    """Validations decode with, and checkpoints hold, whole weights; gathering them from shards is not written yet.
+
+    Raises InputError at the start, where it would else be the first validation that fails, hours later.
+    """
+    if kind == "FSDP" or (kind == "DEEPSPEED" and zero_stage == 3):
+        raise InputError(
+            "the launcher shards weights, which cannot be validated and saved yet; use several_gpus.yaml or "
+            "deepspeed_zero2.yaml, with gradient_checkpointing where memory is short."
+        )
 
 
 def begin(accelerator, stage: Stage, config: Config) -> None:
@@ -223,22 +237,19 @@ def fit(
                 raise stopped(asked.signal, f"saved {saved}; the same command goes on from there.")
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
-            failed = None
+            number, heaviest = progress.step + 1, None
             try:
-                loss, norm = take_step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard,
-                                   progress.step + 1)  # fmt: skip
+                loss, norm = take_step(
+                    accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard, number
+                )
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
                     raise
-                failed = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
-            if failed is not None:  # outside of the except, which holds on to the tensors
-                step_batches = None
-                positions = list(plan.micro_batches(progress.step, accelerator.process_index))[failed]
+                heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
+            if heaviest is not None:  # outside of the except, which holds on to the tensors
+                positions = list(plan.micro_batches(progress.step, accelerator.process_index))[heaviest]
                 fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
-                error = out_of_memory(progress.step + 1, settings.batch_size, settings.accumulation, fits)
-                if not accelerator.is_main_process:  # which says what all have met, and this it has not
-                    print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
-                raise error
+                raise _told(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
             progress.step += 1
             accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -316,6 +327,13 @@ def take_step(
             optimizer.step()
             optimizer.zero_grad()
     return mean, norm
+
+
+def _told(accelerator, error: TrainingError) -> TrainingError:
+    """The error of one process alone, which the main one, whose part it is to speak, may not have met."""
+    if not accelerator.is_main_process:
+        print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
+    return error
 
 
 def _lacks_memory(error: Exception) -> bool:

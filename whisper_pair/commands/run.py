@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
             return status
     if args.dry_run:
         return 0
-    report = json.loads((Path(config.output) / "eval" / "report.json").read_text(encoding="utf-8"))
-    print(summary(report))
+    print(finished_report(Path(config.output)))
     return 0
 
 
@@ -62,7 +61,8 @@ def _finished(command: list[str]) -> int:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
         if asked.signal is not None:
-            os.killpg(process.pid, asked.signal)  # the launcher and all that it started
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, asked.signal)  # the launcher and all that it started
             process.wait()
             return 128 + asked.signal
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
@@ -74,8 +74,16 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
+def finished_report(output: Path) -> str:
+    """The table that a run ends with. Raises InputError for a report that is none."""
+    path = output / "eval" / "report.json"
+    try:
+        return summary(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: is no report of this toolkit; remove {path.parent} and evaluate again.") from error
+
+
 def summary(report: dict) -> str:
-    """The table that a finished run ends with."""
     quality, speed = report["quality"], report["speed"]
     rows = [(f"{quality['metric'].upper()} of the {name}", f"{100 * quality[name]['rate']:.1f} %")
             for name in ("main", "assistant", "pair")]  # fmt: skip

@@ -1,0 +1,74 @@
+"""The doctor says what is missing and what mends it, and never a secret."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from whisper_pair import selftest
+from whisper_pair.commands import doctor
+
+SECRET = "hf_" + "doctorsecret" * 3
+
+
+def findings(part) -> dict[str, doctor.Finding]:
+    return {finding.name: finding for finding in part}
+
+
+def test_a_sound_machine_is_told_so(command):
+    done = command("-m", "whisper_pair.cli", "doctor", HF_TOKEN=SECRET, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("torch:", "transformers:", "CPU:", "attention:", "audio by soundfile:", "Hub:", "disk of the output:"):
+        assert f" {name} " in done.stdout
+    assert "tokens are the same in 4 windows" in done.stdout
+    assert done.stdout.endswith("all is well\n")
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_what_is_missing_comes_with_the_command_that_mends_it(monkeypatch, capsys):
+    installed = doctor.metadata.version
+
+    def version(name):
+        if name == "jiwer":
+            raise doctor.metadata.PackageNotFoundError
+        return "0.1" if name == "peft" else installed(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    found = findings(doctor.versions())
+    assert str(found["jiwer"]) == 'MISSING jiwer: not installed; mend: pip install "jiwer>=4.0"'
+    assert found["peft"].fails
+    assert not found["torch"].fails
+
+
+def test_a_pair_that_is_not_exact_fails_the_doctor(monkeypatch):
+    monkeypatch.setattr(selftest, "generated", lambda main, window: [1, 2, 3])
+    found = findings(doctor.exactness())["exactness on cpu"]
+    assert found.fails
+    assert "NOT the same" in found.found
+
+
+def test_the_self_test_accepts_some_drafts_and_refuses_some():
+    """Else it would prove nothing: neither the keeping of drafts nor their undoing."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    tested = selftest.self_test()
+    assert 0 < tested.accepted < 1
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_is_shut_or_unknown_is_a_note_not_a_failure(monkeypatch, offline):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    found = findings(doctor.hub())["Hub"]
+    assert found.mend
+    assert not found.fails
+
+
+def test_a_small_disk_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=5e9))
+    found = findings(doctor.disk(tmp_path / "not" / "yet"))
+    assert "5 GB free" in found["disk of the output"].found
+    assert not found["disk of the output"].fails

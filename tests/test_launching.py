@@ -1,0 +1,122 @@
+"""A step is the same step however its windows are spread: over micro-batches, over processes, over both."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from test_training import Numbers, Summed, train
+
+from whisper_pair.config import Optimization, Train, load_config
+from whisper_pair.errors import InputError
+from whisper_pair.progress import Progress
+from whisper_pair.training import make_accelerator, refuse_sharded_weights
+
+HERE = Path(__file__).parent
+LAUNCHERS = HERE.parent / "configs" / "accelerate"
+
+
+def test_two_processes_and_accumulation_give_the_curve_gradients_and_weights_of_one(command, tmp_path, monkeypatch):
+    """Real processes, which talk through gloo."""
+
+    def alone(batch_size: int, accumulation: int) -> dict:
+        curve = []
+        monkeypatch.setattr(Accelerator, "log", lambda self, values, step: curve.append({"step": step, **values}))
+        weights, *_ = train(tmp_path / f"{batch_size}", batch_size=batch_size, accumulation=accumulation, epochs=2)
+        return {"processes": 1, "weights": weights.tolist(), "curve": [entry for entry in curve if "loss" in entry]}
+
+    def launched(batch_size: int, accumulation: int) -> dict:
+        launch = ["-m", "accelerate.commands.launch", "--config_file", LAUNCHERS / "cpu.yaml"]
+        program = [HERE / "launched.py", tmp_path / "two", batch_size, accumulation, 2]
+        paths = os.pathsep.join([str(HERE.parent), str(HERE)])
+        done = command(*launch, "--main_process_port", "0", *program, PYTHONPATH=paths, ACCELERATE_USE_CPU="true")
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / "two" / "told.json").read_text())
+
+    one, accumulated, two = alone(8, 1), alone(2, 4), launched(1, 4)
+    assert two["processes"] == 2
+    for other in (accumulated, two):
+        assert len(other["curve"]) == len(one["curve"]) == 5
+        for mine, its in zip(one["curve"], other["curve"], strict=True):
+            assert its["loss"] == pytest.approx(mine["loss"], rel=1e-5)
+            assert its["gradient_norm"] == pytest.approx(mine["gradient_norm"], rel=1e-4)
+            assert its["learning_rate"] == mine["learning_rate"]
+        assert other["weights"] == pytest.approx(one["weights"], rel=1e-5)
+
+
+def test_only_what_is_trained_is_wrapped_and_has_optimizer_state(material, tmp_path):
+    """Stage 1 with a frozen encoder, stage 2 beside its teacher."""
+    from distill.student import DistillationLoss, build_student
+    from train.model import TranscriptLoss, choose_parameters
+    from whisper_pair.checkpoints import load_main
+    from whisper_pair.config import Distill
+
+    main = choose_parameters(load_main(material / "micro-whisper"), Train())
+    encoder = {id(p) for p in main.model.encoder.parameters()}
+    stages = [
+        TranscriptLoss(main, Train()),
+        DistillationLoss(build_student(main, (0,)), main.proj_out.weight, Distill()),
+    ]
+    taken = [{id(p) for p in stage.parameters()} for stage in stages]
+    assert not any(encoder & wrapped for wrapped in taken)
+    assert not {id(p) for p in main.parameters()} & taken[1]
+
+    module = stages[1]
+    trained = [p for p in module.parameters() if p.requires_grad]
+    assert len(trained) < len(list(module.parameters()))  # the embeddings stay the main's
+    accelerator = Accelerator(cpu=True)
+    optimizer = torch.optim.AdamW(trained)
+    module, optimizer = accelerator.prepare(module, optimizer)
+    sum(p.sum() for p in trained).backward()
+    optimizer.step()
+    saved = Progress(tmp_path, 1).save(accelerator)
+    moments = torch.load(saved / "optimizer.bin", weights_only=True)["state"]
+    assert len(moments) == len(trained)
+
+
+def test_a_launcher_that_accumulates_otherwise_is_refused(monkeypatch, write_config, tmp_path):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "3")
+    config = load_config(write_config(tmp_path / "pair.yaml"))
+    with pytest.raises(InputError, match=r"train\.accumulation: expected the launcher's 3, found 1"):
+        make_accelerator(config, config.train, "train")
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero_stage", "refused"),
+    [("FSDP", None, True), ("DEEPSPEED", 3, True), ("DEEPSPEED", 2, False), ("MULTI_GPU", None, False)],
+)
+def test_launchers_that_shard_weights_are_refused_before_anything_is_done(kind, zero_stage, refused):
+    def check() -> None:
+        refuse_sharded_weights(DistributedType[kind], zero_stage)
+
+    if refused:
+        with pytest.raises(InputError, match=r"several_gpus\.yaml or deepspeed_zero2\.yaml"):
+            check()
+    else:
+        check()
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_the_deepspeed_files_stand_at_our_defaults(stage):
+    """DeepSpeed itself runs on no machine of the tests."""
+    settings = yaml.safe_load((LAUNCHERS / f"deepspeed_zero{stage}.yaml").read_text())["deepspeed_config"]
+    assert settings["zero_stage"] == stage
+    assert settings["gradient_accumulation_steps"] == Optimization().accumulation
+    assert settings["gradient_clipping"] == Optimization().max_grad_norm
+
+
+def test_several_nodes_share_one_file_and_one_address():
+    tree = yaml.safe_load((LAUNCHERS / "several_nodes.yaml").read_text())
+    assert tree["num_machines"] > 1
+    assert tree["num_processes"] % tree["num_machines"] == 0
+    assert {"main_process_ip", "main_process_port", "machine_rank", "rdzv_backend"} <= set(tree)
+
+
+def test_the_toy_is_uneven_so_that_a_mean_of_means_would_show():
+    counts = {Numbers().collate([sample])["tokens"] for sample in range(20)}
+    assert len(counts) == 5
+    assert sum(p.numel() for p in Summed().parameters()) == 3

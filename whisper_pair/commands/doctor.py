@@ -1,0 +1,178 @@
+"""`whisper-pair doctor`: whether this machine can train and decode pairs, what is missing, and what mends it."""
+
+import argparse
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+SUMMARY = "check this machine: versions, devices, audio, Hub, disk, and a self-test of exactness and speed"
+
+ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and one being written, and the checkpoints
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    found: str
+    mend: str = ""  # the command or step that mends it; empty: all is well
+    needed: bool = True  # without it nothing works; else something is slower or closed
+
+    @property
+    def fails(self) -> bool:
+        return bool(self.mend) and self.needed
+
+    def __str__(self) -> str:
+        mark = "ok     " if not self.mend else "MISSING" if self.needed else "note   "
+        return f"{mark} {self.name}: {self.found}" + (f"; mend: {self.mend}" if self.mend else "")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", default=".", help="the folder whose disk is looked at, default here")
+
+
+def run(args: argparse.Namespace) -> int:
+    failed = 0
+    for part in (versions, devices, attention, audio, hub, lambda: disk(Path(args.output)), exactness):
+        try:
+            findings = list(part())
+        except ImportError as error:  # told with the versions
+            findings = [Finding(getattr(part, "__name__", "check"), f"not tried ({error})", "see above")]
+        for finding in findings:
+            print(finding, flush=True)
+            failed += finding.fails
+    print("all is well" if not failed else f"{failed} to mend, see MISSING above")
+    return 1 if failed else 0
+
+
+def versions() -> Iterator[Finding]:
+    """Every package that this one requires, at a version that it allows."""
+    from packaging.requirements import Requirement
+
+    yield Finding("python", ".".join(map(str, sys.version_info[:3])))
+    for line in metadata.requires("whisper-pair") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            found = "not installed"
+        good = found != "not installed" and requirement.specifier.contains(found, prereleases=True)
+        yield Finding(requirement.name, found, "" if good else f'pip install "{requirement}"')
+
+
+def devices() -> Iterator[Finding]:
+    import torch
+
+    for i in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(i)
+        half = "bf16" if about.major >= 8 else "fp16"
+        yield Finding(f"GPU {i}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB; train with precision {half}")
+    if not torch.cuda.is_available():
+        mend = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
+        yield Finding("GPU", f"none that torch {torch.__version__} can use", mend, needed=False)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("CPU", f"{cores} cores, {torch.get_num_threads()} threads of torch")
+
+
+def attention() -> Iterator[Finding]:
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    backends = ["eager", "sdpa"] + ["flash_attention_2"] * is_flash_attn_2_available()
+    if torch.cuda.is_available():
+        flash = "on" if torch.backends.cuda.flash_sdp_enabled() else "off"
+        backends[1] += f" (flash kernel {flash})"
+    yield Finding("attention", ", ".join(backends))
+
+
+def audio() -> Iterator[Finding]:
+    """Each reader reads a clip that was written for it."""
+    import numpy as np
+
+    from ..audio import SAMPLE_RATE, read_audio
+    from ..errors import InputError
+
+    wave = np.sin(np.arange(SAMPLE_RATE) / 20).astype(np.float32)
+    try:
+        import soundfile
+
+        formats = []
+        for kind in ("WAV", "FLAC", "OGG", "MP3"):
+            if kind in soundfile.available_formats():
+                file = io.BytesIO()
+                soundfile.write(file, wave, SAMPLE_RATE, format=kind)
+                assert abs(len(read_audio(file.getvalue())) - SAMPLE_RATE) < SAMPLE_RATE / 4
+                formats.append(kind)
+        yield Finding("audio by soundfile", f"{soundfile.__libsndfile_version__}, reads {', '.join(formats)}")
+    except (ImportError, OSError, InputError) as error:
+        yield Finding("audio by soundfile", f"fails ({error})", "pip install --force-reinstall soundfile")
+    try:
+        import av
+
+        file = io.BytesIO()
+        soundfile.write(file, wave, SAMPLE_RATE, format="WAV")
+        file.seek(0)
+        with av.open(file) as container:
+            assert sum(frame.samples for frame in container.decode(audio=0)) == SAMPLE_RATE
+        yield Finding("audio by PyAV", f"{av.__version__}, reads m4a, webm and video")
+    except (ImportError, OSError) as error:
+        yield Finding("audio by PyAV", f"fails ({error})", "pip install --force-reinstall av")
+
+
+def hub() -> Iterator[Finding]:
+    """Whether the Hub would know us. The token is looked for and never shown."""
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        yield Finding("Hub", "switched off", "unset HF_HUB_OFFLINE to fetch or publish", needed=False)
+    elif get_token() is None:
+        yield Finding("Hub", "no login; open models and data can be fetched", "hf auth login", needed=False)
+    else:
+        yield _login()
+
+
+def _login() -> Finding:
+    from huggingface_hub import HfApi
+
+    try:
+        return Finding("Hub", f"logged in as {HfApi().whoami()['name']}")
+    except Exception as error:  # no network, an expired token: many kinds
+        kind = type(error).__name__
+        return Finding("Hub", f"a token is there, but the Hub did not answer to it ({kind})", "hf auth login", False)
+
+
+def disk(output: Path) -> Iterator[Finding]:
+    from huggingface_hub import constants
+
+    for name, folder in (("disk of the output", output), ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE))):
+        there = folder.resolve()
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free
+        mend = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run tells of a config"
+        yield Finding(name, f"{free / 1e9:.0f} GB free", "" if free > ROOM else mend, needed=False)
+
+
+def exactness() -> Iterator[Finding]:
+    import torch
+    from transformers.utils import logging
+
+    from ..selftest import self_test
+
+    logging.set_verbosity_error()
+
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        tested = self_test(device)
+        told = (
+            f"greedy, speculative ({100 * tested.accepted:.0f} % of drafts accepted) and transformers' tokens are "
+            f"{'the same' if tested.exact else 'NOT the same'} in {tested.windows} windows of a random tiny pair; "
+            f"{tested.greedy:.0f}, {tested.speculative:.0f} and {tested.transformers:.0f} tokens/s"
+        )
+        mend = "" if tested.exact else "install the versions of constraints.txt, and report this line"
+        yield Finding(f"exactness on {device}", told, mend)
