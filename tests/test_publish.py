@@ -204,6 +204,7 @@ def test_hub_corpora_and_base_models_stand_in_the_metadata(run, tmp_path):
     metadata = yaml.safe_load(card.decode().split("---\n")[1])
     assert metadata["datasets"] == ["google/fleurs"]
     assert metadata["base_model"] == "openai/whisper-tiny"
+    assert "nl_nl / train, CC BY 4.0" in card.decode()
 
 
 def test_a_pair_that_failed_is_published_only_when_told(run, capsys):

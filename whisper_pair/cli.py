@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import publish, run, synthesize, transcribe
+from .commands import init, publish, run, synthesize, transcribe
 
-COMMANDS = {"publish": publish, "run": run, "synthesize": synthesize, "transcribe": transcribe}
+COMMANDS = {"init": init, "publish": publish, "run": run, "synthesize": synthesize, "transcribe": transcribe}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
