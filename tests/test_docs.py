@@ -4,10 +4,8 @@
 <!-- run by tests/test_stages.py --> run there
 """
 
-import json
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +14,9 @@ import soundfile
 import yaml
 
 from benchmarks.pair import PAGES, fill
-from distill.student import build_student
 from tests.conftest import ROOT
-from tests.test_publish import write_report
+from tests.runs import write_report, write_run
 from whisper_pair.audio import read_audio
-from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, vocabulary_sha256
 from whisper_pair.cli import COMMANDS, main
 from whisper_pair.config import load_config
 
@@ -41,18 +37,9 @@ def commands(body: str) -> list[str]:
 def place(material, write_config, tmp_path_factory) -> Path:
     """What the docs' reader has by then: speech.wav, film.mkv and a run in outputs/demo (untrained)."""
     folder = tmp_path_factory.mktemp("docs")
-    output = folder / "outputs" / "demo"
-    shutil.copytree(material / "micro-whisper", output / "main")
-    settings = json.loads((output / "main" / "generation_config.json").read_text())
-    (output / "main" / "generation_config.json").write_text(json.dumps(settings | {"max_length": 8}))
-    whole, processor = load_main(output / "main"), load_processor(output / "main")
-    build_student(whole, (0,)).save_pretrained(output / "assistant")
-    processor.save_pretrained(output / "assistant")
-    hashes = encoder_sha256(output / "main"), vocabulary_sha256(processor.tokenizer)
-    Lineage("outputs/demo/main", *hashes, (0,), "nl", "transcribe").save(output / "assistant")
-    write_config(folder / "demo.yaml", output="outputs/demo")
-    (output / "config.yaml").write_text(yaml.safe_dump(load_config(folder / "demo.yaml").resolved()))
-    write_report(output, failed=["agreement"])
+    config = write_config(folder / "demo.yaml", output="outputs/demo")
+    write_run(folder / "outputs" / "demo", material / "micro-whisper", config, max_length=8, main="outputs/demo/main")
+    write_report(folder / "outputs" / "demo", failed=["agreement"])
     clips = [read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
     soundfile.write(folder / "speech.wav", clips[0], 16_000)
     soundfile.write(folder / "film.mkv", np.concatenate(clips), 16_000, format="WAV")  # a name is not a format

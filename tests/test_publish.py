@@ -10,20 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distill.student import build_student
 from tests.conftest import ROOT
 from tests.hub_server import TOKEN, Hub
+from tests.runs import write_report, write_run
 from whisper_pair.audio import read_audio
-from whisper_pair.checkpoints import (
-    Lineage,
-    check_pair,
-    encoder_sha256,
-    load_main,
-    load_processor,
-    vocabulary_sha256,
-)
+from whisper_pair.checkpoints import check_pair
 from whisper_pair.cli import main
-from whisper_pair.config import load_config
 from whisper_pair.errors import InputError
 from whisper_pair.hub import pair_at
 from whisper_pair.publishing.release import release, run_config
@@ -31,41 +23,9 @@ from whisper_pair.publishing.release import release, run_config
 
 @pytest.fixture(scope="module")
 def run(material, write_config, tmp_path_factory) -> Path:
-    """A finished run, untrained, under the demo's committed figures."""
     folder = tmp_path_factory.mktemp("run")
-    output = folder / "output"
-    write_config(folder / "pair.yaml")
-    shutil.copytree(material / "micro-whisper", output / "main")
-    settings = json.loads((output / "main" / "generation_config.json").read_text())
-    (output / "main" / "generation_config.json").write_text(json.dumps(settings | {"max_length": 16}))
-    whole, processor = load_main(output / "main"), load_processor(output / "main")
-    build_student(whole, (0,)).save_pretrained(output / "assistant")
-    processor.save_pretrained(output / "assistant")
-    hashes = encoder_sha256(output / "main"), vocabulary_sha256(processor.tokenizer)
-    Lineage(str(output / "main"), *hashes, (0,), "nl", "transcribe").save(output / "assistant")
-    for part in ("main", "assistant"):
-        (output / part / "provenance.json").write_text(json.dumps({"argv": [str(output)]}))
-    (output / "config.yaml").write_text(yaml.safe_dump(load_config(folder / "pair.yaml").resolved()))
-    write_report(output, failed=[])
-    return output
-
-
-def write_report(output: Path, failed: list[str]) -> None:
-    """The demo's committed result, as the report of this run."""
-    result = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
-    sections = {key: result[key] for key in ("data", "acceptance", "compared", "quality", "identity", "cost")}
-    known = {"hardware": result["machine"], "versions": result["versions"], "dtype": "fp32", "attention": "sdpa"}
-    report = sections | {
-        "pair": result["pair"] | {"encoder_sha256": encoder_sha256(output / "main")},
-        "speed": {"clips": 40, "audio_seconds": 92.0, "repeats": 3, "rows": result["rows"]},
-        "environment": known | {"date": result["date"], "git_commit": None, "seed": 0},
-        "verdict": {
-            "passed": not failed,
-            "criteria": [{"name": name, "passed": name not in failed} for name in result["targets"]],
-        },
-    }
-    (output / "eval").mkdir(exist_ok=True)
-    (output / "eval" / "report.json").write_text(json.dumps(report))
+    write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
+    return folder / "output"
 
 
 @pytest.fixture
