@@ -1,4 +1,4 @@
-.PHONY: demo test lint
+.PHONY: demo docs lint test wheel
 
 # A .venv from PyPI alone; made again when the pins or the dependencies change.
 .venv/ready: constraints.txt pyproject.toml
@@ -13,6 +13,24 @@ demo: .venv/ready
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m 'not real'
+
+# The site, in site/. A link to nowhere is an error.
+docs: .venv/ready
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[docs]'
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
+# The wheel, tried in an environment of its own: it must hold all that its commands read.
+wheel:
+	rm -rf dist
+	python3 -m venv --clear build/wheel
+	build/wheel/bin/pip install --quiet --disable-pip-version-check build
+	build/wheel/bin/python -m build --quiet
+	build/wheel/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	build/wheel/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(ls dist/*.whl)[demo]"
+	cd build && wheel/bin/whisper-pair --help && wheel/bin/whisper-pair init Dutch --out - && \
+	  wheel/bin/whisper-pair synthesize demo-speech --overwrite && \
+	  sed 's|outputs/demo-speech|demo-speech|' ../configs/demo.yaml > demo.yaml && \
+	  wheel/bin/whisper-pair run demo.yaml --overwrite
 
 lint: .venv/ready
 	.venv/bin/ruff check .

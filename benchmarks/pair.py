@@ -1,7 +1,7 @@
-"""A run's report as a committed result, and the README's tables out of the committed results.
+"""A run's report as a committed result, and the tables of README and docs out of them.
 
     python benchmarks/pair.py record outputs/demo --command "make demo"     # -> benchmarks/results/demo.json
-    python benchmarks/pair.py tables                                       # rewrites the tables in README.md
+    python benchmarks/pair.py tables                                       # rewrites the tables in README.md and docs/
 
 A result leaves out what a report says of single utterances.
 
@@ -17,6 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+PAGES = [README, *sorted((HERE.parent / "docs").glob("*.md"))]
 TABLE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -143,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
     if args.action == "record":
         print(record(args.output, args.command, args.name))
     else:
-        README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for page in PAGES:
+            page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from distill.student import build_student
+from tests.runs import write_run
 from whisper_pair.audio import read_audio
-from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, vocabulary_sha256
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
 from whisper_pair.hub import pair_at
@@ -20,18 +19,10 @@ from whisper_pair.longform.subtitles import as_json, as_srt, as_tsv, as_txt, as_
 
 
 @pytest.fixture(scope="module")
-def run(material, tmp_path_factory) -> Path:
-    """A run's folder: main/ and assistant/, untrained, that may say no more than a few tokens."""
+def run(material, write_config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    shutil.copytree(material / "micro-whisper", folder / "main")
-    settings = json.loads((folder / "main" / "generation_config.json").read_text())
-    (folder / "main" / "generation_config.json").write_text(json.dumps(settings | {"max_length": 12}))
-    whole, processor = load_main(folder / "main"), load_processor(folder / "main")
-    build_student(whole, (0,)).save_pretrained(folder / "assistant")
-    processor.save_pretrained(folder / "assistant")
-    hashes = encoder_sha256(folder / "main"), vocabulary_sha256(processor.tokenizer)
-    Lineage(str(folder / "main"), *hashes, (0,), "nl", "transcribe").save(folder / "assistant")
-    return folder
+    write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=12)
+    return folder / "output"
 
 
 @pytest.fixture(scope="module")

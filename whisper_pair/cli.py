@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import compare, doctor, evaluate, publish, run, synthesize, transcribe
+from .commands import compare, doctor, evaluate, init, publish, run, synthesize, transcribe
 
 COMMANDS = {
+    "init": init,
     "run": run,
     "evaluate": evaluate,
     "compare": compare,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Config, Source
+from ..languages import licence, name_of
 
 TAGS = ["whisper", "whisper-pair", "speculative-decoding"]
 
@@ -23,7 +24,7 @@ class Names:
 def main_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
     metadata = _metadata(config, report, names.main, base_model(config), "main", report["quality"]["main"]["rate"])
     what = (
-        f"A Whisper fine-tuned for {language_name(config.language)} ({config.task}), with a matched assistant for"
+        f"A Whisper fine-tuned for {name_of(config.language)} ({config.task}), with a matched assistant for"
         f" speculative decoding{beside(names)}: the assistant drafts, this model checks all of a draft at once, and the"
         " text is this model's own, token for token."
     )
@@ -108,12 +109,6 @@ def base_model(config: Config) -> str | None:
 
 def hub_datasets(config: Config) -> list[str]:
     return list(dict.fromkeys(source.hub for source in config.data.train if source.hub))
-
-
-def language_name(code: str) -> str:
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES
-
-    return LANGUAGES.get(code, code).title()
 
 
 def beside(names: Names) -> str:
@@ -217,9 +212,8 @@ def _told(source: Source) -> str:
     """A folder's name would say nothing to others, and tell where it lies on this machine."""
     if source.hub is None:
         return "clips that are not published"
-    return (
-        f"[{source.hub}](https://huggingface.co/datasets/{source.hub}), {source.config or 'default'} / {source.split}"
-    )
+    page, part = f"https://huggingface.co/datasets/{source.hub}", f"{source.config or 'default'} / {source.split}"
+    return ", ".join(filter(None, [f"[{source.hub}]({page})", part, licence(source.hub)]))
 
 
 LIMITS = """## Limits

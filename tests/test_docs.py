@@ -1,0 +1,99 @@
+"""Every command in the README and the docs is run here, or says above its fence what it needs or which test runs it.
+
+<!-- needs a GPU -->                 not run by any test
+<!-- run by tests/test_stages.py --> run there
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from benchmarks.pair import PAGES, fill
+from tests.conftest import ROOT
+from tests.runs import write_report, write_run
+from whisper_pair.audio import read_audio
+from whisper_pair.cli import COMMANDS, main
+from whisper_pair.config import load_config
+
+FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def fences(page: Path, language: str) -> list[tuple[str | None, str]]:
+    """(what stands above it, content)"""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [(mark or None, body) for mark, kind, body in found if kind == language]
+
+
+def commands(body: str) -> list[str]:
+    return [line.partition(" #")[0].strip() for line in body.splitlines() if line.strip() and line[0] != "#"]
+
+
+@pytest.fixture(scope="module")
+def place(material, write_config, tmp_path_factory) -> Path:
+    """What the docs' reader has by then: speech.wav, film.mkv and a run in outputs/demo (untrained)."""
+    folder = tmp_path_factory.mktemp("docs")
+    config = write_config(folder / "demo.yaml", output="outputs/demo")
+    write_run(folder / "outputs" / "demo", material / "micro-whisper", config, max_length=8, main="outputs/demo/main")
+    write_report(folder / "outputs" / "demo", failed=["agreement"])
+    clips = [read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
+    soundfile.write(folder / "speech.wav", clips[0], 16_000)
+    soundfile.write(folder / "film.mkv", np.concatenate(clips), 16_000, format="WAV")  # a name is not a format
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_do_what_the_page_shows(page, place, monkeypatch):
+    monkeypatch.chdir(place)
+    for mark, body in fences(page, "bash"):
+        if mark is None:
+            for command in commands(body):
+                program, *arguments = shlex.split(command)
+                assert program == "whisper-pair", f"{page.name}: mark what runs, or needs: {command}"
+                assert main(arguments) == 0, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_another_test_runs_is_really_run_there(page):
+    for mark, body in fences(page, "bash"):
+        if mark and mark.startswith("run by "):
+            runner = (ROOT / mark.removeprefix("run by ")).read_text(encoding="utf-8")
+            for command in commands(body):
+                words = [word for word in shlex.split(command) if word not in ("python", "whisper-pair", "-m")]
+                assert words[0] in runner, f"{page.name}: {command}"
+        if mark and mark.startswith("needs "):
+            assert re.fullmatch(r"needs (the Hub|a GPU|PyPI)( and (the Hub|a GPU|PyPI))*", mark)
+            for command in commands(body):
+                if command.startswith("whisper-pair "):
+                    assert command.split()[1] in COMMANDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_that_is_ours_runs(page, place, monkeypatch):
+    monkeypatch.chdir(place)
+    for mark, body in fences(page, "python"):
+        if mark is None and "whisper_pair" in body:
+            exec(compile(body, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_configs_that_are_shown_are_valid(page, tmp_path):
+    for _, body in fences(page, "yaml"):
+        shown = {"language": "nl", "model": "openai/whisper-tiny", "output": "out"} | yaml.safe_load(body)
+        (tmp_path / "shown.yaml").write_text(yaml.safe_dump(shown))
+        load_config(tmp_path / "shown.yaml")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tables_are_those_of_the_committed_results(page):
+    text = page.read_text(encoding="utf-8")
+    assert fill(text) == text
+
+
+def test_every_command_of_the_program_is_shown_somewhere():
+    shown = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [name for name in COMMANDS if f"whisper-pair {name}" not in shown and name != "synthesize"] == []

@@ -1,0 +1,212 @@
+"""`whisper-pair publish` with the Hub's real client, against a Hub on the loopback."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.hub_server import TOKEN, Hub
+from tests.runs import write_report, write_run
+from whisper_pair.audio import read_audio
+from whisper_pair.checkpoints import check_pair
+from whisper_pair.cli import main
+from whisper_pair.errors import InputError
+from whisper_pair.hub import pair_at
+from whisper_pair.publishing.release import release, run_config
+
+
+@pytest.fixture(scope="module")
+def run(material, write_config, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
+    return folder / "output"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    hub = Hub()
+    settings = {  # read from the environment when the client was first imported
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield hub
+    hub.close()
+
+
+def environment(hub: Hub, home: Path) -> dict[str, str]:
+    ours = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
+    return {**os.environ, **ours, "HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+
+
+def publish(*arguments) -> int:
+    return main(["publish", *map(str, arguments)])
+
+
+def test_a_killed_upload_goes_on_where_it_was_and_a_repeated_one_changes_nothing(run, hub, tmp_path, capsys):
+    hub.hang_at = 2  # the assistant's weights; the main's are there by then
+    command = [sys.executable, "-m", "whisper_pair.cli", "publish", str(run), "--to", "me/pair"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(hub, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert hub.hangs.wait(120)
+    process.kill()
+    said = process.communicate()[0].decode()
+    assert len(hub.repos["me/pair"].commits) == 2
+    assert len(hub.repos["me/pair-assistant"].commits) == 1  # nothing of it is to be seen
+    assert publish(run, "--to", "me/pair") == 0
+    assert len(hub.puts) == 3  # the main's was not sent again
+    assert len(hub.repos["me/pair"].commits) == len(hub.repos["me/pair-assistant"].commits) == 2
+    assert publish(run, "--to", "me/pair") == 0
+    assert len(hub.puts) == 3
+    assert len(hub.repos["me/pair"].commits) == len(hub.repos["me/pair-assistant"].commits) == 2
+    printed = capsys.readouterr()
+    assert TOKEN not in said + printed.out + printed.err
+
+
+def test_what_was_published_gives_stock_transformers_the_same_text_elsewhere(run, hub, material, tmp_path):
+    assert publish(run, "--to", "me/pair", "--standalone") == 0
+    assert set(hub.repos) == {"me/pair", "me/pair-assistant", "me/pair-standalone"}
+    clip = sorted((material / "test").glob("*.wav"))[0]
+    script = f"""
+import soundfile, sys
+from transformers import (AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor,
+                          WhisperForConditionalGeneration)
+main = AutoModelForSpeechSeq2Seq.from_pretrained("me/pair")
+assistant = AutoModelForCausalLM.from_pretrained("me/pair-assistant")
+alone = WhisperForConditionalGeneration.from_pretrained("me/pair-standalone")
+processor = AutoProcessor.from_pretrained("me/pair")
+samples, rate = soundfile.read({str(clip)!r}, dtype="float32")
+inputs = processor(samples, sampling_rate=rate, return_tensors="pt")
+for model, more in ((main, {{}}), (main, {{"assistant_model": assistant}}), (alone, {{}})):
+    tokens = model.generate(**inputs, **more, language="nl", task="transcribe", max_new_tokens=8)
+    print(repr(processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()))
+assert "whisper_pair" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(hub, tmp_path),
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    main_alone, assisted, standalone = done.stdout.splitlines()
+
+    from whisper_pair import Pair
+
+    for assistant in ("me/pair-assistant", None):
+        pair = Pair.from_pretrained("me/pair", assistant)
+        heard = pair.transcribe([read_audio(clip)], language="nl", max_new_tokens=8, draft_tokens=3)[0].text
+        assert repr(heard) == main_alone == assisted
+    whole = Pair.from_pretrained(str(run / "standalone"), None)
+    assert repr(whole.transcribe([read_audio(clip)], language="nl", max_new_tokens=8)[0].text) == standalone
+    assert pair_at("me/pair-assistant")[0] == "me/pair"
+
+
+def test_one_repository_holds_both_where_that_is_wanted(run, hub):
+    assert publish(run, "--to", "me/both", "--layout", "one", "--private") == 0
+    assert hub.repos["me/both"].private
+    files = set(hub.repos["me/both"].files)
+    assert {"model.safetensors", "assistant/model.safetensors", "assistant/pair.json", "README.md"} <= files
+    main_at, assistant_at = pair_at("me/both")
+    assert check_pair(Path(main_at), Path(assistant_at)).main == "me/both"
+
+
+def test_shards_of_an_earlier_release_are_removed_in_the_same_commit(run, hub):
+    assert publish(run, "--to", "me/pair") == 0
+    hub.repos["me/pair"].files["model-00001-of-00002.safetensors"] = b"old"
+    (run / "main" / "added.txt").write_text("new")
+    try:
+        assert publish(run, "--to", "me/pair") == 0
+    finally:
+        (run / "main" / "added.txt").unlink()
+    assert "model-00001-of-00002.safetensors" not in hub.repos["me/pair"].files
+    assert "added.txt" in hub.repos["me/pair"].files
+    assert len(hub.repos["me/pair"].commits) == 3
+
+
+def test_a_card_has_the_reports_figures_and_no_path_of_this_machine(run):
+    config = run_config(str(run))
+    main_repository, assistant = release(config, "me/pair", "two", standalone=False, whatever_the_verdict=False)
+    result = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
+    _, head, body = main_repository.files["README.md"].decode().split("---\n", 2)
+    metadata = yaml.safe_load(head)
+    assert metadata["language"] == "nl"
+    assert metadata["pipeline_tag"] == "automatic-speech-recognition"
+    (found,) = metadata["model-index"][0]["results"]
+    assert found["metrics"][0]["type"] == "wer"
+    assert found["metrics"][0]["value"] == round(100 * result["quality"]["main"]["rate"], 2)
+    best = next(row for row in result["acceptance"]["by_draft_tokens"]
+                if row["draft_tokens"] == result["acceptance"]["best_draft_tokens"])  # fmt: skip
+    assert " | ".join(f"{share:.2f}" for share in best["position_joint"]) in body
+    assert f"{100 * result['acceptance']['agreement']:.1f} %" in body
+    assert yaml.safe_load(assistant.files["README.md"].decode().split("---\n")[1])["base_model"] == "me/pair"
+    for repository in (main_repository, assistant):
+        for path, file in repository.files.items():
+            content = file if isinstance(file, bytes) else file.read_bytes()
+            assert str(run.parent).encode() not in content, path
+        assert "provenance.json" not in repository.files
+
+
+def test_hub_corpora_and_base_models_stand_in_the_metadata(run, tmp_path):
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["data"]["train"] = [{"hub": "google/fleurs", "config": "nl_nl", "text": "transcription"}]
+    settings["model"] = "openai/whisper-tiny"
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(settings))
+    card = release(run_config(str(tmp_path / "pair.yaml")), "me/pair", "two", False, False)[0].files["README.md"]
+    metadata = yaml.safe_load(card.decode().split("---\n")[1])
+    assert metadata["datasets"] == ["google/fleurs"]
+    assert metadata["base_model"] == "openai/whisper-tiny"
+    assert "nl_nl / train, CC BY 4.0" in card.decode()
+
+
+def test_a_pair_that_failed_is_published_only_when_told(run, capsys):
+    write_report(run, failed=["agreement"])
+    try:
+        with pytest.raises(InputError, match=r"the pair failed \(agreement\)"):
+            release(run_config(str(run)), "me/pair", "two", False, whatever_the_verdict=False)
+        assert publish(run, "--to", "me/pair", "--dry-run", "--whatever-the-verdict") == 0
+        assert "It did not reach: agreement." in capsys.readouterr().out
+    finally:
+        write_report(run, failed=[])
+
+
+def test_without_a_token_the_way_to_log_in_is_named(run, hub, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert publish(run, "--to", "me/pair") == 2
+    said = capsys.readouterr().err
+    assert "hf auth login" in said
+    assert "hf_wrong" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{run}", "--to", "pair"], "form org/name"),
+        (["{run}/eval", "--to", "me/pair"], "no config.yaml"),
+        (["{gone}", "--to", "me/pair"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_published_is_said_in_one_sentence(run, tmp_path, capsys, arguments, said):
+    assert publish(*(argument.format(run=run, gone=tmp_path / "gone.yaml") for argument in arguments)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_report_of_another_main_is_not_published(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    report = json.loads((copy / "eval" / "report.json").read_text())
+    report["pair"]["encoder_sha256"] = "0" * 64
+    (copy / "eval" / "report.json").write_text(json.dumps(report))
+    settings = yaml.safe_load((copy / "config.yaml").read_text())
+    (copy / "config.yaml").write_text(yaml.safe_dump(settings | {"output": str(copy)}))
+    with pytest.raises(InputError, match="another main"):
+        release(run_config(str(copy)), "me/pair", "two", False, False)
