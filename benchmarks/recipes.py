@@ -38,7 +38,7 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor, main_folder
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import load_test_clips, load_training_clips
-from whisper_pair.decoding import Engine
+from whisper_pair.decoding import Costs, Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.listening import Listener
@@ -104,6 +104,7 @@ class Recipes:
         language = self.config.language if SpecialTokens.of(self.main).languages else None
         self.options = label_options(self.config, language)
         self.tokens = self._spoken()
+        self.costs: dict[tuple, Costs] = {}  # by the assistant's shape: one yardstick for all that are shaped alike
 
     def _spoken(self) -> list[list[int]]:
         """The fine-tuned main's tokens of the test clips, decoded once."""
@@ -121,16 +122,10 @@ class Recipes:
         """Trains where that is still to be done, and scores: a row of the result."""
         output = self.runs / f"{variant.name.replace(' ', '-').replace('%', 'percent')}-{seed}"
         model = self.main_at if variant.main == "main" else self.stock_at
-        given = [
-            *self.overrides,
-            f"model={model}",
-            "train=null",
-            f"output={output}",
-            f"seed={seed}",
-            *variant.overrides,
-        ]
+        given = [f"model={model}", "train=null", f"output={output}", f"seed={seed}"]
+        given = [*self.overrides, *given, *variant.overrides]
         config = load_config(self.path, given)
-        self._prepare_labels(config, variant)
+        borrowed = self._prepare_labels(config, variant)
         start = time.perf_counter()
         stage = [sys.executable, "-m", "whisper_pair.stages.distill"]
         done = subprocess.run([*stage, self.path, *given], stdout=subprocess.DEVNULL)
@@ -140,7 +135,10 @@ class Recipes:
         draft = load_draft(output / "assistant")
         if variant.main == "stock":  # its decoder learnt over the stock encoder, so it brings that one along
             draft = complete(load_main(self.stock_at), draft)
-        return self.score(variant, seed, draft, proposable(output / "assistant")) | {"training_seconds": round(seconds)}
+        return self.score(variant, seed, draft, proposable(output / "assistant")) | {
+            "stage_seconds": round(seconds),
+            "labels_borrowed": borrowed,  # else the stage's seconds hold the labelling too
+        }
 
     def foreign(self, name: str) -> dict:
         at = checkpoint_folder(name)
@@ -156,7 +154,10 @@ class Recipes:
         for start in range(0, len(self.tokens), 32):
             rows = list(range(start, min(start + 32, len(self.tokens))))
             matches += engine.agreement(listener.states(hears, rows), self.tokens[start : start + 32], self.options)
-        costs = engine.costs(1)
+        shape = draft.config.decoder_layers, draft.config.d_model, None if vocabulary is None else len(vocabulary)
+        if shape not in self.costs:
+            self.costs[shape] = engine.costs(1)
+        costs = self.costs[shape]
         found = acceptance_section(matches, self.config.eval.draft_tokens, costs)
         best = max(found["by_draft_tokens"], key=lambda row: row["predicted_speedup"])
         return {
@@ -171,20 +172,24 @@ class Recipes:
             "own_encoder": bool(draft.config.is_encoder_decoder),
         }
 
-    def _prepare_labels(self, config: Config, variant: Variant) -> None:
-        """Links the labels and caches of an earlier run that would compute the same, or makes those of other texts."""
+    def _prepare_labels(self, config: Config, variant: Variant) -> bool:
+        """Links the labels and caches of an earlier run that would compute the same, or makes those of other texts.
+
+        Returns whether the run finds labels.
+        """
         stage = labels_stage(config, checkpoint_folder(config.model))
         if stage.folder.exists():
-            return
+            return True
         if variant.labels != "main":
             self._replace_labels(config, variant, stage.folder)
-            return
+            return True
         for folder in sorted(self.runs.glob("*/labels")):
             own = not (folder.parent / "other-labels").exists()
             if own and json.loads((folder / "inputs.json").read_text()) == stage.inputs:
                 shutil.copytree(folder, stage.folder, copy_function=os.link)
                 shutil.copyfile(folder.parent / "config.yaml", stage.folder.parent / "config.yaml")
-                return
+                return True
+        return False
 
     def _replace_labels(self, config: Config, variant: Variant, target: Path) -> None:
         """The fine-tuned main's labels, with the tokens of the human text or of the stock main in their place."""
@@ -205,11 +210,12 @@ class Recipes:
             elif variant.labels == "stock" and row["window"] in theirs:
                 found = theirs[row["window"]]
                 kept.append(row | {"tokens": found["tokens"], "finished": found["finished"]})
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (target.parent / "other-labels").touch()  # nobody borrows these
         shutil.copytree(own, target, copy_function=os.link, ignore=shutil.ignore_patterns(FILE, "teacher"))
         schema = pyarrow.parquet.read_schema(own / FILE)
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(kept, schema), target / FILE)
         shutil.copyfile(own.parent / "config.yaml", target.parent / "config.yaml")
-        (target.parent / "other-labels").touch()
 
     def cut(self, minutes: float) -> None:
         """A folder with the first clips of the training data, spread over it, until they last so long."""
