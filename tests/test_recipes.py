@@ -17,7 +17,8 @@ def ends_soon(source: Path, target: Path) -> Path:
     main = load_main(source)
     with torch.no_grad():
         decoder = main.model.decoder
-        decoder.layer_norm.bias += 1000 * decoder.embed_tokens.weight[main.generation_config.eos_token_id]
+        decoder.embed_tokens.weight[main.generation_config.eos_token_id] = 0.1  # as padding it began as zeros
+        decoder.layer_norm.bias += 10
     main.save_pretrained(target)
     load_processor(source).save_pretrained(target)
     return target
