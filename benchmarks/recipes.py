@@ -58,7 +58,7 @@ LOSSES = {
     "LK alone": {"kl": 0, "cross_entropy": 0, "lk": 1},
     "weights fading since the last mismatch": {"mismatch_decay": 0.9},
 }
-LABELS = {"human text": "human", "stock main's labels": "stock"}
+LABELS = {"human text": "human", "labels of the stock main": "stock"}
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,8 @@ class Recipes:
         config = load_config(self.path, given)
         borrowed = self._prepare_labels(config, variant)
         start = time.perf_counter()
-        stage = [sys.executable, "-m", "whisper_pair.stages.distill"]
-        done = subprocess.run([*stage, self.path, *given], stdout=subprocess.DEVNULL)
-        if done.returncode:
-            raise SystemExit(f"{variant.name}: distillation failed; repeat it by {' '.join(stage)} {self.path} ...")
+        if distilled([self.path, *given]):
+            raise SystemExit(f"{variant.name}: distillation failed; what it said stands above.")
         seconds = time.perf_counter() - start
         draft = load_draft(output / "assistant")
         if variant.main == "stock":  # its decoder learnt over the stock encoder, so it brings that one along
@@ -244,6 +242,12 @@ class Recipes:
             writer = csv.DictWriter(file, ["file_name", "text", "speaker"])
             writer.writeheader()
             writer.writerows(rows)
+
+
+def distilled(arguments: list[str]) -> int:
+    """The exit status of the stage, in a process of its own."""
+    command = [sys.executable, "-m", "whisper_pair.stages.distill", *arguments]
+    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode
 
 
 def main(arguments: list[str] | None = None) -> dict:

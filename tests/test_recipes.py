@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import recipes
+from distill.__main__ import main as distill
 from whisper_pair.checkpoints import load_main, load_processor
 
 
@@ -25,8 +26,7 @@ def ends_soon(source: Path, target: Path) -> Path:
 
 
 def test_variants_are_scored_once_and_share_their_labels(write_config, material, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(recipes.__file__).parent.parent))
+    monkeypatch.setattr(recipes, "distilled", distill)  # in this process: another's start costs more than its work here
     short = ends_soon(material / "micro-whisper", tmp_path / "short")
     config = write_config(tmp_path / "pair.yaml", train=None, model=str(short), distill={"cache": "all"})
     out, runs = tmp_path / "recipes.json", tmp_path / "runs"
@@ -46,7 +46,7 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
     for row in pyarrow.parquet.read_table(runs / "human-text-0" / "labels" / "labels.parquet").to_pylist():
         assert tokenizer.decode(row["tokens"], skip_special_tokens=True).strip() == row["human_text"]
     before = out.read_text()
-    monkeypatch.setattr(recipes.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(recipes, "distilled", lambda _: pytest.fail("trained again"))
     assert recipes.main(given) == json.loads(before)
 
 
@@ -56,5 +56,6 @@ def test_every_override_of_a_variant_is_known_to_the_schema(write_config, tmp_pa
     found = recipes.variants([10.0, 20.0], tmp_path, config)
     assert len({variant.name for variant in found}) == len(found)
     for variant in found:
-        assert recipes.load_config(path, variant.overrides) != config or not variant.overrides or "2 l" in variant.name
-        assert re.fullmatch(r"[\w% .-]+", variant.name)
+        changed = recipes.load_config(path, variant.overrides)
+        assert (changed == config) == (not variant.overrides or variant.name == "1 layer")  # which the config has
+        assert re.fullmatch(r"[\w% .-]+", variant.name)  # it names a folder
