@@ -6,7 +6,8 @@
 The usual recipe, written plainly: each clip in a window of its own, labels padded to 448, encoder and teacher run at
 every step, cross-entropy and KL over [batch, 448, vocabulary] in float32. Ours: the same clips packed into windows by
 whisper_pair.data.pack, the real student, losses, teacher and caches. Both make steps over as many clips, with the same
-optimizer. Features and labels are random and at hand; reading audio and the mel spectrogram are outside the stopwatch.
+optimizer. Features and labels are random and at hand; labelling, which both need, reading audio and the mel spectrogram
+are outside the stopwatch.
 Each contender runs in a process of its own, in turn, so that its peak memory is its own.
 """
 
