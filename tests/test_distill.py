@@ -1,6 +1,7 @@
 """The parts of distillation: what is kept, what the student starts from, and how it is scored."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -151,6 +152,18 @@ def test_a_start_that_does_not_fit_is_refused(main, material, tmp_path):
     build_student(main, (0, 7)).save_pretrained(tmp_path)
     check_start(tmp_path, material / "micro-whisper", (0, 3))
     with pytest.raises(InputError, match=r"distill\.start: .* has decoder_layers 2, the student 1"):
+        check_start(tmp_path, material / "micro-whisper", (0,))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("vocab_size", 51866, "must share its main's vocabulary"), ("d_model", 64, "decoder of width 64")],
+)
+def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp_path, key, value, said):
+    build_student(main, (0,)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
+    with pytest.raises(InputError, match=said):
         check_start(tmp_path, material / "micro-whisper", (0,))
 
 

@@ -152,6 +152,19 @@ def test_a_frozen_head_costs_no_gradient():
     assert frozen.grad is None
 
 
+def test_autocast_rounds_the_products_and_nothing_else():
+    hidden, head, teacher, labels = tensors(10)
+    exact = mixed(hidden, head, labels, teacher, Losses())
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = mixed(hidden, head, labels, teacher, Losses())
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
+    gradients = (torch.autograd.grad(loss, (hidden, head)) for loss in (rounded, exact))
+    for one, other in zip(*gradients, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.05 * other.norm()
+
+
 def test_nothing_is_lost_on_an_empty_batch():
     hidden, head, _, labels = tensors(8)
     assert cross_entropy(hidden[:0], head, labels[:0]).item() == 0.0
