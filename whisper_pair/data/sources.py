@@ -77,15 +77,12 @@ def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: 
     inside, seen = root.resolve(), set()
     for row in rows:
         named = "" if row[column] is None else str(row[column])
-        try:
-            path = (inside / named).resolve()
-        except ValueError:  # a zero byte
-            path = inside / "no such file"
+        path, there = _resolved(inside, named)
         if not path.is_relative_to(inside):
             raise InputError(f"{metadata}: {column} {named!r} leaves the folder {root}.")
         text, speaker = _text(row, source.text), _text(row, source.speaker)
         problem = None
-        if not path.is_file():
+        if not there:
             problem = "missing file"
         elif path in seen:
             problem = "listed twice"
@@ -93,6 +90,15 @@ def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: 
             problem = "text is not UTF-8"
         seen.add(path)
         yield Row(f"{name}/{named}", path, text, speaker, problem)
+
+
+def _resolved(folder: Path, name: str) -> tuple[Path, bool]:
+    """Where the name leads, links followed, and whether a file is there."""
+    try:
+        path = (folder / name).resolve()
+        return path, path.is_file()
+    except (ValueError, OSError):  # a zero byte; a name longer than the file system's
+        return folder, False
 
 
 def metadata_file(source: Source) -> Path | None:
