@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from tests.corpora import FORMS, clips, tone, wav, write, write_parquet, write_table, write_tar
+from whisper_pair.audio import to_pcm
 from whisper_pair.config import Data, Source
 from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
 from whisper_pair.data import survey as survey_module
@@ -197,3 +198,25 @@ def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
     again = [row.name for row, _ in survey_module.survey(source, str(tmp_path / "cache"), 30)]
     assert again == whole
     assert len(whole) == len(set(whole)) == 10
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("form", FORMS)
+def test_real_dutch_comes_alike_out_of_every_form(tmp_path, form):
+    """Ogg Vorbis files, and copies of them as the Hub's sets hold audio; none of training's stands in another split."""
+    dutch = Path(os.environ["WHISPER_PAIR_REALDATA"]) / "dutch"
+    sources = {split: Source(folder=str(dutch / split), speaker="speaker") for split in ("train", "validation", "test")}
+    settings = data(tmp_path, validation=(sources["validation"],), test=(sources["test"],))
+    wanted = load_training_clips([sources["train"]], settings, 30)
+    assert len(wanted.clips) > 1000
+    some = wanted.clips[:200]
+    rows = [{"audio": clip.audio.read_bytes(), "text": clip.text, "speaker": clip.speaker} for clip in some]
+    found = load_training_clips([write(tmp_path / form, form, rows)], settings, 30)
+    assert [(clip.text, clip.speaker, clip.seconds) for clip in found.clips] == [
+        (clip.text, clip.speaker, clip.seconds) for clip in some
+    ]
+    for one, two in zip(found.clips, some, strict=True):
+        if form == "streamed":  # kept as 16-bit FLAC of 16 kHz, so cut at full scale
+            assert np.array_equal(to_pcm(one.read()), to_pcm(two.read())[: len(one.read())])
+        else:
+            assert np.array_equal(one.read(), two.read())
