@@ -31,7 +31,7 @@ from whisper_pair.audio import SAMPLE_RATE, LogMel
 from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Source, Train
-from whisper_pair.data import encoder_work, load_training_clips, pack
+from whisper_pair.data import clips_a_window, load_training_clips, pack
 from whisper_pair.runs import hardware, versions
 from whisper_pair.targets import Targets
 from whisper_pair.training import Plan, Stream
@@ -59,7 +59,7 @@ def packing(config: Config, model, processor) -> tuple[list[Example], dict]:
         "dropped": dict(corpus.dropped),
         "seconds": speech,
         "windows": len(windows),
-        "windows_saved": encoder_work(windows),
+        "windows_saved": clips_a_window(windows),
         "speech_unpacked": speech / (len(corpus.clips) * log_mel.seconds),
         "speech_packed": sum(window.seconds for window in windows) / (len(windows) * log_mel.seconds),
     }

@@ -15,6 +15,7 @@ from whisper_pair.data import (
     load_test_clips,
     load_training_clips,
     pack,
+    padding_saved,
     repeats,
     windowing,
     write_data_report,
@@ -36,8 +37,9 @@ from .validate import Drafting
 
 
 def labels_stage(config: Config, main: Path) -> Stage:
+    decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # the latter holds decoding's rules
     inputs = {
-        "main": {file.name: file_digest(file) for file in sorted(main.glob("*.safetensors"))},
+        "main": {file.name: file_digest(file) for file in sorted(decisive)},
         "language": config.language,
         "task": config.task,
         "seed": config.seed,
@@ -87,6 +89,7 @@ def distil(config: Config, overwrite: bool = False) -> Path:
         labels.begin(config)
     begin(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
+    accelerator.print(padding_saved(windows, log_mel.seconds))
     main.to(accelerator.device)
     cache = None
     if settings.cache_encoder:

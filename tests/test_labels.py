@@ -20,6 +20,7 @@ from whisper_pair.config import Distill, load_config
 from whisper_pair.data import Clip, Window, load_training_clips, pack
 from whisper_pair.decoding import Engine
 from whisper_pair.errors import InputError
+from whisper_pair.runs import Stage
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer
 
@@ -135,6 +136,20 @@ def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(label
     assert "no such audio file" in capsys.readouterr().out
 
 
+def test_labels_of_other_inputs_are_begun_afresh_and_say_why(labelling, tmp_path, capsys):
+    config = labelling[0].config
+    old = Stage(tmp_path / "labels", {"main": {"model.safetensors": "aa"}, "language": "nl"})
+    old.begin(config)
+    (old.work / "shard-0003-00000000.parquet").write_bytes(b"of the old main")
+    new = Stage(tmp_path / "labels", {"main": {"model.safetensors": "bb"}, "language": "nl"})
+    with pytest.raises(InputError, match=r'main\.model\.safetensors = "aa", not "bb"; choose another output, or add'):
+        new.refuse_other_inputs(overwrite=False)
+    new.refuse_other_inputs(overwrite=True)
+    new.begin(config)
+    assert 'was made with main.model.safetensors = "aa", not "bb"; starting afresh' in capsys.readouterr().out
+    assert [path.name for path in new.work.iterdir()] == ["inputs.json"]
+
+
 # What is trusted
 
 
@@ -178,7 +193,7 @@ def test_a_window_without_human_text_is_judged_by_its_signs_alone():
         ({"finished": False}, "without an end"),
         ({"compression_ratio": 2.5}, "compression ratio above 2.4"),
         ({"text": "ja dat is zo " + "en toen " * 5}, "a phrase more than 4 times in a row"),
-        ({"tokens": [1] * 101}, "over 25 tokens per second"),
+        ({"tokens": [1] * 201}, "over 50 tokens per second"),
     ],
 )
 def test_a_sign_of_hallucination_sets_each_clip_alone_and_drops_a_single_one(sign, reason):

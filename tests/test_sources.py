@@ -186,6 +186,35 @@ def test_duplicates_are_dropped_whatever_their_names(tmp_path):
     assert corpus.examples["duplicate"][0].endswith("#6")
 
 
+def test_a_path_in_place_of_audio_is_not_followed_to_anyones_files(tmp_path):
+    """A data set may say where its audio lies; that is no leave to read there."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    (tmp_path / "private.wav").write_bytes(wav(tone(1, 9)))
+    (tmp_path / "set").mkdir()
+    rows = [{"audio": {"bytes": None, "path": str(tmp_path / "private.wav")}, "text": "ja"}]
+    rows += [{"audio": {"bytes": wav(tone(1, 8)), "path": "0.wav"}, "text": "ja"}]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "0.parquet")
+    for stream in (False, True):
+        source = Source(parquet=str(tmp_path / "set"), stream=stream)
+        corpus = load_training_clips([source], data(tmp_path), 30)
+        assert [clip.name[-2:] for clip in corpus.clips] == ["#1"]
+        assert sum(corpus.dropped.values()) == 1
+
+
+def test_names_and_texts_of_any_bytes_are_kept_apart_from_what_can_be_stored(tmp_path):
+    (tmp_path / "set").mkdir()
+    odd = os.fsencode(str(tmp_path / "set")) + b"/caf\xe9.wav"
+    Path(os.fsdecode(odd)).write_bytes(wav(tone(1, 9)))
+    (tmp_path / "set" / "metadata.csv").write_bytes(b"file_name,text\ncaf\xe9.wav,ja\n")
+    (clip,) = load_training_clips([Source(folder=str(tmp_path / "set"))], data(tmp_path), 30).clips
+    assert clip.name.endswith("caf\\udce9.wav")
+    write_tar(tmp_path / "a.tar", [{"audio": wav(tone(1, 9)), "text": "ja", "speaker": "\ud800"}])
+    with pytest.raises(InputError, match="1 text is not UTF-8"):
+        load_training_clips([Source(webdataset=str(tmp_path / "a.tar"), speaker="speaker")], data(tmp_path), 30)
+
+
 def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
     """The state beside the last part says where the stream stood."""
     monkeypatch.setattr(survey_module, "PART", 4)

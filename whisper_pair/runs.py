@@ -53,6 +53,9 @@ class Stage:
     def begin(self, config: Config) -> None:
         """Makes room for the work, or goes on with it where it was begun with the same inputs. One process calls it."""
         for folder in self._of_other_inputs():
+            recorded = self._recorded(folder)
+            why = "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
+            print(f"{folder}: {why}; starting afresh", flush=True)
             shutil.rmtree(folder)
         try:
             self.work.mkdir(parents=True, exist_ok=True)
