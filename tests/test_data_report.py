@@ -17,7 +17,7 @@ def spoken(count: int) -> Corpus:
 def test_the_report_counts_what_a_reader_asks(tmp_path):
     corpus = spoken(20)
     windows = pack(corpus.clips, Data((), (), (), unpacked_share=0.0), 30.0, 0)
-    assert padding_saved(windows, 30.0) == "4 windows, 53 % of them sound; unpacked 20 windows, 10 % of them"
+    assert padding_saved(windows, 30.0) == "4 windows, 54 % of them sound; unpacked 20 windows, 10 % of them"
     write_data_report(tmp_path, "main", corpus, windows, [10, 20, 30, 40], 30.0)
     text = (tmp_path / "data.md").read_text()
     for line in (

@@ -49,7 +49,8 @@ def _folder_rows(source: Source) -> Iterator[Row]:
     metadata = metadata_file(source)
     if metadata is None:  # speech without text
         for path in _audio_files(Path(source.folder)):
-            yield Row(shown(f"{source.folder}/{path}"), Path(source.folder).resolve() / path, None, None)
+            problem = None if _is_utf8(path) else "name is not UTF-8"
+            yield Row(shown(f"{source.folder}/{path}"), Path(source.folder).resolve() / path, None, None, problem)
         return
     listed = set()
     for row in _listed_rows(source, metadata, "file_name", Path(source.folder), source.folder):
@@ -85,6 +86,8 @@ def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: 
         problem = None
         if not there:
             problem = "missing file"
+        elif not _is_utf8(named):  # libsndfile takes no such name
+            problem = "name is not UTF-8"
         elif path in seen:
             problem = "listed twice"
         elif not (_is_utf8(text) and _is_utf8(speaker)):
