@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def packing(config: Config, model, processor) -> tuple[list[Example], dict]:
     targets = Targets.of(model, processor.tokenizer, config.language, config.task)
     examples = make_examples(corpus, config, targets, log_mel.seconds)
     windows = [example.window for example in examples]
+    no_clip_alone = replace(config, data=replace(config.data, unpacked_share=0.0))
+    packed = [example.window for example in make_examples(corpus, no_clip_alone, targets, log_mel.seconds)]
     speech = sum(clip.seconds for clip in corpus.clips)
     row = {
         "measure": "packing",
@@ -60,6 +63,8 @@ def packing(config: Config, model, processor) -> tuple[list[Example], dict]:
         "seconds": speech,
         "windows": len(windows),
         "windows_saved": clips_a_window(windows),
+        "unpacked_share": config.data.unpacked_share,
+        "windows_saved_by_packing_alone": clips_a_window(packed),
         "speech_unpacked": speech / (len(corpus.clips) * log_mel.seconds),
         "speech_packed": sum(window.seconds for window in windows) / (len(windows) * log_mel.seconds),
     }
@@ -168,7 +173,8 @@ def targets(rows: list[dict]) -> dict[str, dict]:
         return {"target": value, "reached": reached, "higher_is_better": higher}
 
     return {
-        "clips for one packed window": target(4.0, found["packing"]["windows_saved"], True),
+        "clips for one packed window": target(4.0, found["packing"]["windows_saved_by_packing_alone"], True),
+        "the same, with the share of clips that stand alone too": target(4.0, found["packing"]["windows_saved"], True),
         "loading over training, windows a second": target(1.0, ahead, True),
         "memory added by a streamed epoch, MiB": target(FLAT, found["memory"]["growth_mebibytes"], False),
     }
