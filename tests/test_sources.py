@@ -177,6 +177,17 @@ def test_a_clip_of_the_test_set_in_training_is_refused_by_name(tmp_path):
     assert len(load_test_clips([test], data(tmp_path), 30, "test")) == 1
 
 
+def test_a_refusal_that_is_remembered_keeps_nobody_waiting(tmp_path):
+    """The survey's lock is let go even while the refusal's traceback still holds its frames."""
+    source = write(tmp_path / "test", "folder", clips())
+    (tmp_path / "test" / "0002.wav").write_bytes(b"no audio")
+    with pytest.raises(InputError, match=r"0002\.wav") as first:
+        load_test_clips([source], data(tmp_path), 30, "test")
+    with pytest.raises(InputError, match=r"0002\.wav"):
+        load_test_clips([source], data(tmp_path), 30, "test")
+    assert first.traceback
+
+
 def test_duplicates_are_dropped_whatever_their_names(tmp_path):
     rows = clips()
     source = write(tmp_path / "train", "parquet", [*rows, rows[0] | {"text": "iets anders"}])
