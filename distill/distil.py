@@ -14,7 +14,7 @@ from whisper_pair.checkpoints import (
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import fingerprint, windowing
+from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener
@@ -28,8 +28,9 @@ from .validate import Drafting, Spoken, joined
 
 
 def labels_stage(config: Config, main: Path) -> Stage:
+    decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # the latter holds decoding's rules
     inputs = {
-        "main": _weights(main),
+        "main": {file.name: file_digest(file) for file in sorted(decisive)},
         "language": config.language,
         "task": config.task,
         "seed": config.seed,
@@ -84,6 +85,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         labels.begin(config)
     begin(accelerator, stage, config)
     accelerator.print(material.corpus.report("training"))
+    packed = [window for window in material.windows if window.perturbation is None]
+    accelerator.print(padding_saved(packed, material.log_mel.seconds))
     main.to(accelerator.device)
     lessons = learn_from_main(material, labels, stage, accelerator, dry_run)
 

@@ -98,7 +98,7 @@ class Labelled:
 
     def section(self) -> str:
         """The same for the data report, with samples."""
-        lines = ["### Labels", "", self.report(), ""]
+        lines = ["", "### Labels", "", self.report(), ""]
         for reason, samples in sorted(self.samples.items()):
             lines += [f"{self.dropped[reason]} clips: {reason}", ""]
             for name, human, text in samples:

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from tests.corpora import FORMS, clips, tone, wav, write, write_parquet, write_table, write_tar
+from whisper_pair.audio import to_pcm
 from whisper_pair.config import Data, Source
 from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
 from whisper_pair.data import survey as survey_module
@@ -176,6 +177,17 @@ def test_a_clip_of_the_test_set_in_training_is_refused_by_name(tmp_path):
     assert len(load_test_clips([test], data(tmp_path), 30, "test")) == 1
 
 
+def test_a_refusal_that_is_remembered_keeps_nobody_waiting(tmp_path):
+    """The survey's lock is let go even while the refusal's traceback still holds its frames."""
+    source = write(tmp_path / "test", "folder", clips())
+    (tmp_path / "test" / "0002.wav").write_bytes(b"no audio")
+    with pytest.raises(InputError, match=r"0002\.wav") as first:
+        load_test_clips([source], data(tmp_path), 30, "test")
+    with pytest.raises(InputError, match=r"0002\.wav"):
+        load_test_clips([source], data(tmp_path), 30, "test")
+    assert first.traceback
+
+
 def test_duplicates_are_dropped_whatever_their_names(tmp_path):
     rows = clips()
     source = write(tmp_path / "train", "parquet", [*rows, rows[0] | {"text": "iets anders"}])
@@ -183,6 +195,36 @@ def test_duplicates_are_dropped_whatever_their_names(tmp_path):
     assert len(corpus.clips) == 6
     assert corpus.dropped["duplicate"] == 1
     assert corpus.examples["duplicate"][0].endswith("#6")
+
+
+def test_a_path_in_place_of_audio_is_not_followed_to_anyones_files(tmp_path):
+    """A data set may say where its audio lies; that is no leave to read there."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    (tmp_path / "private.wav").write_bytes(wav(tone(1, 9)))
+    (tmp_path / "set").mkdir()
+    rows = [{"audio": {"bytes": None, "path": str(tmp_path / "private.wav")}, "text": "ja"}]
+    rows += [{"audio": {"bytes": wav(tone(1, 8)), "path": "0.wav"}, "text": "ja"}]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "0.parquet")
+    for stream in (False, True):
+        source = Source(parquet=str(tmp_path / "set"), stream=stream)
+        corpus = load_training_clips([source], data(tmp_path), 30)
+        assert [clip.name[-2:] for clip in corpus.clips] == ["#1"]
+        assert sum(corpus.dropped.values()) == 1
+
+
+def test_names_and_texts_of_any_bytes_are_kept_apart_from_what_can_be_stored(tmp_path):
+    (tmp_path / "set").mkdir()
+    odd = os.fsencode(str(tmp_path / "set")) + b"/caf\xe9.wav"
+    Path(os.fsdecode(odd)).write_bytes(wav(tone(1, 9)))
+    (tmp_path / "set" / "metadata.csv").write_bytes(b"file_name,text\ncaf\xe9.wav,ja\n")
+    for text in ("text", None):
+        with pytest.raises(InputError, match="1 name is not UTF-8"):
+            load_training_clips([Source(folder=str(tmp_path / "set"), text=text)], data(tmp_path), 30)
+    write_tar(tmp_path / "a.tar", [{"audio": wav(tone(1, 9)), "text": "ja", "speaker": "\ud800"}])
+    with pytest.raises(InputError, match="1 text is not UTF-8"):
+        load_training_clips([Source(webdataset=str(tmp_path / "a.tar"), speaker="speaker")], data(tmp_path), 30)
 
 
 def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
@@ -197,3 +239,25 @@ def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
     again = [row.name for row, _ in survey_module.survey(source, str(tmp_path / "cache"), 30)]
     assert again == whole
     assert len(whole) == len(set(whole)) == 10
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("form", FORMS)
+def test_real_dutch_comes_alike_out_of_every_form(tmp_path, form):
+    """Ogg Vorbis files, and copies of them as the Hub's sets hold audio; none of training's stands in another split."""
+    dutch = Path(os.environ["WHISPER_PAIR_REALDATA"]) / "dutch"
+    sources = {split: Source(folder=str(dutch / split), speaker="speaker") for split in ("train", "validation", "test")}
+    settings = data(tmp_path, validation=(sources["validation"],), test=(sources["test"],))
+    wanted = load_training_clips([sources["train"]], settings, 30)
+    assert len(wanted.clips) > 1000
+    some = wanted.clips[:200]
+    rows = [{"audio": clip.audio.read_bytes(), "text": clip.text, "speaker": clip.speaker} for clip in some]
+    found = load_training_clips([write(tmp_path / form, form, rows)], settings, 30)
+    assert [(clip.text, clip.speaker, clip.seconds) for clip in found.clips] == [
+        (clip.text, clip.speaker, clip.seconds) for clip in some
+    ]
+    for one, two in zip(found.clips, some, strict=True):
+        if form == "streamed":  # kept as 16-bit FLAC of 16 kHz, so cut at full scale
+            assert np.array_equal(to_pcm(one.read()), to_pcm(two.read())[: len(one.read())])
+        else:
+            assert np.array_equal(one.read(), two.read())

@@ -15,6 +15,7 @@ from whisper_pair.data import (
     load_test_clips,
     load_training_clips,
     pack,
+    padding_saved,
     repeats,
     windowing,
     write_data_report,
@@ -69,8 +70,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     accelerator = make_accelerator(config, settings, "train")
     begin(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
+    windows, tokens = [e.window for e in examples], [len(e.tokens) - e.prefix for e in examples]
+    accelerator.print(padding_saved(windows, log_mel.seconds))
     if accelerator.is_main_process:
-        windows, tokens = [e.window for e in examples], [len(e.tokens) - e.prefix for e in examples]
         write_data_report(Path(config.output), "main", corpus, windows, tokens, log_mel.seconds)
     torch.manual_seed(config.seed)
     model = choose_parameters(model.to(accelerator.device), settings)
@@ -82,7 +84,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if settings.cache_encoder:
         shape = (model.config.max_source_positions, model.config.d_model)
         cache = EncoderCache(stage.work / "states", len(examples), *shape)
-    shown = repeats([example.window for example in examples], config.seed)
+    shown = repeats(windows, config.seed)
     batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
     encoding = Encoding(model.model.encoder, log_mel, settings.spec_augment, batches.cache)
     listener = Listener(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)

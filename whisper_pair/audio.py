@@ -6,6 +6,7 @@ computed in torch on whichever device the model is on, and equals transformers' 
 
 import io
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from .errors import InputError
 
 SAMPLE_RATE = 16_000
+OGG_PAGE = 65_307  # bytes, the longest
 
 
 def read_audio(
@@ -71,6 +73,31 @@ def audio_blocks(source: str | Path | bytes, name: str | None = None) -> Iterato
                 yield block, file.samplerate
         except (soundfile.SoundFileError, RuntimeError, OSError) as error:
             raise InputError(f"{name}: cannot be decoded as audio.") from error
+
+
+def is_cut(source: str | Path | bytes) -> bool:
+    """Whether the end of a WAV or Ogg file is missing, which decoders pass over in silence.
+
+    A WAV says how many bytes of samples it holds (or, written to a pipe, a number past any file); an Ogg stream's last
+    page is marked as such (RFC 3533). Other forms of file do not decode when they are cut, or cannot tell.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(_openable(source)) as file:
+            told = re.search(r"^data *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+        if told:
+            return int(told[2]) < int(told[1]) < 0x7FFF0000
+    except (soundfile.SoundFileError, RuntimeError, OSError):
+        pass
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(0, io.SEEK_END)
+        file.seek(max(0, file.tell() - OGG_PAGE))
+        tail = file.read()
+    flags = tail[tail.rfind(b"OggS") + 5 :][:1]
+    return not flags or not flags[0] & 4
 
 
 def _check_source(source: str | Path | bytes, name: str | None) -> str:

@@ -56,6 +56,9 @@ class Stage:
         """Makes room for the work, or goes on with it where it was begun with the same inputs. One process calls it."""
         self.tidy()
         for folder in self._of_other_inputs():
+            recorded = self._recorded(folder)
+            why = "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
+            print(f"{folder}: {why}; starting afresh", flush=True)
             discard(folder)
         try:  # in this order: stopped anywhere in between, what is there is still known as ours
             self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ used, and why the others are not; packing: clips -> windows; report: all of it f
 from .clips import Clip, HubRow, Slice, Window
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips
 from .fingerprints import fingerprint, windowing
-from .packing import encoder_work, pack, perturbed_copies, repeats
+from .packing import clips_a_window, pack, padding_saved, perturbed_copies, repeats
 from .report import write_data_report
 
 __all__ = [
@@ -20,12 +20,13 @@ __all__ = [
     "Slice",
     "Window",
     "audited",
+    "clips_a_window",
     "drop_long_texts",
-    "encoder_work",
     "fingerprint",
     "load_test_clips",
     "load_training_clips",
     "pack",
+    "padding_saved",
     "perturbed_copies",
     "repeats",
     "windowing",

@@ -49,10 +49,18 @@ def openable(audio: Audio, name: str) -> Path | bytes:
 
 
 def cell_audio(cell: dict[str, Any] | None, name: str) -> Path | bytes:
-    """The audio in a cell of a data set, which holds a file's bytes or its path."""
-    if cell is None or (cell["bytes"] is None and cell["path"] is None):
+    """The audio in a cell of a data set: a file's bytes, or the path of a file that `datasets` itself has fetched."""
+    if cell is not None and cell["bytes"] is not None:
+        return cell["bytes"]
+    if cell is None or cell["path"] is None:
         raise InputError(f"{name}: the row holds no audio.")
-    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    path = Path(cell["path"]).resolve()
+    if not any(path.is_relative_to(Path(root).resolve()) for root in (HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE)):
+        raise InputError(f"{name}: the row holds no audio but a path, {cell['path']!r}, which is not read.")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from ..config import Data, Source
@@ -90,20 +91,21 @@ def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> st
 def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float, split: str) -> list[Clip]:
     """Every clip of a validation or test set. Nothing may be lost from it in silence: a bad clip raises InputError."""
     clips, long = [], 0
-    for row, found, source in audited(sources, data, window_seconds):
-        if found.problem not in (None, "silent"):
-            raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
-        if found.seconds > window_seconds:
-            if data.long_test_audio == "refuse":
-                raise InputError(
-                    f"data.{split}: {row.name} lasts {found.seconds:.1f} s; cut it to at most {window_seconds:.0f} s, "
-                    "or set data.long_test_audio to drop."
-                )
-            long += 1
-            continue
-        if row.text is None:
-            raise InputError(f"data.{split}: {row.name} has no text to score by; remove the clip or give its text.")
-        clips.append(Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source))
+    with closing(audited(sources, data, window_seconds)) as rows:  # a refusal must let go of the survey's lock
+        for row, found, source in rows:
+            if found.problem not in (None, "silent"):
+                raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
+            if found.seconds > window_seconds:
+                if data.long_test_audio == "refuse":
+                    raise InputError(
+                        f"data.{split}: {row.name} lasts {found.seconds:.1f} s; cut it to at most "
+                        f"{window_seconds:.0f} s, or set data.long_test_audio to drop."
+                    )
+                long += 1
+                continue
+            if row.text is None:
+                raise InputError(f"data.{split}: {row.name} has no text to score by; remove the clip or give its text.")
+            clips.append(Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source))
     if not clips:
         raise InputError(f"data.{split}: holds no clip that can be used.")
     if long:
@@ -114,9 +116,10 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
 def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Iterator[tuple[Row, Audit, Source]]:
     """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set."""
     for source in sources:
-        for row, found in survey(source, data.cache, longest):
-            if row.problem != NOT_LISTED:
-                yield row, found, source
+        with closing(survey(source, data.cache, longest)) as rows:
+            for row, found in rows:
+                if row.problem != NOT_LISTED:
+                    yield row, found, source
 
 
 def _refuse_leaks(heard: dict[str, str], data: Data, window_seconds: float) -> None:

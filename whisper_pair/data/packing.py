@@ -110,7 +110,14 @@ def perturbed_copies(windows: Sequence[Window], settings: Perturb, seed: int, mo
     ]
 
 
-def encoder_work(windows: Sequence[Window]) -> float:
-    """How many windows of one clip each the encoder would hear for one of these: the padding saved."""
+def clips_a_window(windows: Sequence[Window]) -> float:
+    """How many windows of one clip each the encoder would hear for one of these."""
     heard = {clip for window in windows for clip in window.clips}
     return len(heard) / len(windows)
+
+
+def padding_saved(windows: Sequence[Window], window_seconds: float) -> str:
+    full = 100 * sum(window.seconds for window in windows) / (len(windows) * window_seconds)
+    heard = {clip for window in windows for clip in window.clips}
+    alone = 100 * sum(clip.seconds for clip in heard) / (len(heard) * window_seconds)
+    return f"{len(windows)} windows, {full:.0f} % of them sound; unpacked {len(heard)} windows, {alone:.0f} % of them"

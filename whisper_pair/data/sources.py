@@ -49,15 +49,17 @@ def _folder_rows(source: Source) -> Iterator[Row]:
     metadata = metadata_file(source)
     if metadata is None:  # speech without text
         for path in _audio_files(Path(source.folder)):
-            yield Row(f"{source.folder}/{path}", Path(source.folder).resolve() / path, None, None)
+            problem = None if _is_utf8(path) else "name is not UTF-8"
+            yield Row(shown(f"{source.folder}/{path}"), Path(source.folder).resolve() / path, None, None, problem)
         return
     listed = set()
     for row in _listed_rows(source, metadata, "file_name", Path(source.folder), source.folder):
         listed.add(row.name)
         yield row
     for path in _audio_files(Path(source.folder)):
-        if f"{source.folder}/{path}" not in listed:
-            yield Row(f"{source.folder}/{path}", None, None, None, NOT_LISTED)
+        name = shown(f"{source.folder}/{path}")
+        if name not in listed:
+            yield Row(name, None, None, None, NOT_LISTED)
 
 
 def _manifest_rows(source: Source) -> Iterator[Row]:
@@ -77,22 +79,35 @@ def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: 
     inside, seen = root.resolve(), set()
     for row in rows:
         named = "" if row[column] is None else str(row[column])
-        try:
-            path = (inside / named).resolve()
-        except ValueError:  # a zero byte
-            path = inside / "no such file"
+        path, there = _resolved(inside, named)
         if not path.is_relative_to(inside):
             raise InputError(f"{metadata}: {column} {named!r} leaves the folder {root}.")
         text, speaker = _text(row, source.text), _text(row, source.speaker)
         problem = None
-        if not path.is_file():
+        if not there:
             problem = "missing file"
+        elif not _is_utf8(named):  # libsndfile takes no such name
+            problem = "name is not UTF-8"
         elif path in seen:
             problem = "listed twice"
-        elif not all(_is_utf8(value) for value in (text, speaker)):
+        elif not (_is_utf8(text) and _is_utf8(speaker)):
             problem = "text is not UTF-8"
         seen.add(path)
-        yield Row(f"{name}/{named}", path, text, speaker, problem)
+        yield Row(shown(f"{name}/{named}"), path, text, speaker, problem)
+
+
+def shown(name: str) -> str:
+    """A name that can be printed and stored, whatever bytes the file system has in it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _resolved(folder: Path, name: str) -> tuple[Path, bool]:
+    """Where the name leads, links followed, and whether a file is there."""
+    try:
+        path = (folder / name).resolve()
+        return path, path.is_file()
+    except (ValueError, OSError):  # a zero byte; a name longer than the file system's
+        return folder, False
 
 
 def metadata_file(source: Source) -> Path | None:
@@ -159,7 +174,10 @@ def _tar_rows(source: Source) -> Iterator[Row]:
                     if number == 0 and not fields.get("problem"):
                         _need_columns(list(fields), [source.text, source.speaker], str(path))
                     text, speaker = _text(fields, source.text), _text(fields, source.speaker)
-                    yield Row(f"{path}:{key}", audio, text, speaker, fields.get("problem") if audio else "missing file")
+                    problem = fields.get("problem") if audio else "missing file"
+                    if problem is None and not (_is_utf8(text) and _is_utf8(speaker)):
+                        problem = "text is not UTF-8"
+                    yield Row(shown(f"{path}:{key}"), audio, text, speaker, problem)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise InputError(f"{path}: cannot be read as an uncompressed tar ({error}).") from error
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, is_cut, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
 from .clips import Slice, openable
@@ -79,8 +79,8 @@ def audit(row: Row, longest: float | None) -> Audit:
     seconds = frames / rate
     if frames == 0:
         return Audit(0.0, "", "unreadable", f"{row.name}: the audio is empty.")
-    if seconds < told - 0.1:
-        return Audit(seconds, "", "truncated", f"{row.name}: ends after {seconds:.1f} s of {told:.1f} s.")
+    if seconds < told - 0.1 or is_cut(audio):
+        return Audit(seconds, "", "truncated", f"{row.name}: the file is cut off after {seconds:.1f} s.")
     if peak < SILENCE:
         return Audit(seconds, digest.hexdigest(), "silent", f"{row.name}: is silent.")
     return Audit(seconds, digest.hexdigest(), None, "")

@@ -1,0 +1,28 @@
+"""The benchmark of the data runs at a small shape, and memory stays flat over its streamed epoch."""
+
+import json
+
+from benchmarks import data
+
+
+def test_a_small_run_writes_its_rows_and_targets(material, tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    out = tmp_path / "data.json"
+    model, speech = str(material / "micro-whisper"), str(material / "train")
+    shape = ["--steps", "1", "--repeats", "1", "--clips", "1500", "--clip-seconds", "0.5", "--workers", "0"]
+    result = data.main(["--model", model, "--speech", speech, *shape, "--device", "cpu", "--out", str(out)])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(result))
+    assert set(result) == {"command", "date", "machine", "versions", "rows", "targets"}
+    assert str(tmp_path) not in out.read_text()
+    assert str(material) not in out.read_text()
+    packed, loaded, trained, kept = result["rows"]
+    assert [row["measure"] for row in result["rows"]] == ["packing", "loading", "training", "memory"]
+    assert packed["clips"] == packed["windows"] * packed["windows_saved"] == 20  # a sentence fills its window of 4 s
+    assert loaded["windows_per_second"]["median"] > 0
+    assert trained["windows_per_second"]["least"] > 0
+    assert kept["windows"] >= 1500 * 0.8 / 30
+    assert len(kept["mebibytes"]["tenths_of_the_epoch"]) == 11
+    assert kept["growth_mebibytes"] < data.FLAT
+    assert all(set(target) == {"target", "reached", "higher_is_better"} for target in result["targets"].values())
