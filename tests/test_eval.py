@@ -34,12 +34,18 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(3)
     main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
-    for layer in main.model.decoder.layers:
-        layer.encoder_attn.out_proj.weight.data *= 6  # louder than it was, so that clips differ in their texts
+    decoder = main.model.decoder
+    spread = 2 * decoder.embed_tokens.weight.std()
+    decoder.embed_positions.weight.data = spread * torch.randn_like(decoder.embed_positions.weight)  # texts that vary
+    for layer in decoder.layers:
+        layer.encoder_attn.out_proj.weight.data *= 6  # and differ from clip to clip
     main.generation_config.max_length = 20
     main.save_pretrained(folder / "main")
     processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
-    build_student(main, (0, 1, 2, 3, 4)).save_pretrained(folder / "assistant")
+    assistant = build_student(main, (0, 1, 2, 3, 4))
+    places = assistant.model.decoder.embed_positions.weight
+    places.data += 0.8 * spread * torch.randn_like(places)
+    assistant.save_pretrained(folder / "assistant")
     for part in ("main", "assistant"):
         processor.save_pretrained(folder / part)
     lineage = Lineage(
