@@ -240,8 +240,11 @@ def test_the_best_draft_length_is_written_where_transformers_and_we_read_it(pair
     shutil.copytree(pair[1], tmp_path / "assistant")
     before = (tmp_path / "assistant" / "generation_config.json").read_text()
 
+    def batches(best: int) -> list[dict]:
+        return [{"batch_size": 8, "best_draft_tokens": 9}, {"batch_size": 1, "best_draft_tokens": best}]
+
     def write(best: int) -> tuple[int, GenerationConfig]:
-        write_best_setting(tmp_path / "assistant", {"prediction": {"by_batch_size": [{"best_draft_tokens": best}]}})
+        write_best_setting(tmp_path / "assistant", {"prediction": {"by_batch_size": batches(best)}})
         settings = GenerationConfig.from_pretrained(tmp_path / "assistant")
         return Lineage.load(tmp_path / "assistant").draft_tokens, settings
 
