@@ -5,7 +5,7 @@ are won and lost: by kind of token, place in the utterance, the utterance's leng
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from whisper_pair.decoding import Acceptance, Costs, Match, agreement, pooled, predicted_speedup
@@ -141,20 +141,3 @@ def least_accepted(
         }
         for token in worst[:SHOWN]
     ]
-
-
-def replays(match: Match, rounds: Iterable[tuple[int, int]]) -> bool:
-    """Do the engine's counters (drafted, accepted) of each round follow from the offline account?
-
-    A round keeps exactly the agreeing drafts at its place, and the rounds together tell the whole text: whatever draft
-    length each round had.
-    """
-    start, total = 0, len(match.agrees)
-    for drafted, accepted in rounds:
-        run = 0
-        while run < drafted and start + run < total and match.agrees[start + run]:
-            run += 1
-        if run != accepted or start >= total:
-            return False
-        start += accepted + 1
-    return start in (total, total + 1)  # past the end where the last round's own token fell beyond it

@@ -21,8 +21,8 @@ Row = dict[str, Any]
 
 RATIOS: dict[str, tuple[Callable[[Row], float], Callable[[Row], float]]] = {
     "agreement": (lambda row: row["agreed"], lambda row: row["tokens"]),
-    "acceptance rate, auto drafts": (lambda row: row["accepted"], lambda row: row["drafted"]),
-    "tokens a round, auto drafts": (lambda row: row["accepted"] + row["rounds"], lambda row: row["rounds"]),
+    "acceptance rate, 4 drafts": (lambda row: row["accepted"], lambda row: row["drafted"]),
+    "tokens a round, 4 drafts": (lambda row: row["accepted"] + row["rounds"], lambda row: row["rounds"]),
     "error rate of the pair": (lambda row: row["pair"]["errors"], lambda row: row["length"]),
     "error rate of the assistant": (lambda row: row["assistant"]["errors"], lambda row: row["length"]),
 }

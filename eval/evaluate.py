@@ -20,6 +20,7 @@ from whisper_pair.checkpoints import (
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips
 from whisper_pair.decoding import Options
+from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
 from whisper_pair.draft_vocabulary import proposable
@@ -27,12 +28,12 @@ from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_jso
 from whisper_pair.text import Normalizer
 
 from . import ctranslate
-from .acceptance import acceptance_section, least_accepted, replays, where_section
+from .acceptance import acceptance_section, least_accepted, where_section
 from .contenders import contenders_of
 from .cost import cost_section, prediction_section, steady_costs
 from .identity import Witness, identity_section
 from .leaks import leak_section
-from .listen import Assistant, Heard, Said, listen
+from .listen import DRAFTS, Assistant, Heard, Said, listen
 from .memory import memory_section, own_parameters
 from .page import page
 from .plots import draw
@@ -239,10 +240,11 @@ class Evaluation:
         return section | {"least_accepted": least_accepted(ours.matches, tokens, ours.choices, names, self.pieces)}
 
     def counters(self) -> dict[str, int]:
-        """The engine's own counters against the offline account, with the draft lengths that it chose itself."""
-        rounds = [zip(d.drafted_per_round, d.accepted_per_round, strict=True) for d in self.ours.pair]
-        equal = sum(replays(match, its) for match, its in zip(self.ours.matches, rounds, strict=True))
-        return {"utterances": len(self.clips), "equal": equal}
+        """The engine's own counters against the offline account, round by round."""
+        rounds = [list(zip(d.drafted_per_round, d.accepted_per_round, strict=True)) for d in self.ours.pair]
+        offline = [accepted_per_round(match, DRAFTS) for match in self.ours.matches]
+        equal = sum(its == expected for its, expected in zip(rounds, offline, strict=True))
+        return {"utterances": len(self.clips), "draft_tokens": DRAFTS, "equal": equal}
 
     def utterances(self) -> list[dict[str, Any]]:
         rows = []

@@ -13,6 +13,7 @@ from whisper_pair.data import Clip
 from whisper_pair.decoding import Decoded, Engine, Match, Options
 
 AT_ONCE = 32  # clips whose encoder states are held together
+DRAFTS = 4  # a round; fixed, so that speculation is put to the test whether or not it would pay on this machine
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def listen(
 def _hear(
     said: Said, engine: Engine, alone: Engine, states, own_states, decoded: list[Decoded], options: Options
 ) -> None:
-    drafting = replace(options, draft_tokens="auto")
+    drafting = replace(options, draft_tokens=DRAFTS)
     said.pair += engine.decode(encoder_states=states, draft_states=own_states, options=drafting)
     its = states if own_states is None else own_states
     said.alone += [row.tokens for row in alone.decode(encoder_states=its, options=options)]

@@ -25,10 +25,11 @@ def memory_section(main, assistant, features, options: Options, batch_size: int)
     }
     if main.device.type == "cuda":
         alone = ours(main, None, options, "greedy", None, None)
+        section["main_peak_megabytes"] = (weights + _working(alone, features[:batch_size], main.device)) / MB
+        del alone  # and its caches
         pair = ours(main, assistant, options, "speculative", assistant.name, "auto")
-        section["pair_peak_megabytes"] = _peak(pair, features[:batch_size], batch_size, main.device)
-        its = sum(_bytes(p) for p in assistant.model.parameters())  # in memory, though the main alone needs it not
-        section["main_peak_megabytes"] = _peak(alone, features[:batch_size], batch_size, main.device) - its / MB
+        working = _working(pair, features[:batch_size], main.device)
+        section["pair_peak_megabytes"] = (weights + added + working) / MB
     return section
 
 
@@ -46,13 +47,15 @@ def own_parameters(main, assistant) -> list[torch.Tensor]:
     ]
 
 
-def _peak(contender, features, batch_size: int, device) -> float:
+def _working(contender, features, device) -> int:
+    """Bytes allocated at the peak of one decoding, beyond what lay in memory before it."""
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    contender.decode(features, batch_size)
+    contender.decode(features, len(features))
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) / MB
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _bytes(parameter: torch.Tensor) -> int:

@@ -15,7 +15,8 @@ from whisper_pair.runs import write_json
 
 def best_setting(report: dict[str, Any]) -> int:
     """The best draft length of the smallest batch that was timed."""
-    return report["prediction"]["by_batch_size"][0]["best_draft_tokens"]
+    batches = report["prediction"]["by_batch_size"]
+    return min(batches, key=lambda batch: batch["batch_size"])["best_draft_tokens"]
 
 
 def write_best_setting(assistant: Path, report: dict[str, Any]) -> None:

@@ -10,11 +10,10 @@ from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Decoded, Options, Round
 
-from .listen import Assistant
+from .listen import DRAFTS, Assistant
 from .tokens import Pieces
 
 BARS = 240  # of the waveform
-DRAFTS = 4  # tokens drafted a round: enough to see, few enough to read
 
 
 def telling(pairs: Sequence[Decoded], clips: Sequence[Clip]) -> int:

@@ -156,6 +156,8 @@ def test_a_missing_split_is_named_by_its_full_path(write):
         ("eval.draft_tokens", [], "not empty"),
         ("eval.batch_sizes", [], "not empty"),
         ("eval.batch_sizes", 8, "a list"),
+        ("eval.assistant", "openai/whisper-tiny", "null where the config trains a main"),
+        ("eval.limit", 0, "above 0"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_by_its_full_path(write, path, value, expected):

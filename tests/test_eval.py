@@ -10,13 +10,15 @@ import pyarrow.parquet
 import pytest
 import torch
 import yaml
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
+from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperProcessor
 
+import eval.evaluate as stage
 from distill.student import build_student
 from eval import contenders
 from eval.compare import compare
 from eval.evaluate import evaluate
 from eval.schema import check, problems, read_report
+from eval.settings import write_best_setting
 from eval.verdict import verdict_section
 from whisper_pair.checkpoints import Lineage, encoder_sha256, vocabulary_sha256
 from whisper_pair.commands.evaluate import source
@@ -25,6 +27,7 @@ from whisper_pair.decoding.acceptance import Match, acceptances
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
 
+LIMIT = 20  # tokens of a text
 SMALL = {"timed_clips": 2, "repeats": 1, "batch_sizes": [1], "draft_tokens": [2], "limit": 3}
 
 
@@ -34,12 +37,20 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(3)
     main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
-    for layer in main.model.decoder.layers:
-        layer.encoder_attn.out_proj.weight.data *= 6  # louder than it was, so that clips differ in their texts
-    main.generation_config.max_length = 20
+    decoder = main.model.decoder
+    spread = 2 * decoder.embed_tokens.weight.std()
+    decoder.embed_positions.weight.data = spread * torch.randn_like(decoder.embed_positions.weight)  # texts that vary
+    for layer in decoder.layers:
+        layer.encoder_attn.out_proj.weight.data *= 6  # and differ from clip to clip
+    main.generation_config.max_length = LIMIT
+    end, size = main.generation_config.eos_token_id, main.config.vocab_size
+    main.generation_config.suppress_tokens = list(range(end + 1, size))  # text alone, as a trained main would say
     main.save_pretrained(folder / "main")
     processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
-    build_student(main, (0, 1, 2, 3, 4)).save_pretrained(folder / "assistant")
+    assistant = build_student(main, (0, 1, 2, 3, 4))
+    places = assistant.model.decoder.embed_positions.weight
+    places.data += 0.8 * spread * torch.randn_like(places)
+    assistant.save_pretrained(folder / "assistant")
     for part in ("main", "assistant"):
         processor.save_pretrained(folder / part)
     lineage = Lineage(
@@ -55,8 +66,11 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def question(pair, material, tmp_path):
-    """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts."""
+def question(pair, material, tmp_path, monkeypatch):
+    """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts. The
+    pictures, which take most of a small evaluation's time, are left to the tests of `judged`."""
+    monkeypatch.setattr(stage, "draw", lambda report, folder: None)
+    monkeypatch.setattr(stage, "page", lambda report, clips: "")
 
     def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
         tree = {
@@ -108,16 +122,17 @@ def test_the_report_fits_its_schema_and_a_departure_is_named(judged):
         check(wrong)
 
 
-def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_the_offline_account(judged):
+def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_the_offline_account(judged, pair):
+    end = json.loads((pair[0] / "generation_config.json").read_text())["eos_token_id"]
     report = json.loads((judged / "eval" / "report.json").read_text())
     assert criterion(report, "counters_equal")["passed"]
-    assert report["acceptance"]["counters"] == {"utterances": 5, "equal": 5}
+    assert report["acceptance"]["counters"] == {"utterances": 5, "draft_tokens": 4, "equal": 5}
     fixed = [row for row in report["speed"]["rows"] if row["schedule"] == "constant" and row["engine"] == "pair"]
     assert [row["counters_equal"] for row in fixed] == [3] * 4
     rows = pyarrow.parquet.read_table(judged / "eval" / "utterances.parquet").to_pylist()
     timed = [rows[i * 5 // 3] for i in range(3)]
     for row in fixed:
-        some = [Match(tuple(r["agrees"]), (False,) * len(r["agrees"]), False, len(r["agrees"])) for r in timed]
+        some = [Match.of(r["tokens"], r["assistant_tokens"], end, LIMIT) for r in timed]
         found = acceptances(some, [row["draft_tokens"]])[row["draft_tokens"]]
         assert (row["rounds"], row["drafted"], row["accepted"]) == (found.rounds, found.drafted, found.accepted)
     assert 0 < report["acceptance"]["agreement"] < 1  # else the above says little
@@ -219,6 +234,25 @@ def test_the_hubs_sets_are_named_with_config_and_split():
     assert source("./clips") == {"folder": "./clips"}
     with pytest.raises(InputError, match="--data clips: there is no such folder"):
         source("clips")
+
+
+def test_the_best_draft_length_is_written_where_transformers_and_we_read_it(pair, tmp_path):
+    shutil.copytree(pair[1], tmp_path / "assistant")
+    before = (tmp_path / "assistant" / "generation_config.json").read_text()
+
+    def batches(best: int) -> list[dict]:
+        return [{"batch_size": 8, "best_draft_tokens": 9}, {"batch_size": 1, "best_draft_tokens": best}]
+
+    def write(best: int) -> tuple[int, GenerationConfig]:
+        write_best_setting(tmp_path / "assistant", {"prediction": {"by_batch_size": batches(best)}})
+        settings = GenerationConfig.from_pretrained(tmp_path / "assistant")
+        return Lineage.load(tmp_path / "assistant").draft_tokens, settings
+
+    assert write(0)[0] == 0  # drafting does not pay: nothing that transformers could be told
+    assert (tmp_path / "assistant" / "generation_config.json").read_text() == before
+    found, settings = write(6)
+    assert found == settings.num_assistant_tokens == 6
+    assert settings.num_assistant_tokens_schedule == "constant"
 
 
 # Half precision

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from eval import timing
-from eval.acceptance import BOUNDS, acceptance_section, least_accepted, replays, where_section
+from eval.acceptance import BOUNDS, acceptance_section, least_accepted, where_section
 from eval.bootstrap import difference_interval, ratio_intervals
 from eval.cost import diluted, improved_length, least, prediction_section
 from eval.timing import Timing, interleaved, speedup
 from eval.tokens import token_class
 from whisper_pair.decoding import Costs, Match, acceptances
-from whisper_pair.decoding.acceptance import accepted_per_round
 
 END, FIRST_TIMESTAMP = 100, 110
 CPU = torch.device("cpu")
@@ -121,20 +120,6 @@ def test_the_tokens_most_often_refused_are_shown_where_they_stand():
     assert not others  # the rest is never refused
     assert (worst["text"], worst["tokens"], worst["agreed"]) == ("<7>", 3, 1)
     assert worst["examples"][0] == {"clip": "a", "before": "<1><2>", "assistant": "<9>"}
-
-
-def test_rounds_replay_from_the_offline_account_at_any_mixture_of_draft_lengths():
-    rng = np.random.default_rng(3)
-    for match in matches(50, seed=4):
-        rounds, start = [], 0
-        while start < len(match.agrees):
-            count = int(rng.integers(1, 9))
-            rest = Match(match.agrees[start:], match.ends[start:], match.finished, match.limit - start)
-            rounds.append(accepted_per_round(rest, count)[0])
-            start += rounds[-1][1] + 1
-        assert replays(match, rounds)
-        assert not replays(match, rounds[:-1])
-        assert not replays(match, [(drafted, max(0, accepted - 1)) for drafted, accepted in rounds] + [(1, 1)])
 
 
 # The cost model
