@@ -16,7 +16,6 @@ test: .venv/ready
 
 # The site, in site/. A link to nowhere is an error.
 docs: .venv/ready
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[docs]'
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 # The wheel, tried in an environment of its own: it must hold all that its commands read.

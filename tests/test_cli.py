@@ -34,3 +34,23 @@ def test_a_launcher_file_that_is_not_there_is_named(command, write_config, tmp_p
     done = command("-m", "whisper_pair.cli", "run", config, "--launcher", "gone.yaml")
     assert done.returncode == 2
     assert "--launcher gone.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["transcribe", "gone.wav", "--pair", "x"],
+        ["transcribe", "README.md"],
+        ["publish", "gone.yaml", "--to", "me/pair"],
+        ["init", "Elvish"],
+    ],
+)
+def test_a_bad_argument_is_answered_before_anything_heavy_loads(command, arguments):
+    probe = (
+        f"import sys; from whisper_pair.cli import main; status = main({arguments!r})\n"
+        f"assert not {{'torch', 'transformers', 'datasets', 'huggingface_hub'}} & set(sys.modules), 'heavy'\n"
+        f"sys.exit(status)"
+    )
+    done = command("-c", probe)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")

@@ -160,3 +160,17 @@ def test_a_file_without_speech_gives_an_empty_transcript(run, tmp_path, capsys):
     soundfile.write(tmp_path / "short.wav", np.zeros(100, np.float32), 16_000)
     assert main(["transcribe", str(tmp_path / "short.wav"), "--pair", str(run), "--language", "nl"]) == 0
     assert "1 file, 0.0 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("more", "asked"), [({"num_beams": 1}, True), ({}, False)])
+def test_the_stock_pipeline_asks_the_assistant_without_beams_alone(run, clips, more, asked):
+    """As docs/serving.md says; where the second case changes, so must that page."""
+    from transformers import AutoModelForCausalLM, pipeline
+
+    calls = []
+    assistant = AutoModelForCausalLM.from_pretrained(run / "assistant")
+    assistant.register_forward_pre_hook(lambda *_: calls.append(1))
+    recogniser = pipeline("automatic-speech-recognition", model=str(run / "main"))
+    settings = {"assistant_model": assistant, "language": "nl", "task": "transcribe", **more}
+    assert "text" in recogniser(read_audio(clips[0]), generate_kwargs=settings)
+    assert bool(calls) == asked
