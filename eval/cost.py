@@ -69,16 +69,24 @@ def _batch(costs: Costs, encoder: dict[str, Any], acceptance: dict[str, Any], ro
                 "measured_interval": measured[count]["speedup_interval"] if count in measured else None,
             }
         )
-    best = max(predictions, key=lambda prediction: prediction["end_to_end"])
-    pays = best["end_to_end"] > 1
+    best, gain = best_of(predictions)
     return {
         **cost_section(costs),
         "encoder_share": share,
         "assistant_encoder_share": extra,
         "predictions": predictions,
-        "best_draft_tokens": best["draft_tokens"] if pays else 0,  # 0: greedy is faster than any drafting
-        "best_end_to_end": best["end_to_end"] if pays else 1.0,
+        "best_draft_tokens": best,
+        "best_end_to_end": gain,
     }
+
+
+def best_of(predictions: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """The best draft length and its speedup; 0 where greedy is faster. What was timed decides; the prediction, which
+    hangs on a few milliseconds' measurement, only where nothing was."""
+    timed = [prediction for prediction in predictions if prediction["measured"] is not None]
+    figure = "measured" if timed else "end_to_end"
+    best = max(timed or predictions, key=lambda prediction: prediction[figure])
+    return (best["draft_tokens"], best[figure]) if best[figure] > 1 else (0, 1.0)
 
 
 def diluted(decoding: float, encoder_share: float, extra_share: float = 0.0) -> float:

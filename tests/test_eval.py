@@ -14,7 +14,8 @@ from transformers import GenerationConfig, WhisperForConditionalGeneration, Whis
 
 import eval.evaluate as stage
 from distill.student import build_student
-from eval import contenders
+from eval import contenders, cost
+from eval.__main__ import main as run_stage
 from eval.compare import compare
 from eval.evaluate import evaluate
 from eval.schema import check, problems, read_report
@@ -69,6 +70,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
 def question(pair, material, tmp_path, monkeypatch):
     """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts. The
     pictures, which take most of a small evaluation's time, are left to the tests of `judged`."""
+    monkeypatch.setattr(cost, "TIMES", 1)
     monkeypatch.setattr(stage, "draw", lambda report, folder: None)
     monkeypatch.setattr(stage, "page", lambda report, clips: "")
 
@@ -182,15 +184,14 @@ def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
     assert {path.stem for path in (judged / "eval" / "plots").glob("*.png")} >= {"acceptance", "surface", "parts"}
 
 
-def test_strict_asks_a_finished_evaluation_too(judged, command):
+def test_strict_asks_a_finished_evaluation_too(judged, capsys):
     """A finished evaluation is not repeated; its verdict decides the status."""
     report = json.loads((judged / "eval" / "report.json").read_text())
     assert not report["verdict"]["passed"]  # no random pair is twice as fast
     file = judged / "config.yaml"
-    assert command("-m", "eval", file).returncode == 0
-    strict = command("-m", "eval", file, "--strict")
-    assert strict.returncode == 1
-    assert "the verdict is not passed (" in strict.stdout
+    assert run_stage([str(file)]) == 0
+    assert run_stage([str(file), "--strict"]) == 1
+    assert "the verdict is not passed (" in capsys.readouterr().out
 
 
 def test_a_verdict_passes_only_where_every_criterion_does(judged):

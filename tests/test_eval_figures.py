@@ -148,6 +148,10 @@ def test_the_best_setting_is_the_greatest_prediction_and_zero_where_nothing_gain
     by_length = {p["draft_tokens"]: p["end_to_end"] for p in batch["predictions"]}
     assert batch["best_draft_tokens"] == max(by_length, key=by_length.__getitem__)
     assert batch["best_end_to_end"] > 1
+    timed = {"engine": "pair", "mode": "speculative", "batch_size": 1, "assistant": "ours", "speedup_interval": [1, 2]}
+    slower, faster = ({**timed, "draft_tokens": count, "speedup": gain} for count, gain in ((2, 0.9), (3, 1.2)))
+    (batch,) = prediction_section({1: COSTS}, acceptance, speed | {"rows": [row, slower, faster]})["by_batch_size"]
+    assert (batch["best_draft_tokens"], batch["best_end_to_end"]) == (3, 1.2)  # what was timed decides
     slow = Costs(1, draft=0.02, verify=COSTS.verify, rounds=COSTS.rounds)
     (batch,) = prediction_section({1: slow}, acceptance, speed)["by_batch_size"]
     assert (batch["best_draft_tokens"], batch["best_end_to_end"]) == (0, 1.0)
