@@ -76,7 +76,7 @@ def _vanishing() -> Iterator[Path]:
 
 
 def probe(accelerator, module, settings: Optimization, batches, prepare, samples: int) -> float:
-    """Seconds of one step, from a few steps on the first samples at a learning rate of 0, which leave the weights alone."""
+    """Seconds of one step, from a few on the first samples at a learning rate of 0, which leave the weights alone."""
     import torch
 
     from .guards import Guard
