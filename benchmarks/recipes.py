@@ -156,7 +156,7 @@ class Recipes:
         if shape not in self.costs:
             self.costs[shape] = engine.costs(1)
         costs = self.costs[shape]
-        found = acceptance_section(matches, self.config.eval.draft_tokens, costs)
+        found = acceptance_section(matches, costs)
         best = max(found["by_draft_tokens"], key=lambda row: row["predicted_speedup"])
         return {
             "variant": variant.name,

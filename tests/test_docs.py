@@ -30,7 +30,8 @@ def fences(page: Path, language: str) -> list[tuple[str | None, str]]:
 
 
 def commands(body: str) -> list[str]:
-    return [line.partition(" #")[0].strip() for line in body.splitlines() if line.strip() and line[0] != "#"]
+    lines = body.replace("\\\n", " ").splitlines()
+    return [line.partition(" #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
 
 
 @pytest.fixture(scope="module")

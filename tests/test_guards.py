@@ -129,8 +129,8 @@ def test_disk_counts_weights_once_and_moments_for_what_is_trained():
     assert estimate.training_bytes(tied, module, settings) == 2 * (800 + 800) + 3 * 800
 
 
-def test_a_rehearsal_says_what_every_stage_takes_and_leaves_nothing(write_config, command, tmp_path):
-    config = write_config(tmp_path / "pair.yaml", train={"epochs": 3}, distill={"cache_encoder": True})
+def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_found(write_config, command, tmp_path):
+    config = write_config(tmp_path / "pair.yaml", train={"epochs": 3}, distill={"cache": "states"})
     done = command("-m", "whisper_pair.cli", "run", config, "--dry-run")
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if " GB" in line or " MB" in line]
@@ -140,7 +140,7 @@ def test_a_rehearsal_says_what_every_stage_takes_and_leaves_nothing(write_config
         assert "about" in line
         assert "hours" in line
         assert "of disk" in line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pair.yaml"]
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["data"]  # the run itself need not listen again
 
 
 def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_path, monkeypatch):

@@ -106,7 +106,7 @@ def _resolved(folder: Path, name: str) -> tuple[Path, bool]:
     try:
         path = (folder / name).resolve()
         return path, path.is_file()
-    except (ValueError, OSError):  # a zero byte; a name longer than the file system's
+    except (ValueError, OSError, RuntimeError):  # a zero byte; a name longer than the file system's; a link to itself
         return folder, False
 
 
