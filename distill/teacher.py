@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,8 +57,8 @@ class Teacher:
                 self.cache.write(samples[row], entry)
                 stored[row] = entry
         device = inputs.device
-        joined = {
-            name: torch.cat([torch.from_numpy(entry[name]) for entry in stored]).to(device, non_blocking=True)
+        joined = {  # by numpy: autocast would have torch.cat change the types
+            name: torch.from_numpy(np.concatenate([entry[name] for entry in stored])).to(device, non_blocking=True)
             for name in self.cache.fields
         }
         return joined | {"rest": joined["rest"][:, 0]}
