@@ -68,6 +68,15 @@ def test_what_the_teacher_remembers_is_what_it_would_say_again(main, batch, tmp_
         assert mixed_rows < exact  # the bias of TopK
 
 
+def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_path):
+    heard, inputs, labels, examples = batch
+    teacher = Teacher(main, teacher_cache(tmp_path, examples, 8, "fp16", {}))
+    plain = teacher.knows(heard, inputs, labels, [0, 1, 2])
+    with torch.autocast("cpu", torch.bfloat16):
+        again = teacher.knows(heard, inputs, labels, [0, 1, 2])
+    assert all(torch.equal(plain[name], again[name]) and plain[name].dtype == again[name].dtype for name in plain)
+
+
 def test_teachers_of_other_labels_are_not_believed(main, batch, tmp_path, capsys):
     *_, examples = batch
     teacher_cache(tmp_path, examples, 4, "fp16", {})

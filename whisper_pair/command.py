@@ -22,7 +22,7 @@ def stage_command(
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
-    parser.add_argument("--dry-run", action="store_true", help="say what it will take; keeps only what listening to the corpus found")
+    parser.add_argument("--dry-run", action="store_true", help="only say what it will take")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
     args = parser.parse_args(argv)
 

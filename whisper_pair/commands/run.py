@@ -23,9 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--launcher", metavar="FILE", help="an accelerate launcher file, see configs/accelerate/")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what each stage will take, and leave nothing behind"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what each stage will take")
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
 
 
