@@ -21,6 +21,7 @@ PAGES = [README, *sorted((HERE.parent / "docs").glob("*.md"))]
 TABLE = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+WHOLE = "ours, all tokens"  # the report's name for an assistant without its draft vocabulary
 SECTIONS = ("pair", "data", "acceptance", "compared", "quality", "identity", "cost", "prediction", "memory", "verdict")
 
 
@@ -87,9 +88,12 @@ def table(result: dict[str, Any]) -> str:
     lines.append(["assistant alone", percent(quality["assistant"]), "", *alone])
     ours = [speed(result, "pair", "speculative", "ours", batch) for batch in batches]
     lines.append(["**pair**", percent(quality["pair"]), agreement, *ours])
+    drafts = fastest_drafts(result["rows"], batches[0])
+    fixed = [speed(result, "pair", "speculative", "ours", batch, drafts) for batch in batches]
+    lines.append([f"pair, always {drafts} drafts", "", "", *fixed])
     for name, section in result["compared"].items():
         figures = [speed(result, "pair", "speculative", name, batch) for batch in batches]
-        label = f"main + {Path(name).name}, unmatched"
+        label = "pair, drafting from all tokens" if name == WHOLE else f"main + {Path(name).name}, unmatched"
         lines.append([label, percent(quality[f"pair {name}"]), f"{section['agreement']:.3f}", *figures])
     for mode, assistant, label in (("greedy", None, "alone"), ("assisted", "ours", "with our assistant")):
         figures = [speed(result, "transformers", mode, assistant, batch) for batch in batches]
@@ -110,12 +114,20 @@ def percent(rate: dict[str, Any]) -> str:
     return f"{100 * rate['rate']:.1f} %"
 
 
-def speed(result: dict[str, Any], engine: str, mode: str, assistant: str | None, batch: int) -> str:
-    """Over our greedy; of our speculative rows, the one whose draft length the engine chose itself."""
+def fastest_drafts(rows: list[dict[str, Any]], batch: int) -> int:
+    """The fixed draft length that was fastest."""
+    fixed = [row for row in rows if row["schedule"] == "constant" and row["batch_size"] == batch]
+    return max(fixed, key=lambda row: row["speedup"])["draft_tokens"]
+
+
+def speed(
+    result: dict[str, Any], engine: str, mode: str, assistant: str | None, batch: int, drafts: int | str = "auto"
+) -> str:
+    """Over our greedy; of our speculative rows, the one of a draft length ("auto": the engine's own choice)."""
     for row in result["rows"]:
         if (row["engine"], row["mode"], row["assistant"], row["batch_size"]) != (engine, mode, assistant, batch):
             continue
-        if mode == "speculative" and row["draft_tokens"] != "auto":
+        if mode == "speculative" and row["draft_tokens"] != drafts:
             continue
         low, high = row["speedup_interval"]
         return f"{row['speedup']:.2f}x ({low:.2f}-{high:.2f})"
