@@ -38,7 +38,9 @@ class Material:
         held_out = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
         corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
         windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
-        windows += perturbed_copies(windows, config.distill.perturb, config.seed, log_mel.samples)
+        windows += perturbed_copies(
+            corpus.clips, config.data, config.distill.perturb, log_mel.seconds, config.seed, log_mel.samples
+        )
         return cls(
             config=config,
             main=main,

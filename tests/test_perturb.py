@@ -9,8 +9,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_pair.config import Perturb
-from whisper_pair.data import Clip, Window, perturbed_copies
+from whisper_pair.config import Data, Perturb
+from whisper_pair.data import Clip, Window, pack, perturbed_copies
 from whisper_pair.perturb import Perturbation, at_level, at_speed, in_room, with_noise
 
 SECOND = 16_000
@@ -84,14 +84,31 @@ def test_level_never_passes_full_scale(decibels, peak):
     assert np.abs(found).max() == pytest.approx(min(1.0, peak * 10 ** (decibels / 20)), rel=1e-4)
 
 
-def test_copies_of_windows_are_windows_of_their_own_with_the_clips_they_are_copies_of(tmp_path: Path):
+PLAIN = Data((), (), (), unpacked_share=0.2)
+
+
+def test_a_copy_is_a_window_of_its_own_with_the_text_of_its_clips(tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", tone(1.0), SECOND)
-    window = Window((Clip("a", tmp_path / "a.wav", 1.0, "tekst", None),))
-    copies = perturbed_copies([window], Perturb(copies=3), seed=0, most=2 * SECOND)
-    assert len({window.key, *(copy.key for copy in copies)}) == 4
-    assert [copy.text for copy in copies] == ["tekst"] * 3
-    assert len({copy.pcm().tobytes() for copy in copies}) == 3
-    assert [copy.key for copy in perturbed_copies([window], Perturb(copies=3), 0, 2 * SECOND)] == [
-        c.key for c in copies
-    ]
-    assert perturbed_copies([window], Perturb(), seed=0, most=2 * SECOND) == []
+    clip = Clip("a", tmp_path / "a.wav", 1.0, "tekst", None)
+    (window,) = pack([clip], PLAIN, 2.0, seed=0)
+
+    def copies(count: int) -> list[Window]:
+        return perturbed_copies([clip], PLAIN, Perturb(copies=count), 2.0, 0, 2 * SECOND)
+
+    made = copies(3)
+    assert len({window.key, *(copy.key for copy in made)}) == 4
+    assert [copy.text for copy in made] == ["tekst"] * 3
+    assert len({copy.pcm().tobytes() for copy in made}) == 3
+    assert [copy.key for copy in copies(3)] == [copy.key for copy in made]
+    assert copies(0) == []
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_copies_join_other_clips_where_asked_but_never_across_speakers(joins):
+    clips = [Clip(f"{i}", Path(), 1.0, f"tekst {i}", "ab"[i % 2]) for i in range(60)]
+    joined = {window.clips for window in pack(clips, PLAIN, 10.0, seed=0)}
+    copies = perturbed_copies(clips, PLAIN, Perturb(copies=2, joins=joins), 10.0, 0, 10 * SECOND)
+    assert {clip for copy in copies for clip in copy.clips} == set(clips)
+    assert all(len({clip.speaker for clip in copy.clips}) == 1 for copy in copies)
+    packed = {copy.clips for copy in copies if len(copy.clips) > 1}
+    assert packed.isdisjoint(joined) if joins else packed <= joined

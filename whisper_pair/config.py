@@ -162,6 +162,7 @@ class Perturb:
     """Further copies of every training window, changed before the main labels them: new audio for a small corpus."""
 
     copies: CountOrZero = 0  # each costs a label and, once, the encoder
+    joins: bool = True  # a copy of the corpus is packed in another order: other neighbours, places and contexts
     speed: Share = 0.15  # a copy is faster or slower by at most this share
     room: Share = 0.3  # share of the copies that get an echo
     noise: Share = 0.5  # share of the copies that get noise

@@ -1,7 +1,8 @@
 """Perturbed copies of speech: new audio for the main to label, where a corpus is small.
 
 Stage 2 learns what the main says, and the main can say something of any audio. So a window that was sped up, put into
-a room, covered with noise or made louder is a new sample, as long as it is perturbed *before* the main labels it.
+a room, covered with noise or made louder is a new sample, as long as it is perturbed *before* the main labels it. So is
+one whose clips were joined with others (whisper_pair.data.packing).
 """
 
 from dataclasses import dataclass

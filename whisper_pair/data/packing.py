@@ -18,11 +18,12 @@ def pack(
     seed: int,
     tokens: dict[str, int] | None = None,
     max_tokens: int = 0,
+    order: random.Random | None = None,
 ) -> list[Window]:
     """Joins clips, in corpus order and within a speaker, into windows no longer than `window_seconds` or `max_tokens`.
 
     A clip with text is never joined with one without. A random share of the clips also gets a window of its own, so
-    that the model keeps meeting short clips as tests hold them.
+    that the model keeps meeting short clips as tests hold them. `order`: draws another order than the corpus's.
     """
     extra = TIMESTAMPS if data.timestamps else 0
 
@@ -32,6 +33,8 @@ def pack(
 
     windows: list[Window] = []
     for group in _groups(clips):
+        if order is not None:
+            order.shuffle(group)
         joined: Window | None = None
         for clip in group:
             longer = Window((*joined.clips, clip), data.pack_gap) if joined and data.pack else None
@@ -98,16 +101,20 @@ def repeats(windows: Sequence[Window], seed: int) -> list[int]:
     return numbers
 
 
-def perturbed_copies(windows: Sequence[Window], settings: Perturb, seed: int, most: int) -> list[Window]:
-    """`settings.copies` of each window, each perturbed in its own way; `most`: samples of a window."""
-    return [
-        replace(
-            window,
-            perturbation=Perturbation(settings, random.Random(f"{seed} {copy} {window.key}").getrandbits(62), most),
-        )
-        for copy in range(settings.copies)
-        for window in windows
-    ]
+def perturbed_copies(
+    clips: Sequence[Clip], data: Data, settings: Perturb, window_seconds: float, seed: int, most: int
+) -> list[Window]:
+    """`settings.copies` windows for each that `pack` makes, perturbed each in its own way; `most`: samples of a window.
+
+    With `settings.joins` every copy of the corpus is packed in an order of its own.
+    """
+    copies = []
+    for copy in range(settings.copies):
+        order = random.Random(f"{seed} {copy}") if settings.joins else None
+        for window in pack(clips, data, window_seconds, seed + copy + 1 if settings.joins else seed, order=order):
+            drawn = random.Random(f"{seed} {copy} {window.key}").getrandbits(62)
+            copies.append(replace(window, perturbation=Perturbation(settings, drawn, most)))
+    return copies
 
 
 def clips_a_window(windows: Sequence[Window]) -> float:
