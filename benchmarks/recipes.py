@@ -3,6 +3,7 @@
     whisper-pair run configs/real-dutch-base.yaml          # the fine-tuned main that all are scored with
     python benchmarks/recipes.py configs/real-dutch-base.yaml --runs outputs/recipes --seeds 0 1 2 \
         --foreign whisper-tiny --minutes 10 20 40 --machine cpu
+    python benchmarks/pair.py tables                       # the table in docs/choices.md
 
 A variant is a list of overrides. Every run is scored on the config's test clips by the fine-tuned main's own tokens:
 agreement, tokens won a round, and the speedup that the measured costs predict. A row is written when its run ends, and
@@ -17,11 +18,13 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow.parquet
@@ -31,13 +34,14 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.decoding import RESULTS, machine
+from benchmarks.distillation import without_out
 from distill.distil import labels_stage
 from distill.label import FILE, label_options
 from eval.acceptance import acceptance_section
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor, main_folder
 from whisper_pair.config import Config, load_config
-from whisper_pair.data import load_test_clips, load_training_clips
+from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
@@ -70,12 +74,17 @@ class Variant:
     main: str = "main"  # what it is distilled from: "main", the fine-tuned one, or "stock"
 
 
-def variants(minutes: list[float], runs: Path, config: Config) -> list[Variant]:
+def variants(minutes: list[float], runs: Path, config: Config, all_minutes: float) -> list[Variant]:
+    """Each trains on as many windows as the config asks for, so that no variant just trains longer than another."""
+    copies, epochs = config.distill.perturb.copies, config.distill.epochs
     found = [Variant(BASE, "all")]
     for name, weights in LOSSES.items():
         found.append(Variant(name, "loss", tuple(f"distill.losses.{key}={value}" for key, value in weights.items())))
     found += [Variant(name, "labels", labels=labels) for name, labels in LABELS.items()]
     found += [Variant(f"{n} layer{'s' * (n > 1)}", "layers", (f"distill.layers={n}",)) for n in (1, 2, 3)]
+    if copies:
+        same = ("distill.perturb.copies=0", f"distill.epochs={epochs * (1 + copies):g}")
+        found.append(Variant("no perturbed copies", "copies", same))
     found.append(Variant("not packed", "packing", ("data.pack=false",)))
     found.append(Variant("labels of more than 50 % error dropped", "filter", ("distill.max_label_error=0.5",)))
     found.append(Variant("embeddings trained", "embeddings", ("distill.train_embeddings=true",)))
@@ -83,7 +92,8 @@ def variants(minutes: list[float], runs: Path, config: Config) -> list[Variant]:
     for count in minutes:
         folder = runs / f"data-{count:g}-minutes"
         given = f"data.train=[{{folder: {json.dumps(str(folder))}, text: text, speaker: speaker}}]"
-        found.append(Variant(f"{count:g} minutes", "data", (given,)))
+        more = f"distill.epochs={epochs * max(1.0, all_minutes / count):.3g}"
+        found.append(Variant(f"{count:g} minutes", "data", (given, more)))
     return found
 
 
@@ -215,6 +225,10 @@ class Recipes:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(kept, schema), target / FILE)
         shutil.copyfile(own.parent / "config.yaml", target.parent / "config.yaml")
 
+    @cached_property
+    def training_clips(self) -> list[Clip]:
+        return load_training_clips(self.config.data.train, self.config.data, self.listener.log_mel.seconds).clips
+
     def cut(self, minutes: float) -> None:
         """A folder with the first clips of the training data, spread over it, until they last so long."""
         folder = self.runs / f"data-{minutes:g}-minutes"
@@ -222,7 +236,7 @@ class Recipes:
             return
         import csv
 
-        clips = load_training_clips(self.config.data.train, self.config.data, self.listener.log_mel.seconds).clips
+        clips = self.training_clips
         order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(0)).tolist()
         total, chosen = 0.0, []
         for number in order:
@@ -265,7 +279,8 @@ def main(arguments: list[str] | None = None) -> dict:
     args = parser.parse_intermixed_args(arguments)
     transformers.logging.set_verbosity_error()
     recipes = Recipes(args.config, args.overrides, args.runs)
-    wanted = variants(args.minutes, args.runs, recipes.config)
+    all_minutes = sum(clip.seconds for clip in recipes.training_clips) / 60 if args.minutes else 0.0
+    wanted = variants(args.minutes, args.runs, recipes.config, all_minutes)
     unknown = set(args.only or ()) - {variant.name for variant in wanted}
     if unknown:
         raise SystemExit(f"--only {', '.join(sorted(unknown))}: known are {', '.join(v.name for v in wanted)}")
@@ -282,7 +297,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for number, (kind, what, seed) in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {what if kind == 'foreign' else what.name}", flush=True)
         rows.append(recipes.foreign(what) if kind == "foreign" else recipes.run(what, seed))
-        write(out, rows, args.config, recipes)
+        write(out, rows, arguments, recipes)
         print(
             f"  agreement {rows[-1]['agreement']:.3f}, predicted speedup {rows[-1]['predicted_speedup']:.2f}",
             flush=True,
@@ -290,10 +305,10 @@ def main(arguments: list[str] | None = None) -> dict:
     return json.loads(out.read_text())
 
 
-def write(out: Path, rows: list[dict], config: str, recipes: Recipes) -> None:
+def write(out: Path, rows: list[dict], arguments: list[str], recipes: Recipes) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {
-        "command": f"python benchmarks/recipes.py {config}",
+        "command": f"python benchmarks/recipes.py {shlex.join(without_out(arguments))}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device("cpu")),
         "versions": {
@@ -308,12 +323,38 @@ def write(out: Path, rows: list[dict], config: str, recipes: Recipes) -> None:
     write_json(out, result)
 
 
+def table(result: dict) -> str:
+    """Agreement and predicted speedup of each variant, means over seeds, by what it is compared for."""
+    by_name: dict[str, list[dict]] = {}
+    for row in result["rows"]:
+        by_name.setdefault(row["variant"], []).append(row)
+    base = mean(by_name[BASE], "agreement")
+    questions = list(dict.fromkeys(rows[0]["question"] for rows in by_name.values()))
+    lines = ["| compared for | variant | agreement | over the first row | predicted speedup | runs |"]
+    lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
+    for question in sorted(questions, key=lambda question: question != "all"):
+        for name, rows in by_name.items():
+            if rows[0]["question"] == question:
+                agreement = mean(rows, "agreement")
+                figures = f"{agreement:.3f} | {agreement - base:+.3f} | {mean(rows, 'predicted_speedup'):.2f}x"
+                lines.append(f"| {question} | {name} | {figures} | {len(rows)} |")
+    machine, data = result["machine"], result["data"]
+    told = (
+        f"`{result['command']}` on {machine.get('gpu', machine['cpu'])}, torch {result['versions']['torch']}, "
+        f"{result['date']}: scored on {data['clips']} test clips, {data['tokens']} tokens of the fine-tuned main."
+    )
+    return "\n".join(lines) + f"\n\n{told}\n"
+
+
+def mean(rows: list[dict], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
 def targets(rows: list[dict]) -> dict[str, dict]:
     """Of the means over seeds, as far as the rows tell."""
     means: dict[str, float] = {}
     for name in {row["variant"] for row in rows}:
-        mine = [row["agreement"] for row in rows if row["variant"] == name]
-        means[name] = sum(mine) / len(mine)
+        means[name] = mean([row for row in rows if row["variant"] == name], "agreement")
     found = {}
     if BASE in means:
         found["agreement with the fine-tuned main"] = (0.75, means[BASE])

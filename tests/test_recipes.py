@@ -53,7 +53,7 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
 def test_every_override_of_a_variant_is_known_to_the_schema(write_config, tmp_path):
     path = write_config(tmp_path / "pair.yaml")
     config = recipes.load_config(path)
-    found = recipes.variants([10.0, 20.0], tmp_path, config)
+    found = recipes.variants([10.0, 20.0], tmp_path, config, 60.0)
     assert len({variant.name for variant in found}) == len(found)
     for variant in found:
         changed = recipes.load_config(path, variant.overrides)
