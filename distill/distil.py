@@ -24,6 +24,7 @@ from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
 from .lessons import Lessons, learn_from_main
 from .material import Material
 from .student import DistillationLoss, build_student, check_start, chosen_layers
+from .teacher import digest_of
 from .validate import Drafting, Spoken, joined
 
 
@@ -96,7 +97,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     module = DistillationLoss(student, main.proj_out.weight, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
-    drafting = drafting_of(material, lessons, accelerator, stage.work)
+    drafting = drafting_of(material, lessons, accelerator, labels.folder, stage.work)
 
     def prepare(batch):
         inputs, targets = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
@@ -145,15 +146,21 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     return stage.folder
 
 
-def drafting_of(material: Material, lessons: Lessons, accelerator, work: Path) -> Drafting:
-    """Scores students on held-out clips, alone and joined into full windows."""
+def drafting_of(material: Material, lessons: Lessons, accelerator, labels: Path, work: Path) -> Drafting:
+    """Scores students on held-out clips, alone and joined into full windows.
+
+    What the main says of them is kept beside its labels: the next assistant of this main is scored by the same.
+    """
+    config = material.config
+    speech = fingerprint(config.data.validation)
 
     def spoken_in(heard: list, name: str) -> Spoken:
-        tokenizer = material.processor.tokenizer
-        listener = Listener(heard, material.log_mel, tokenizer, material.config, work / f"heard-{name}")
-        return Spoken(material.main, listener, material.options, accelerator, work / f"spoken-{name}")
+        keep = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in heard]])[:12]}"
+        keep.mkdir(exist_ok=True)
+        listener = Listener(heard, material.log_mel, material.processor.tokenizer, config, keep / "heard")
+        return Spoken(material.main, listener, material.options, accelerator, keep / "spoken")
 
-    full = joined(material.held_out, material.config, material.log_mel.seconds)
+    full = joined(material.held_out, config, material.log_mel.seconds)
     in_windows = spoken_in(full, "windows") if full else None
     tokens = lessons.vocabulary and lessons.vocabulary.tensor
     return Drafting(spoken_in(material.held_out, "clips"), in_windows, work / "costs.json", tokens)
