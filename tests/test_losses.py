@@ -165,6 +165,15 @@ def test_autocast_rounds_the_products_and_nothing_else():
         assert (one - other).norm() < 0.05 * other.norm()
 
 
+def test_a_teacher_kept_in_half_precision_is_read_under_autocast_as_without():
+    hidden, head, teacher, labels = tensors(10)
+    known = TopK.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4)
+    known = TopK(known.ids, known.log_probabilities.half(), known.rest)  # as it lies on disk
+    exact = mixed(hidden, head, labels, known, Losses())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(mixed(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)
+
+
 def test_nothing_is_lost_on_an_empty_batch():
     hidden, head, _, labels = tensors(8)
     assert cross_entropy(hidden[:0], head, labels[:0]).item() == 0.0

@@ -66,7 +66,7 @@ class TopK:
         others = student.scatter(-1, ids.long(), -torch.inf).logsumexp(
             -1, keepdim=True
         )  # not log(1 - sum), which rounds
-        return torch.cat([ours, others], -1), torch.cat([best, rest[:, None]], -1).float()
+        return torch.cat([ours, others], -1), torch.cat([best.float(), rest[:, None]], -1)
 
 
 NOTHING = -60.0  # log of a mass that no float32 sum notices; -inf would make 0 x inf
