@@ -82,9 +82,11 @@ def variants(minutes: list[float], runs: Path, config: Config, all_minutes: floa
         found.append(Variant(name, "loss", tuple(f"distill.losses.{key}={value}" for key, value in weights.items())))
     found += [Variant(name, "labels", labels=labels) for name, labels in LABELS.items()]
     found += [Variant(f"{n} layer{'s' * (n > 1)}", "layers", (f"distill.layers={n}",)) for n in (1, 2, 3)]
-    if copies:
-        same = ("distill.perturb.copies=0", f"distill.epochs={epochs * (1 + copies):g}")
-        found.append(Variant("no perturbed copies", "copies", same))
+    others = (1, 2) if copies == 0 else (0,)
+    for count in others:
+        name = f"{count or 'no'} perturbed cop{'y' if count == 1 else 'ies'}"
+        fewer = f"distill.epochs={epochs * (1 + copies) / (1 + count):.3g}"
+        found.append(Variant(name, "copies", (f"distill.perturb.copies={count}", fewer)))
     found.append(Variant("not packed", "packing", ("data.pack=false",)))
     found.append(Variant("labels of more than 50 % error dropped", "filter", ("distill.max_label_error=0.5",)))
     found.append(Variant("embeddings trained", "embeddings", ("distill.train_embeddings=true",)))
