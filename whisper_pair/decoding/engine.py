@@ -59,7 +59,7 @@ class Engine:
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder)
-        self.graphs = Graphs(self.device.type == "cuda" if graphs is None else graphs)
+        self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
         if compile:
             for decoder in filter(None, (self.main, self.draft)):
@@ -174,7 +174,7 @@ class Engine:
         batch, key_length = len(active), longest + draft_tokens
         if self.bucketed:
             batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
-            key_length = min(-(-key_length // 64) * 64, self.main.positions)
+            key_length = min(power_of_two(max(key_length, 64)), self.main.positions)
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
