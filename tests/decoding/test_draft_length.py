@@ -1,11 +1,15 @@
 """The draft length that "auto" picks is the cost model's best, learns within a call, and never outlives it."""
 
+import random
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding import Costs, Engine, Options
+from whisper_pair.decoding.costs import PASSES, fastest
 from whisper_pair.decoding.draft_length import (
     LONGEST,
     MEASURED,
@@ -58,6 +62,78 @@ def test_costs_lie_on_straight_lines_between_what_was_measured():
     assert middle.cost_ratio == pytest.approx(0.2)
 
 
+class Machine:
+    """A clock, and actions of known length that other work interrupts for 4 ms at a time, `crowd` of all time."""
+
+    def __init__(self, seconds, crowd=0.0, seed=0):
+        self.now, self.runs, self.crowd, self.chance = 0.0, 0, crowd, random.Random(seed)
+        self.actions = {name: lambda length=length: self.run(length) for name, length in seconds.items()}
+
+    def run(self, length):
+        self.runs += 1
+        self.now += length
+        while self.crowd and self.chance.expovariate(1) < self.crowd * length / 0.004:
+            self.now += 0.004
+            length = 0.004
+
+    def clock(self):
+        return self.now
+
+
+def test_a_quiet_machine_is_measured_twice_and_no_more():
+    machine = Machine({0: 0.001, 8: 0.003})
+    assert fastest(machine.actions, machine.clock) == pytest.approx({0: 0.001, 8: 0.003})
+    assert machine.runs == 2 + 2 * 2  # each once beforehand
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_on_a_crowded_machine_the_draft_length_is_still_that_of_a_quiet_one(seed):
+    quiet = costs(0.15, 0.05)
+    lengths = {count: 0.001 * factor for count, factor in quiet.rounds.items()}
+    machine = Machine(lengths, crowd=0.6, seed=seed)
+    found = fastest(machine.actions, machine.clock)
+    assert machine.runs > 3 * len(lengths)  # the first two passes did not agree
+    crowded = Costs(1, quiet.draft, quiet.verify, found)
+    for agreement in (0.3, 0.6, 0.8, 0.9, 0.95):
+        chosen = best_draft_tokens(agreement, crowded)
+        best = best_draft_tokens(agreement, quiet)
+        gains = [expected_length(agreement, count) / quiet.round(count) for count in (chosen, best)]
+        assert gains[0] > 0.95 * gains[1]
+
+
+def test_a_machine_that_is_never_quiet_is_not_measured_for_ever():
+    machine = Machine({0: 0.001, 8: 0.003})
+    machine.actions[8] = lambda: machine.run(0.003 * 1.1**-machine.runs)  # ever faster, so never the same twice
+    fastest(machine.actions, machine.clock)
+    assert machine.runs == 2 + 2 * PASSES
+    slow = Machine({0: 1.0, 8: 3.0}, crowd=0.01)
+    fastest(slow.actions, slow.clock)
+    assert slow.runs == 2 + 2 * 2
+
+
+def test_a_disturbed_round_counts_no_more_than_a_longer_one():
+    disturbed = costs(0.1, 0.02)
+    disturbed.rounds[4] *= 5
+    assert best_draft_tokens(0.8, disturbed) in range(4, 9)
+    assert disturbed.bounded_rounds[4] == pytest.approx(disturbed.round(8))
+    assert disturbed.bounded_rounds[2] == pytest.approx(disturbed.round(2))
+    assert disturbed.round(4) > 4  # what was measured is reported as it was
+
+
+def test_other_work_on_the_cpu_is_not_counted(monkeypatch):
+    main = tiny_whisper(2)
+    engine = Engine(main, cut(main))
+    plain = type(engine._rounds(Options())).draft_step
+
+    def interrupted(self, *given):
+        time.sleep(0.1)
+        return plain(self, *given)
+
+    monkeypatch.setattr("whisper_pair.decoding.costs.PASSES", 2)
+    monkeypatch.setattr("whisper_pair.decoding.speculate.Rounds.draft_step", interrupted)
+    assert 0 < engine.costs().draft < 0.05
+
+
 def test_the_estimate_counts_trials_up_to_the_first_refusal():
     seen = Agreement(prior=0.5, weight=2)
     seen.observe(drafted=4, accepted=4)  # no refusal seen
@@ -99,7 +175,8 @@ def test_drafting_that_stops_and_resumes_stays_exact(monkeypatch):
     assert sum(row.accepted for row in found) > 20
 
 
-def test_measuring_costs_in_the_middle_of_a_call_disturbs_no_row():
+def test_measuring_costs_in_the_middle_of_a_call_disturbs_no_row(monkeypatch):
+    monkeypatch.setattr("whisper_pair.decoding.costs.PASSES", 2)
     main, windows = tiny_whisper(2), features(5, 2)
     engine = Engine(main, cut(main))
     expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]

@@ -274,6 +274,22 @@ def test_a_compiled_step_traces_whole_and_says_the_same():
     assert tokens_of(engine, windows, batch_size=2, draft_tokens=4) == expected
 
 
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_a_short_prefix_is_read_in_the_first_round_and_costs_no_forward_of_its_own(timestamps, monkeypatch):
+    main, windows = tiny_whisper(4), features(5, 4)
+    expected = tokens_of(
+        Engine(main), windows, timestamps=timestamps, no_speech_threshold=1, log_probability_threshold=0
+    )
+    engine = Engine(main, cut(main))
+    prompted = tokens_of(engine, windows, [[1, 2]] * 5, timestamps=timestamps, draft_tokens=3)
+    monkeypatch.setattr(engine.main, "read", None)
+    monkeypatch.setattr(engine.draft, "read", None)
+    for draft_tokens in (0, 3):
+        assert tokens_of(engine, windows, batch_size=1, timestamps=timestamps, draft_tokens=draft_tokens) == expected
+        found = tokens_of(engine, windows, [[1, 2]] * 5, batch_size=5, timestamps=timestamps, draft_tokens=draft_tokens)
+        assert found == prompted
+
+
 def test_a_warm_up_measures_and_changes_nothing():
     main, windows = tiny_whisper(4), features(3, 4)
     engine = Engine(main, cut(main))

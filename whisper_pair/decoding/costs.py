@@ -2,9 +2,12 @@
 
 What is timed runs at positions past the model's last one, where no row's keys and values are, and sees keys before
 them: real work, whose result nobody reads.
+
+Every choice of "auto" hangs on these times, and other work on the machine must not sway it. So all pieces are timed in
+turn, pass after pass, until each one's least time was reached twice. On the CPU the clock is that of the calling
+thread, which stands still while others run; a long round, which is interrupted more often, would else look too dear.
 """
 
-import math
 import time
 from collections.abc import Callable, Hashable
 
@@ -14,7 +17,8 @@ from .draft_length import MEASURED, Costs
 from .speculate import Rounds, Shape
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
-PASSES, ENOUGH = 7, 1.0  # over all pieces in turn; fewer, but at least two, once they took this many seconds together
+PASSES, ENOUGH = 15, 1.0  # over all pieces, at most; no more than two once they took this many seconds together
+NEAR = 1.1  # a least time is trusted once another one was at most this many times as long
 
 
 def measure(rounds: Rounds, batch_size: int) -> Costs:
@@ -37,7 +41,8 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
             ("draft", 1): part("draft", lambda rows: rounds.draft_step(rows, shapes[1]), inputs),
             **{("verify", count): verify(shape) for count, shape in shapes.items()},
             **{("round", count): lambda shape=shape: rounds.greedy(inputs, shape) for count, shape in shapes.items()},
-        }
+        },
+        clock=time.thread_time if device.type == "cpu" else time.perf_counter,
     )
     return Costs(
         batch_size=batch_size,
@@ -47,18 +52,26 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
     )
 
 
-def fastest(actions: dict[Hashable, Callable[[], object]]) -> dict[Hashable, float]:
-    """Each action's least time over several passes through all of them: what disturbs a clock only ever adds, and it
-    seldom lasts for all passes. An action ends with the device's answer on the host."""
+def fastest(actions: dict[Hashable, Callable[[], object]], clock: Callable[[], float]) -> dict[Hashable, float]:
+    """Each action's least time: what disturbs a clock only ever adds. One that was nearly reached twice is undisturbed;
+    while some action's was not, and passes and seconds are left, all are timed again.
+
+    An action ends with the device's answer on the host.
+    """
     for action in actions.values():
         action()
-    least = dict.fromkeys(actions, math.inf)
-    begun = time.perf_counter()
+    taken: dict[Hashable, list[float]] = {name: [] for name in actions}
+    begun = clock()
     for number in range(PASSES):
-        if number >= 2 and time.perf_counter() - begun > ENOUGH:
+        if number >= 2 and (clock() - begun > ENOUGH or all(map(settled, taken.values()))):
             break
         for name, action in actions.items():
-            start = time.perf_counter()
+            start = clock()
             action()
-            least[name] = min(least[name], time.perf_counter() - start)
-    return least
+            taken[name].append(clock() - start)
+    return {name: min(times) for name, times in taken.items()}
+
+
+def settled(times: list[float]) -> bool:
+    least, second = sorted(times)[:2]
+    return second <= NEAR * least

@@ -40,8 +40,9 @@ def layer_forward(
     layer: Layer,
     heads: int,
     activation,
-    cache: Tensor | None,  # this layer's [capacity, L, 2, H, D]; keys and values of the fed tokens are written there
+    cache: Tensor | None,  # this layer's [capacity L, 2 d]; keys and values of the fed tokens are written there
     places: Tensor | None,  # [B T], where: row L + position
+    positions: int,  # L
     mask: Tensor
     | None,  # [B, 1, T, keys], added to the scores of the cached keys; None: only fed tokens are attended to
     cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
@@ -55,9 +56,10 @@ def layer_forward(
     query, fresh = qkv.split((width, 2 * width), -1)
     query = query.view(split).transpose(1, 2)
     if cache is not None:
-        cache.view(-1, 2 * width).index_copy_(0, places, fresh.view(batch * length, 2 * width))
+        cache.index_copy_(0, places, fresh.view(batch * length, 2 * width))
     if mask is not None:
-        seen = cache.narrow(0, 0, batch).narrow(1, 0, mask.shape[-1])  # [B, keys, 2, H, D]
+        rows = cache.view(-1, positions, 2, heads, width // heads)
+        seen = rows.narrow(0, 0, batch).narrow(1, 0, mask.shape[-1])  # [B, keys, 2, H, D]
         key, value = seen.transpose(1, 3).unbind(2)  # [B, H, keys, D]
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     else:
@@ -83,7 +85,7 @@ class Cache:
         self.capacity, self.frames = capacity, frames
         self.own = torch.zeros(layers, capacity, decoder.positions, 2, heads, width // heads, **like)
         self.cross = torch.zeros(layers, 2, capacity, heads, frames, width // heads, **like)
-        self.layers = self.own.unbind(0)
+        self.layers = self.own.view(layers, capacity * decoder.positions, 2 * width).unbind(0)
         self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
         self._cross_views: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
 
@@ -159,7 +161,7 @@ class Decoder:
         places = None if cache is None else (cache.row_starts[first : first + rows] + positions).view(-1)
         for index, layer in enumerate(self.layers):
             kept = None if cache is None else cache.layers[index]
-            x = layer_forward(x, layer, self.heads, self.activation, kept, places, None, cross[index])
+            x = layer_forward(x, layer, self.heads, self.activation, kept, places, self.positions, None, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
     def step(self, cache: Cache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
@@ -171,9 +173,9 @@ class Decoder:
         x = self.embed(tokens, positions)
         places = (positions + cache.row_starts[:batch]).view(-1)
         mask = torch.embedding(self.causal, positions)[:, None, :, :key_length]  # [B, 1, T, key_length]
-        cross = cache.cross_views(batch)
-        for index, layer in enumerate(self.layers):
-            x = self.run_layer(x, layer, self.heads, self.activation, cache.layers[index], places, mask, cross[index])
+        fixed = self.heads, self.activation
+        for layer, kept, heard in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
+            x = self.run_layer(x, layer, *fixed, kept, places, self.positions, mask, heard)
         return torch.layer_norm(x, (self.width,), *self.norm)
 
 

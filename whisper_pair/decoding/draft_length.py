@@ -11,6 +11,7 @@ are measured on this machine at this batch size; a is the running estimate of th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 LONGEST = 16  # drafts a round that "auto" considers
@@ -20,7 +21,7 @@ FADING = 0.99  # of what was seen, for each plain step of a row
 
 @dataclass(frozen=True)
 class Costs:
-    """Measured seconds at one batch size."""
+    """Measured seconds at one batch size; on the CPU of the thread that decodes, so that other work does not count."""
 
     batch_size: int
     draft: float  # one draft step: one token a row
@@ -39,6 +40,13 @@ class Costs:
     def round(self, draft_tokens: int) -> float:
         """A round's time over a plain step's: g c + v, as it was measured in one piece."""
         return between(self.rounds, draft_tokens) / self.rounds[0]
+
+    @cached_property
+    def bounded_rounds(self) -> list[float]:
+        """`round` for 0 to LONGEST drafts, to choose by. More drafts never cost less, so a time above that of a longer
+        round was disturbed: the longer one's bounds it."""
+        bounded = {count: min(self.rounds[more] for more in self.rounds if more >= count) for count in self.rounds}
+        return [between(bounded, count) / bounded[0] for count in range(LONGEST + 1)]
 
 
 def between(known: dict[int, float], at: int) -> float:
@@ -78,7 +86,8 @@ def predicted_speedup(tau: float, draft_tokens: int, cost_ratio: float, verifica
 
 def best_draft_tokens(agreement: float, costs: Costs, choices: Sequence[int] = range(LONGEST + 1)) -> int:
     """The draft length of the greatest predicted speedup; 0 where drafting would lose."""
-    return max(choices, key=lambda count: (expected_length(agreement, count) / costs.round(count), -count))
+    taken = costs.bounded_rounds
+    return max(choices, key=lambda count: (expected_length(agreement, count) / taken[count], -count))
 
 
 @dataclass
@@ -112,15 +121,20 @@ class DraftLength:
     The estimate lives as long as the call: how a call decodes does not hang on the calls before it.
     """
 
-    def __init__(self, draft_tokens: int | Literal["auto"], costs: Callable[[int], Costs]):
+    def __init__(
+        self,
+        draft_tokens: int | Literal["auto"],
+        costs: Callable[[int], Costs],  # at a batch size
+        choices: Sequence[int] = range(LONGEST + 1),  # for "auto"
+    ):
         self.fixed = None if draft_tokens == "auto" else draft_tokens
-        self.costs = costs
+        self.costs, self.choices = costs, choices
         self.agreement = Agreement()
 
     def choose(self, batch: int) -> int:
         if self.fixed is not None:
             return self.fixed
-        return best_draft_tokens(self.agreement.value, self.costs(batch))
+        return best_draft_tokens(self.agreement.value, self.costs(batch), self.choices)
 
     def observe(self, drafted: int, accepted: int) -> None:
         self.agreement.observe(drafted, accepted)

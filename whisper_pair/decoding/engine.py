@@ -8,6 +8,7 @@ few integers a row.
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 
 import torch
@@ -20,7 +21,7 @@ from .acceptance import Match
 from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
 from .costs import measure
 from .decoder import Cache, Decoder
-from .draft_length import Costs, DraftLength, blend
+from .draft_length import LONGEST, MEASURED, Costs, DraftLength, blend
 from .graphs import Graphs
 from .options import Decoded, Options, Round
 from .rows import Row
@@ -31,6 +32,7 @@ from .vocabulary import SpecialTokens
 from .windows import Encoders
 
 WARM_UP_TOKENS = 16
+SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
 
 
 class Engine:
@@ -57,7 +59,7 @@ class Engine:
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder)
-        self.graphs = Graphs(self.device.type == "cuda" if graphs is None else graphs)
+        self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
         if compile:
             for decoder in filter(None, (self.main, self.draft)):
@@ -114,7 +116,11 @@ class Engine:
     ) -> Iterator[Row]:
         """Decode all rows at one temperature, yielding each when it ends."""
         rounds = self._rounds(options)
-        lengths = DraftLength(options.draft_tokens if rounds.draft is not None else 0, self._costs_at(options))
+        lengths = DraftLength(
+            options.draft_tokens if rounds.draft is not None else 0,
+            self._costs_at(options),
+            choices=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
+        )
         careful = temperature > 0 or options.confidence is not None or options.needs_log_probabilities
         active: list[Row] = []
         while True:
@@ -141,6 +147,7 @@ class Engine:
     def _costs_at(self, options: Options) -> Callable[[int], Costs]:
         """Costs at any batch size up to the call's: measured at its own and at 1, a straight line between."""
 
+        @cache
         def at(batch: int) -> Costs:
             full = self.costs(options.batch_size, options.timestamps)
             if batch == options.batch_size:
@@ -160,41 +167,52 @@ class Engine:
 
     def _inputs(self, active: list[Row], draft_tokens: int) -> tuple[Shape, Tensor]:
         longest = max(len(row.tokens) for row in active)
-        width = 2
+        reads = max(len(row.tokens) - row.heard for row in active)  # 1 but for rows whose prefix is yet to be read
+        width = max(2, reads)
         if draft_tokens:
-            width = max(2, *(len(row.tokens) - row.read for row in active))
+            width = max(width, *(len(row.tokens) - row.read for row in active))
         batch, key_length = len(active), longest + draft_tokens
         if self.bucketed:
-            batch, width = power_of_two(batch), power_of_two(width)
-            key_length = min(-(-key_length // 64) * 64, self.main.positions)
+            batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
+            key_length = min(power_of_two(max(key_length, 64)), self.main.positions)
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
-        shape = Shape(batch, width, draft_tokens, key_length, begins, until_end=not self.bucketed)
+        shape = Shape(batch, width, draft_tokens, key_length, begins, reads, until_end=not self.bucketed)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
-        """Read the prefixes of new rows into the slots from `first` on."""
+        """Ready new rows in the slots from `first` on."""
         states = torch.stack([row.states for row in fresh])
         cross = self.main.cross(states, rounds.main.cache.cross_views(len(fresh), first))
         languages = self._languages(cross, len(fresh), options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
             row.language = self.special.language_of(language)
-        longest = max(row.start for row in fresh)
-        tokens = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
-        tokens = torch.tensor(tokens, device=self.device)
-        hidden = self.main.read(tokens, cross, rounds.main.cache, first)
-        if options.no_speech_threshold is not None:
-            self._hear(fresh, tokens, hidden)
         if rounds.draft is not None:
             if self.encoders.draft is not None:
                 states = torch.stack([row.draft_states for row in fresh])
-            cross = self.draft.cross(states, rounds.draft.cache.cross_views(len(fresh), first))
-            self.draft.read(tokens, cross, rounds.draft.cache, first)
+            self.draft.cross(states, rounds.draft.cache.cross_views(len(fresh), first))
+        # A prefix that the first round reads widens that round for all rows: for nothing where a graph is replayed, but
+        # on the CPU only where all are new is it cheaper than a forward apart.
+        short = max(row.start for row in fresh) <= SHORT_PREFIX
+        if not short or options.no_speech_threshold is not None or (first and not self.bucketed):
+            self._read_prefixes(fresh, first, rounds, options)
         if len(options.temperatures) == 1:
             for row in fresh:
                 row.states = row.draft_states = None
+
+    def _read_prefixes(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
+        longest = max(row.start for row in fresh)
+        tokens = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
+        tokens = torch.tensor(tokens, device=self.device)
+        for speaker in filter(None, (rounds.main, rounds.draft)):
+            cross = speaker.cache.cross_views(len(fresh), first)
+            hidden = speaker.decoder.read(tokens, cross, speaker.cache, first)
+            if speaker is rounds.main and options.no_speech_threshold is not None:
+                self._hear(fresh, tokens, hidden)
+        for row in fresh:
+            row.read, row.heard = row.start, row.start - 1
 
     def _languages(self, cross: list[tuple[Tensor, Tensor]], count: int, options: Options) -> list[int | None]:
         """The language's token for each of the rows: given, or the likeliest after <|startoftranscript|>."""
@@ -296,6 +314,7 @@ class Engine:
     def replace_heads(self, timestamps: bool, main: Head, draft: Head | None) -> None:
         """Decode through other heads or rules: benchmarks script the draft's choices so."""
         self._heads[timestamps] = main, draft
+        self.graphs.clear()
 
     def _proposable(self, timestamps: bool) -> Tensor | None:
         """The draft's vocabulary, ascending, with the end of text, and the timestamps where they are decoded."""

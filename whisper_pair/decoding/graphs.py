@@ -1,44 +1,73 @@
 """CUDA graphs: a function of tensors, captured once a key and replayed. On the CPU the function is simply called."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+MOST_GRAPHS = 256  # kept at once: each holds some megabytes of launches; the one longest unused goes first
+
+
+class Captured(NamedTuple):
+    replay: Callable[[], None]
+    places: tuple[Tensor, ...]  # where the inputs are laid
+    output: Tensor  # where the result is found
+
 
 class Graphs:
-    def __init__(self, enabled: bool):
-        self.enabled = enabled
-        self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
-        self._pool = torch.cuda.graph_pool_handle() if enabled else None
+    """All graphs share one memory pool, so a replay may overwrite what any other graph left: read a result first."""
+
+    def __init__(self, device: torch.device, enabled: bool):
+        self.device, self.enabled = device, enabled
+        self._captured: OrderedDict[Hashable, Captured] = OrderedDict()
+        self._pool = None
 
     def __call__(self, key: Hashable, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """function(*inputs). What the function reads besides its inputs must stay where it is between calls with one
-        key, and shapes must follow from the key. The result is overwritten by the next call with the same key."""
+        key, and shapes must follow from the key. The next call with any key may overwrite the result."""
         if not self.enabled:
             return function(*inputs)
         if key not in self._captured:
             self._captured[key] = self._capture(function, inputs)
-        graph, places, output = self._captured[key]
+            if len(self._captured) > MOST_GRAPHS:
+                self._captured.popitem(last=False)
+        self._captured.move_to_end(key)
+        replay, places, output = self._captured[key]
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value, non_blocking=True)
-        graph.replay()
+        replay()
         return output
 
-    def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]):
-        places = tuple(value.clone() for value in inputs)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):  # cuBLAS workspaces and lazily loaded kernels must exist before capture
-                function(*places)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            output = function(*places)
-        return graph, places, output
+    def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Captured:
+        with torch.cuda.device(self.device):
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            stream = capture_stream(self.device)
+            places = tuple(value.clone() for value in inputs)
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(2):  # workspaces, lazily loaded kernels and compiled code must exist before capture
+                    function(*places)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            try:  # thread_local: what other threads allocate meanwhile is none of this capture's business
+                with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
+                    output = function(*places)
+            except RuntimeError as error:
+                error.add_note("while capturing a round as a CUDA graph; Engine(graphs=False) decodes without")
+                raise
+        return Captured(graph.replay, places, output)
 
     def clear(self) -> None:
-        """Forget all: the caches that the graphs write to are about to move."""
+        """Forget all: what the graphs read or write is about to move."""
         self._captured.clear()
-        self._pool = torch.cuda.graph_pool_handle() if self.enabled else None
+        self._pool = None
+
+
+@cache
+def capture_stream(device: torch.device) -> "torch.cuda.Stream":
+    """One for all engines: cuBLAS keeps a workspace of tens of megabytes for every stream that it has seen."""
+    return torch.cuda.Stream(device)

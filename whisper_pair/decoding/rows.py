@@ -24,6 +24,7 @@ class Row:
     first_timestamp: int = 0
     language: str | None = None
     read: int = 0  # tokens that the draft's cache surely holds
+    heard: int = 0  # tokens that the main's cache holds: all but the last, once the prefix was read
     timestamp: int = -1  # the last one decoded
     finished: bool = False
     drafted: list[int] = field(default_factory=list)  # a round
@@ -32,9 +33,9 @@ class Row:
     no_speech_probability: float | None = None
 
     def begin(self, special: SpecialTokens, options: Options, language: int | None) -> None:
-        """Forget what was decoded, if anything, and stand after the prefix."""
+        """Forget what was decoded, if anything, and stand after the prefix, which no model has read."""
         self.tokens = special.prefix(language, options.task, options.timestamps, self.prompt)
-        self.start = self.read = len(self.tokens)
+        self.start, self.read, self.heard = len(self.tokens), 0, 0
         self.limit = special.limit(self.start, options.max_new_tokens)
         self.end, self.first_timestamp = special.end, special.first_timestamp
         self.timestamp, self.finished, self.log_probability = -1, False, 0.0
@@ -70,6 +71,7 @@ class Row:
             new = new[: new.index(self.end) + 1]
             self.finished = True
         self.tokens += new
+        self.heard = len(self.tokens) - 1
         if drafts:  # the draft was fed all its tokens but the last
             self.read = length + min(accepted, len(drafts) - 1)
         for token in new:

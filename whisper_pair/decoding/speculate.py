@@ -2,7 +2,8 @@
 
 A round knows a row by its last tokens only. Fed to the main are the last token and the drafts; what the main would say
 after each comes out of one forward. The draft is fed what it has not seen yet: the last two tokens, for when all its
-drafts were accepted it never saw the last of them. (One fixed shape then serves every round.)
+drafts were accepted it never saw the last of them. (One fixed shape then serves every round.) In a row's first round
+both may be fed its whole prefix, which spares a forward of its own.
 
 `inputs` [B, width + 3] carries all that changes between rounds in one transfer: the last `width` tokens, then the row's
 length, how many tokens it has decoded, and its last timestamp or -1.
@@ -54,6 +55,7 @@ class Shape:
     draft_tokens: int
     key_length: int  # bounds every position fed
     begins: bool  # may some row be about to decode its first token?
+    reads: int = 1  # of those last tokens, how many the main is fed: more where a row's prefix is yet to be read
     until_end: bool = False  # may drafting stop once every row has drafted its end? Not where a graph fixes the shapes
 
 
@@ -117,12 +119,14 @@ class Rounds:
 
     def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History]:
         """The main's hidden states after the last token and after each draft: [B, T + 1, d]."""
-        width = shape.width
+        width, reads = shape.width, shape.reads
         length = inputs[:, width : width + 1]
-        tokens = torch.cat([inputs[:, width - 2 : width], drafts], 1)  # [B, T + 2]
-        positions = length - 1 + torch.arange(tokens.shape[1] - 1, device=inputs.device)
-        hidden = step(tokens[:, 1:], positions, shape.key_length)
-        return hidden, History(tokens, inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
+        tokens = torch.cat([inputs[:, :width], drafts], 1)  # [B, width + T]
+        positions = length + torch.arange(-reads, drafts.shape[1], device=inputs.device)
+        if reads > 1:
+            positions = positions.clamp(min=0)
+        hidden = step(tokens[:, width - reads :], positions, shape.key_length)[:, reads - 1 :]
+        return hidden, History(tokens[:, width - 2 :], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
 
     def _propose(self, inputs: Tensor, shape: Shape) -> Tensor:
         """-> drafts [B, draft_tokens], or fewer if every row's end is among them"""
@@ -225,7 +229,8 @@ class Rounds:
 
 def follow(history: History, token: Tensor, rules: Rules) -> History:
     """The history one drafted token [B, 1] later."""
-    timestamp = history.timestamp
-    if rules.timestamps:
-        timestamp = torch.where(token >= rules.first_timestamp, token, timestamp)
-    return History(torch.cat([history.tokens[:, -1:], token], 1), history.decoded + 1, timestamp)
+    decoded = history.decoded + 1
+    if not rules.timestamps:  # then no rule asks which tokens came
+        return history._replace(decoded=decoded)
+    timestamp = torch.where(token >= rules.first_timestamp, token, history.timestamp)
+    return History(torch.cat([history.tokens[:, -1:], token], 1), decoded, timestamp)
