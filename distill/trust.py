@@ -38,7 +38,7 @@ class Judge:
             return "without an end"
         if s.max_compression_ratio is not None and row["compression_ratio"] > s.max_compression_ratio:
             return f"compression ratio above {s.max_compression_ratio:g}"
-        if s.max_repeats is not None and most_repeats(self._units(row["text"]), self._longest) > s.max_repeats:
+        if s.max_repeats is not None and self.repeats(row) > s.max_repeats:
             return f"a phrase more than {s.max_repeats} times in a row"
         if s.max_tokens_per_second is not None and len(row["tokens"]) > s.max_tokens_per_second * row["seconds"]:
             return f"over {s.max_tokens_per_second:g} tokens per second"
@@ -54,6 +54,9 @@ class Judge:
 
     def clip_errors(self, window: Window, row: dict) -> list[ErrorRate]:
         return aligned_errors([clip.text for clip in window.clips], row["text"], self.language, self.normalizer)
+
+    def repeats(self, row: dict) -> int:
+        return most_repeats(self._units(row["text"]), self._longest)
 
     @property
     def _longest(self) -> int:

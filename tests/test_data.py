@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -171,6 +173,22 @@ def test_packing_keeps_every_clip_once_and_every_bound(kinds, gap, seed, room):
         assert sum(tokens[clip.name] for clip in window.clips) <= room
         order = [int(clip.name) for clip in window.clips]
         assert order == sorted(order)
+
+
+def test_prompts_take_time_in_proportion_to_the_clips_even_of_one_speaker():
+    """A thousand hours are half a million clips; audiobooks have few speakers."""
+    clips = [Clip(f"{i}", Path("none"), 1 + i % 7, f"zin {i}", "anna") for i in range(60_000)]
+    begun = time.process_time()
+    pack(clips, data(), 30, seed=0)
+    plain = time.process_time()
+    windows = pack(clips, data(timestamps=0.5, previous_text=0.5), 30, seed=0)
+    assert time.process_time() - plain < 5 * (plain - begun)
+    prompted = [window for window in windows if window.previous is not None]
+    assert len(prompted) > len(windows) / 3
+    for window in prompted[:1000]:
+        first = int(window.clips[0].name)
+        assert window.previous.endswith(f"zin {first - 1}")
+        assert sum(clips[int(number)].seconds for number in re.findall(r"\d+", window.previous)) <= 30 + 7
 
 
 def test_a_share_of_the_clips_also_stands_alone():

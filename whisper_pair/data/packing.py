@@ -64,28 +64,26 @@ def _asked(windows: list[Window], clips: Sequence[Clip], data: Data, seconds: fl
     """The windows, a share of them with timestamps and a share with what their speaker said before."""
     if not data.timestamps and not data.previous_text:
         return windows
-    before = {}
-    for group in _groups(clips):
-        for i, clip in enumerate(group):
-            before[clip.name, clip.start] = _said_before(group[:i], seconds) if clip.speaker is not None else None
+    place = {(clip.name, clip.start): (group, i) for group in _groups(clips) for i, clip in enumerate(group)}
     chance = random.Random(seed + 1)
     asked = []
     for window in windows:
         stamped, prompted = chance.random() < data.timestamps, chance.random() < data.previous_text
         first = window.clips[0]
-        previous = before[first.name, first.start] if prompted else None
+        previous = _said_before(*place[first.name, first.start], seconds) if prompted else None
         asked.append(replace(window, timestamps=stamped, previous=previous))
     return asked
 
 
-def _said_before(group: Sequence[Clip], seconds: float) -> str | None:
-    """The human text of a speaker's last clips, of about a window's length; None where there is none."""
+def _said_before(group: Sequence[Clip], number: int, seconds: float) -> str | None:
+    """The human text of the clips before a speaker's clip, of about a window's length; None where there is none."""
+    if group[number].speaker is None:
+        return None
     texts: list[str] = []
-    for clip in reversed(group):
-        if clip.text is None or seconds < 0:
-            break
-        texts.insert(0, clip.text)
-        seconds -= clip.seconds
+    while number > 0 and seconds >= 0 and group[number - 1].text is not None:
+        number -= 1
+        texts.insert(0, group[number].text)
+        seconds -= group[number].seconds
     return " ".join(texts) or None
 
 
