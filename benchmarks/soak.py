@@ -68,10 +68,12 @@ def start(stage: str, config: Path, log: Path) -> int:
     """Forks a process that runs a stage as its command line does; its number."""
     pid = os.fork()
     if pid:
+        with contextlib.suppress(OSError):  # by whichever of the two is first, so that it can always be killed
+            os.setpgid(pid, pid)
         return pid
     status = FAILED
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         with open(log, "wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
