@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 from whisper_pair.runs import hardware, versions, write_json  # noqa: E402
 
 STAGES = {"train": "main", "distill": "assistant", "eval": "eval"}  # and the folder that each ends with
+PARTS = {"labels": "shard-*.parquet", "eval": "heard/clips-*.json"}  # what they keep as they go
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 DOCS = ROOT / "docs" / "faults.md"
 FAILED = 99  # a stage whose own code failed
@@ -51,10 +52,11 @@ def write_config(folder: Path, speech: Path, output: str) -> Path:
             "workers": 0,
         },
         # long enough for the main to end its sentences
-        "train": {"epochs": 12, "batch_size": 4, "learning_rate": 3e-3, "evaluations": 3, "checkpoints": 30},
+        "train": {"epochs": 12, "batch_size": 4, "learning_rate": 3e-3, "evaluations": 3, "checkpoints": 15,
+                  "cache_encoder": True},
         # one validation: of several, which is best depends on a cost that is measured, and clocks differ
-        "distill": {"layers": 1, "epochs": 4, "batch_size": 4, "evaluations": 1, "checkpoints": 20,
-                    "label_batch_size": 4, "cache_encoder": True},
+        "distill": {"layers": 1, "epochs": 4, "batch_size": 4, "evaluations": 1, "checkpoints": 10,
+                    "label_batch_size": 4, "cache": "states"},
         "eval": {"draft_tokens": [1, 2], "batch_sizes": [1], "timed_clips": 1, "repeats": 1},
     }  # fmt: skip
     path = folder / f"{output}.yaml"
@@ -66,10 +68,12 @@ def start(stage: str, config: Path, log: Path) -> int:
     """Forks a process that runs a stage as its command line does; its number."""
     pid = os.fork()
     if pid:
+        with contextlib.suppress(OSError):  # by whichever of the two is first, so that it can always be killed
+            os.setpgid(pid, pid)
         return pid
     status = FAILED
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         with open(log, "wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -124,8 +128,8 @@ def whole_parts(output: Path) -> dict[str, str]:
         states = sorted((output / f"{stage}.partial").glob("state-" + "[0-9]" * 7))
         if states:
             found[f"{stage} state"] = states[-1].name
-    shards = list((output / "labels.partial").glob("shard-*.parquet"))
-    found["labels shards"] = f"{len(shards):03d}"
+    for stage, pattern in PARTS.items():
+        found[f"{stage} parts"] = f"{len(list((output / f'{stage}.partial').glob(pattern))):03d}"
     return found
 
 
@@ -133,8 +137,8 @@ def lost_since(before: dict[str, str], now: dict[str, str], log: str) -> list[st
     """Parts of `before` that a cycle has lost."""
     lost = []
     for name, value in before.items():
-        if name == "labels shards":
-            gone = "labels" not in now and now[name] < value
+        if name.endswith(" parts"):
+            gone = name.removesuffix(" parts") not in now and now[name] < value
         elif name.endswith(" state"):
             resumed = re.search(r"resuming at step (\d+)", log)
             gone = resumed is not None and int(resumed[1]) < int(value.partition("-")[2])
@@ -195,9 +199,13 @@ def soak(cycles: int, seed: int, folder: Path) -> Soak:
     from tqdm import tqdm
 
     from whisper_pair.synthetic import Settings, synthesize
+    from whisper_pair.synthetic.micro import MicroWhisper, build
 
     if not os.fork():  # in a process of its own, so that this one stays without threads and random state
         synthesize(folder / "speech", Settings(clips=20, validation=4, test=5))
+        shutil.rmtree(folder / "speech" / "micro-whisper")  # a smaller one will do
+        smaller = MicroWhisper(width=64, heads=2, encoder_layers=1, decoder_layers=2)
+        build(folder / "speech" / "micro-whisper", smaller, seed=0)
         os._exit(0)
     os.wait()
     for stage, module in (("train", "finetune"), ("distill", "distil"), ("eval", "evaluate")):

@@ -19,6 +19,7 @@ from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
+from whisper_pair.sharding import whole_model
 from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
 
 from .lessons import Lessons, learn_from_main
@@ -105,8 +106,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         known = lessons.teacher.knows(heard, inputs, targets, batch["samples"])
         return {"heard": heard, "inputs": inputs, "labels": targets, "teacher": known}
 
-    def save(target: Path) -> None:
-        student.save_pretrained(target)
+    def save(trained, target: Path) -> None:
+        trained.save_pretrained(target)
         material.processor.save_pretrained(target)
         (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
         if lessons.vocabulary is not None:
@@ -134,8 +135,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
     plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
     best = fit(
-        accelerator, module, settings, plan, lessons.batches, prepare, lambda: drafting.score(student), save,
-        stage.work, config.data.workers,
+        accelerator, module, settings, plan, lessons.batches, prepare, lambda: whole_model(accelerator, student),
+        drafting.score, save, stage.work, config.data.workers,
     )  # fmt: skip
     if accelerator.is_main_process:
         about = provenance(config, str(accelerator.device)) | {"kept": asdict(lessons.keeping)}

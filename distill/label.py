@@ -16,6 +16,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import Window
 from whisper_pair.decoding import Decoded, Engine, Options
 from whisper_pair.errors import InputError
+from whisper_pair.signals import stopping
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer, error_rates
 
@@ -92,14 +93,19 @@ def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerat
     starts = [] if finished else [s for s in range(0, len(windows), size) if not _whole(_shard(folder, s, size))]
     accelerator.wait_for_everyone()  # nobody writes a shard before everybody has seen those there are
     mine = starts[accelerator.process_index :: accelerator.num_processes]
-    bar = tqdm(total=len(mine) * size, desc="labelling", unit="window", disable=not accelerator.is_main_process)
-    for start in mine:
-        numbers = range(start, min(start + size, len(windows)))
-        rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
-        write_table(_shard(folder, start, size), rows)
-        bar.update(size)
-    bar.close()
-    accelerator.wait_for_everyone()
+
+    def kept() -> str:
+        there = sum(_shard(folder, start, size).is_file() for start in range(0, len(windows), size))
+        return f"labels of {min(there * size, len(windows))} of {len(windows)} windows are kept"
+
+    silent = not accelerator.is_main_process
+    with stopping(kept), tqdm(total=len(mine) * size, desc="labelling", unit="window", disable=silent) as bar:
+        for start in mine:
+            numbers = range(start, min(start + size, len(windows)))
+            rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
+            write_table(_shard(folder, start, size), rows)
+            bar.update(size)
+        accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if not finished:
             shards = [_shard(folder, start, size) for start in range(0, len(windows), size)]

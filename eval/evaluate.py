@@ -24,7 +24,9 @@ from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
 from whisper_pair.draft_vocabulary import proposable
-from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
+from whisper_pair.launching import this_process
+from whisper_pair.runs import Stage, as_json, discard, file_digest, provenance, write_json
+from whisper_pair.signals import stopping
 from whisper_pair.text import Normalizer
 
 from . import ctranslate
@@ -46,6 +48,7 @@ from .timeline import telling, timeline_section
 from .tokens import Pieces
 from .verdict import verdict_section
 
+HEARD = "heard"  # in the stage's work folder
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -91,8 +94,8 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     log_mel = LogMel(load_processor(main_at).feature_extractor)
     available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = DTYPES[config.eval.precision]
+    processes = this_process()
+    device, dtype = processes.device, DTYPES[config.eval.precision]
     main = load_main(main_at, dtype, device)
     SpecialTokens.of(main).check_task(config.task)
     assistants = [
@@ -105,10 +108,18 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     if config.train is not None:
         start = load_main(checkpoint_folder(config.model, config.revision), dtype, device)
 
-    stage.begin(config)
-    print(f"test: {len(clips)} clips, {sum(clip.seconds for clip in clips) / 60:.1f} minutes, on {device}")
-    evaluation = Evaluation(config, main_at, main, start, assistants, clips, log_mel)
-    report = evaluation.report(len(available))
+    if processes.is_main_process:
+        stage.begin(config)
+    processes.wait_for_everyone()
+    minutes = sum(clip.seconds for clip in clips) / 60
+    processes.print(f"test: {len(clips)} clips, {minutes:.1f} minutes, on {processes.num_processes} x {device.type}")
+    options = options_of(config, main)
+    heard = listen(main, start, assistants, clips, log_mel, options, stage.work / HEARD, processes)
+    if not processes.is_main_process:
+        return 0  # leaves the machine to the first process, which times
+    evaluation = Evaluation(config, main_at, main, assistants, clips, log_mel, options, heard)
+    with stopping(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
+        report = evaluation.report(len(available))
     check(report)
     write_json(stage.work / "report.json", report)
     evaluation.write_utterances(stage.work / "utterances.parquet")
@@ -116,10 +127,17 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     draw(report, stage.work / "plots")
     (stage.work / "report.html").write_text(page(report, clips), encoding="utf-8")
     stage.finish()
+    discard(stage.folder / HEARD)
     if config.eval.assistant is None:
         write_best_setting(ours_at, report)
     print(f"{stage.folder}: report.json, report.md, report.html, utterances.parquet, plots/")
     return status(report, stage, strict)
+
+
+def options_of(config: Config, main) -> Options:
+    """How every contender decodes: plain greedy, which each then changes to its own ways."""
+    language = config.language if SpecialTokens.of(main).languages else None
+    return Options(language=language, task=config.task, batch_size=8, draft_tokens=0)
 
 
 def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
@@ -136,15 +154,22 @@ def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
 class Evaluation:
     """One pair's evaluation: what was heard, and the report's sections from it."""
 
-    def __init__(self, config: Config, main_at: Path, main, start, assistants, clips: list[Clip], log_mel: LogMel):
+    def __init__(
+        self,
+        config: Config,
+        main_at: Path,
+        main,
+        assistants: list[Assistant],
+        clips: list[Clip],
+        log_mel: LogMel,
+        options: Options,
+        heard: Heard,
+    ):
         self.config, self.main_at, self.main, self.clips, self.log_mel = config, main_at, main, clips, log_mel
-        self.assistants: list[Assistant] = assistants
+        self.assistants, self.options, self.heard = assistants, options, heard
         self.special = SpecialTokens.of(main)
-        language = config.language if self.special.languages else None
-        self.options = Options(language=language, task=config.task, batch_size=8, draft_tokens=0)
         self.tokenizer = load_processor(main_at).tokenizer
         self.pieces = Pieces(self.tokenizer)
-        self.heard: Heard = listen(main, start, assistants, clips, log_mel, self.options)
         self.texts = transcripts(self.heard, self.tokenizer)
         normalizer = Normalizer(config.language, getattr(self.tokenizer, "english_spelling_normalizer", None) or None)
         self.rates = rates_of(self.texts, [clip.text for clip in clips], config.language, normalizer)

@@ -1,7 +1,12 @@
-"""Every contender hears every test clip: the tokens from which acceptance, quality and identity are told."""
+"""Every contender hears every test clip: the tokens from which acceptance, quality and identity are told.
 
+The long part of an evaluation, so the processes of a launch share it, and it is kept as it goes: a few clips at a time
+make a file, whole or absent. Which clips go together depends neither on the processes nor on restarts.
+"""
+
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +16,10 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import Lineage, complete
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Decoded, Engine, Match, Options
+from whisper_pair.runs import write_json
+from whisper_pair.signals import stopping
 
-AT_ONCE = 32  # clips whose encoder states are held together
+AT_ONCE = 32  # clips whose encoder states are held together, and the most that a kill costs
 DRAFTS = 4  # a round; fixed, so that speculation is put to the test whether or not it would pay on this machine
 
 
@@ -47,49 +54,90 @@ class Said:
 
 @dataclass
 class Heard:
-    main: list[list[int]]
-    start: list[list[int]] | None  # the checkpoint before fine-tuning
-    by: dict[str, Said]  # by assistant
+    main: list[list[int]] = field(default_factory=list)
+    start: list[list[int]] | None = None  # the checkpoint before fine-tuning
+    by: dict[str, Said] = field(default_factory=dict)  # by assistant
 
 
 def listen(
-    main, start, assistants: Sequence[Assistant], clips: Sequence[Clip], log_mel: LogMel, options: Options
+    main,
+    start,
+    assistants: Sequence[Assistant],
+    clips: Sequence[Clip],
+    log_mel: LogMel,
+    options: Options,
+    folder: Path,
+    processes,
 ) -> Heard:
-    """A few clips at a time, so that a test set of any size fits."""
+    """Goes on with what `folder` holds, and leaves there all that was heard. `processes`: accelerate's PartialState."""
     from tqdm import tqdm
 
-    greedy = Engine(main)
-    engines = {a.name: (a.engine(main), a.alone(main)) for a in assistants}
-    heard = Heard([], None if start is None else [], {a.name: Said() for a in assistants})
-    with tqdm(total=len(clips), desc="decoding the test set", unit="clip") as bar:
-        for first in range(0, len(clips), AT_ONCE):
+    folder.mkdir(exist_ok=True)
+    files = {first: folder / f"clips-{first:08d}.json" for first in range(0, len(clips), AT_ONCE)}
+    missing = [first for first, file in files.items() if not file.is_file()]
+    processes.wait_for_everyone()  # nobody writes before everybody has seen what there is
+    mine = missing[processes.process_index :: processes.num_processes]
+
+    def kept() -> str:
+        heard = sum(min(AT_ONCE, len(clips) - first) for first, file in files.items() if file.is_file())
+        return f"{heard} of {len(clips)} test clips are decoded and kept"
+
+    greedy, engines = Engine(main), {a.name: (a.engine(main), a.alone(main)) for a in assistants}
+    silent = not processes.is_main_process
+    with stopping(kept), tqdm(total=len(mine) * AT_ONCE, desc="decoding", unit="clip", disable=silent) as bar:
+        for first in mine:
             some = clips[first : first + AT_ONCE]
             features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
             states = encode(main, features)
             decoded = greedy.decode(encoder_states=states, options=options)
-            heard.main += [row.tokens for row in decoded]
+            heard = Heard([row.tokens for row in decoded])
             if start is not None:
-                heard.start += [row.tokens for row in Engine(start).decode(features, options)]
+                heard.start = [row.tokens for row in Engine(start).decode(features, options)]
             for assistant in assistants:
                 own = encode(assistant.model, features) if assistant.has_encoder else None
-                _hear(heard.by[assistant.name], *engines[assistant.name], states, own, decoded, options)
+                heard.by[assistant.name] = _said(*engines[assistant.name], states, own, decoded, options)
+            write_json(files[first], asdict(heard))
             bar.update(len(some))
-    return heard
+        processes.wait_for_everyone()
+    return _joined([json.loads(file.read_text(encoding="utf-8")) for file in files.values()])
 
 
-def _hear(
-    said: Said, engine: Engine, alone: Engine, states, own_states, decoded: list[Decoded], options: Options
-) -> None:
-    drafting = replace(options, draft_tokens=DRAFTS)
-    said.pair += engine.decode(encoder_states=states, draft_states=own_states, options=drafting)
+def _joined(parts: Sequence[dict[str, Any]]) -> Heard:
+    """What the files tell, in the clips' order."""
+    whole = Heard(by={name: Said() for name in parts[0]["by"]})
+    for part in parts:
+        whole.main += part["main"]
+        if part["start"] is not None:
+            whole.start = (whole.start or []) + part["start"]
+        for name, told in part["by"].items():
+            said = whole.by[name]
+            said.alone += told["alone"]
+            said.choices += told["choices"]
+            said.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in told["pair"]]
+            said.matches += [_read(Match, row, "agrees", "ends") for row in told["matches"]]
+    return whole
+
+
+def _read(kind: type, told: dict[str, Any], *tuples: str) -> Any:
+    """JSON knows no tuples."""
+    return kind(**told | {name: tuple(told[name]) for name in tuples})
+
+
+def _said(engine: Engine, alone: Engine, states, own_states, decoded: list[Decoded], options: Options) -> Said:
+    """`decoded`: what the main says alone."""
     its = states if own_states is None else own_states
-    said.alone += [row.tokens for row in alone.decode(encoder_states=its, options=options)]
     choices = engine.choices(its, [row.tokens for row in decoded], options)
-    said.choices += choices
-    special = engine.special
+    special, matches = engine.special, []
     for row, chosen in zip(decoded, choices, strict=True):
         limit = special.limit(len(row.prompt), options.max_new_tokens) - len(row.prompt)
-        said.matches.append(Match.of(row.tokens, chosen, special.end, limit))
+        matches.append(Match.of(row.tokens, chosen, special.end, limit))
+    drafting = replace(options, draft_tokens=DRAFTS)
+    return Said(
+        alone=[row.tokens for row in alone.decode(encoder_states=its, options=options)],
+        pair=engine.decode(encoder_states=states, draft_states=own_states, options=drafting),
+        choices=choices,
+        matches=matches,
+    )
 
 
 @torch.no_grad()

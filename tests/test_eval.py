@@ -2,9 +2,15 @@
 
 import copy
 import json
+import os
 import shutil
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet
 import pytest
@@ -14,16 +20,19 @@ from transformers import GenerationConfig, WhisperForConditionalGeneration, Whis
 
 import eval.evaluate as stage
 from distill.student import build_student
-from eval import contenders, cost
+from eval import contenders, cost, listen
 from eval.__main__ import main as run_stage
 from eval.compare import compare
 from eval.evaluate import evaluate
 from eval.schema import check, problems, read_report
 from eval.settings import write_best_setting
 from eval.verdict import verdict_section
-from whisper_pair.checkpoints import Lineage, encoder_sha256, vocabulary_sha256
+from whisper_pair.audio import LogMel
+from whisper_pair.checkpoints import Lineage, encoder_sha256, load_draft, load_main, vocabulary_sha256
+from whisper_pair.command import guarded
 from whisper_pair.commands.evaluate import source
 from whisper_pair.config import load_config
+from whisper_pair.data import Clip, load_test_clips
 from whisper_pair.decoding.acceptance import Match, acceptances
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
@@ -254,6 +263,56 @@ def test_the_best_draft_length_is_written_where_transformers_and_we_read_it(pair
     found, settings = write(6)
     assert found == settings.num_assistant_tokens == 6
     assert settings.num_assistant_tokens_schedule == "constant"
+
+
+# Killed and shared
+
+
+def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_decoded(question, monkeypatch, capsys):
+    whole = question()
+    assert evaluate(whole) == 0
+    monkeypatch.setattr(listen, "AT_ONCE", 1)
+    config = replace(whole, output=whole.output + "-again")
+    write, parts = listen.write_json, []
+
+    def written(file, told) -> None:
+        write(file, told)
+        parts.append(file)
+        if len(parts) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(listen, "write_json", written)
+    assert guarded(lambda: evaluate(config)) == 143
+    assert "stopped by SIGTERM; 2 of 3 test clips are decoded and kept; " in capsys.readouterr().err
+    assert evaluate(config) == 0
+    assert len(parts) == len(set(parts)) == 3
+    assert not list(Path(config.output).rglob("heard"))
+    one, two = report_of(whole), report_of(config)
+    for section in ("quality", "identity", "data", "utterances"):
+        assert one[section] == two[section], section
+
+
+def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(listen, "AT_ONCE", 2)
+    main = load_main(pair[0])
+    ours = listen.Assistant("ours", pair[1], load_draft(pair[1]), None)
+    config = question()
+    log_mel = LogMel(WhisperProcessor.from_pretrained(pair[0]).feature_extractor)
+    clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
+    read, barrier = [], threading.Barrier(2, timeout=60)
+    monkeypatch.setattr(Clip, "read", lambda self, original=Clip.read: read.append(self.name) or original(self))
+
+    def heard(folder: Path, index: int, of: int):
+        wait = barrier.wait if of > 1 else lambda: None
+        me = SimpleNamespace(process_index=index, num_processes=of, is_main_process=index == 0, wait_for_everyone=wait)
+        return listen.listen(main, None, [ours], clips, log_mel, stage.options_of(config, main), folder, me)
+
+    alone = heard(tmp_path / "one", 0, 1)
+    read.clear()
+    with ThreadPoolExecutor(2) as both:
+        shares = list(both.map(lambda index: heard(tmp_path / "two", index, 2), range(2)))
+    assert shares == [alone, alone]
+    assert sorted(read) == sorted(clip.name for clip in clips)
 
 
 # Half precision

@@ -27,10 +27,10 @@ def test_the_soaks_figures_are_those_of_its_result(monkeypatch, tmp_path):
 def test_a_lost_part_would_be_seen():
     from benchmarks.soak import lost_since
 
-    before = {"main": "a", "assistant state": "state-0000020", "labels shards": "003"}
-    kept = {"main": "a", "assistant state": "state-0000020", "labels shards": "004"}
+    before = {"main": "a", "assistant state": "state-0000020", "labels parts": "003"}
+    kept = {"main": "a", "assistant state": "state-0000020", "labels parts": "004"}
     assert lost_since(before, kept, "resuming at step 20") == []
     assert lost_since(before, kept | {"main": "b"}, "") == ["main"]
     assert lost_since(before, kept, "resuming at step 10") == ["assistant state"]
-    assert lost_since(before, kept | {"labels shards": "002"}, "") == ["labels shards"]
+    assert lost_since(before, kept | {"labels parts": "002"}, "") == ["labels parts"]
     assert lost_since(before, kept, "state-0000020: is passed over") == ["a state that was damaged"]

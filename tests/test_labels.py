@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ from distill.label import FILE, Labeller, label, label_options, read_labels
 from distill.trust import Judge, Labelled, judged, most_repeats, trusted_labels
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Encoding
+from whisper_pair.command import guarded
 from whisper_pair.config import Distill, load_config
 from whisper_pair.data import Clip, Window, load_training_clips, pack
 from whisper_pair.decoding import Engine
@@ -100,6 +102,26 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
     label(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
+
+
+def test_a_signal_ends_labelling_with_143_and_says_how_much_is_kept(labelling, undisturbed, tmp_path, capfd):
+    labeller, windows = labelling
+
+    def work() -> None:
+        os._exit(guarded(lambda: label(labeller, windows, tmp_path, process())))
+
+    worker = multiprocessing.get_context("fork").Process(target=work)
+    worker.start()
+    while worker.is_alive() and len(list(tmp_path.glob("shard-*.parquet"))) < 2:
+        time.sleep(0.005)
+    worker.terminate()
+    worker.join()
+    assert worker.exitcode == 143
+    said = capfd.readouterr().err.splitlines()[-1]
+    kept, whole = map(int, re.search(r"stopped by SIGTERM; labels of (\d+) of (\d+) windows are kept; ", said).groups())
+    assert 2 * 3 <= kept < whole == len(windows)
+    label(labeller, windows, tmp_path, process())
+    assert read_labels(tmp_path) == undisturbed
 
 
 def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(labelling, undisturbed, tmp_path):

@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from test_training import Numbers, Summed, train
 
 from whisper_pair.config import Optimization, Train, load_config
 from whisper_pair.errors import InputError
+from whisper_pair.launching import warn_of_one_process_alone
 from whisper_pair.progress import Progress
-from whisper_pair.training import make_accelerator, refuse_sharded_weights
+from whisper_pair.training import make_accelerator
 
 HERE = Path(__file__).parent
 LAUNCHERS = HERE.parent / "configs" / "accelerate"
@@ -33,7 +33,7 @@ def test_two_processes_and_accumulation_give_the_curve_gradients_and_weights_of_
         launch = ["-m", "accelerate.commands.launch", "--config_file", LAUNCHERS / "cpu.yaml"]
         program = [HERE / "launched.py", tmp_path / "two", batch_size, accumulation, 2]
         paths = os.pathsep.join([str(HERE.parent), str(HERE)])
-        done = command(*launch, "--main_process_port", "0", *program, PYTHONPATH=paths, ACCELERATE_USE_CPU="true")
+        done = command(*launch, "--main_process_port", "0", *program, PYTHONPATH=paths)
         assert done.returncode == 0, done.stderr
         return json.loads((tmp_path / "two" / "told.json").read_text())
 
@@ -85,19 +85,16 @@ def test_a_launcher_that_accumulates_otherwise_is_refused(monkeypatch, write_con
         make_accelerator(config, config.train, "train")
 
 
-@pytest.mark.parametrize(
-    ("kind", "zero_stage", "refused"),
-    [("FSDP", None, True), ("DEEPSPEED", 3, True), ("DEEPSPEED", 2, False), ("MULTI_GPU", None, False)],
-)
-def test_launchers_that_shard_weights_are_refused_before_anything_is_done(kind, zero_stage, refused):
-    def check() -> None:
-        refuse_sharded_weights(DistributedType[kind], zero_stage)
-
-    if refused:
-        with pytest.raises(InputError, match=r"several_gpus\.yaml or deepspeed_zero2\.yaml"):
-            check()
-    else:
-        check()
+def test_a_launch_that_starts_one_process_on_a_cpu_for_several_says_so(capsys):
+    """The environments are those that `accelerate launch` gave in accelerate 1.15."""
+    alone = {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "no"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    started = meeting | {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    for quiet in ({}, alone, started, started | {"ACCELERATE_USE_CPU": "true"}):
+        warn_of_one_process_alone(quiet)
+    assert capsys.readouterr().err == ""
+    warn_of_one_process_alone(alone | meeting)  # --num_processes 2 --cpu
+    assert capsys.readouterr().err.count("accelerate starts one process under --cpu") == 1
 
 
 @pytest.mark.parametrize("stage", [2, 3])

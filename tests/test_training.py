@@ -112,15 +112,15 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **sett
             raise StoppedError
         return {name: batch[name] for name in ("x", "y", "mask")}
 
-    def validate() -> Score:
-        seen.append(module.weight.detach().clone())
+    def validate(trained) -> Score:
+        seen.append(trained.weight.detach().clone())
         return Score({"value": len(seen)}, -abs(len(seen) - 2))  # the second is best
 
-    def save(target):
-        torch.save(module.weight.detach(), target / "weight.pt")
+    def save(trained, target):
+        torch.save(trained.weight.detach(), target / "weight.pt")
 
     made = Plan.of(chosen, 20, accelerator.num_processes, 0)
-    best = fit(accelerator, module, chosen, made, Numbers(spoil), prepare, validate, save, folder)
+    best = fit(accelerator, module, chosen, made, Numbers(spoil), prepare, lambda: module, validate, save, folder)
     return module.weight.detach(), best, seen
 
 

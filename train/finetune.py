@@ -30,7 +30,7 @@ from whisper_pair.targets import Targets
 from whisper_pair.text import metric_name
 from whisper_pair.training import Plan, Score, begin, deciding, fit, make_accelerator
 
-from .model import TranscriptLoss, choose_parameters, merged
+from .model import TranscriptLoss, choose_parameters, stock
 
 
 def stage_of(config: Config, start: Path) -> Stage:
@@ -93,13 +93,13 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         heard = encoding.states(batch, accelerator.device) if frozen else encoding.features(batch, accelerator.device)
         return {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")} | {"heard": heard}
 
-    def validate() -> Score:
-        rates = listener.error_rates(merged(model, settings), accelerator.process_index, accelerator.num_processes)
+    def validate(trained) -> Score:
+        rates = listener.error_rates(trained, accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
         return Score({f"validation_{metric_name(config.language)}": rate}, -rate)
 
-    def save(folder: Path) -> None:
-        save_checkpoint(merged(model, settings), processor, folder)
+    def save(trained, folder: Path) -> None:
+        save_checkpoint(trained, processor, folder)
 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
@@ -113,7 +113,10 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         accelerator.print(f"{estimate}; validations apart")
         return stage.folder
     require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")
-    best = fit(accelerator, module, settings, plan, batches, prepare, validate, save, stage.work, data.workers)
+    best = fit(
+        accelerator, module, settings, plan, batches, prepare, lambda: stock(model, settings, accelerator), validate,
+        save, stage.work, data.workers,
+    )  # fmt: skip
     if accelerator.is_main_process:
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
         stage.finish(best)

@@ -1,12 +1,11 @@
 """Which of the main's weights are trained, and the loss over them."""
 
-import copy
-
 from torch import Tensor, nn
 
 from whisper_pair.config import Train
 from whisper_pair.errors import InputError
 from whisper_pair.losses import IGNORE, cross_entropy
+from whisper_pair.sharding import whole_model, whole_weights, with_weights
 
 
 def choose_parameters(model, settings: Train):
@@ -38,19 +37,23 @@ def _with_adapters(model, settings: Train):
         raise InputError(f"train.lora.targets: no layer of the main has a name among {names}.") from error
 
 
-def merged(model, settings: Train):
-    """A stock model with the adapters folded into its weights; the model itself where there are none."""
+def stock(model, settings: Train, accelerator):
+    """A stock model of whole weights, with the adapters folded in; the model itself where it is one."""
     if settings.parameters != "lora":
-        return model
+        return whole_model(accelerator, model)
+    return with_weights(model, folded(model, whole_weights(accelerator, model)))
+
+
+def folded(model, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """W + scaling B A (2106.09685) in place of each adapted weight, under its stock name."""
     from peft.tuners.lora import LoraLayer
 
-    stock = copy.deepcopy(model)
-    for name, module in list(stock.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent, _, child = name.rpartition(".")
-            setattr(stock.get_submodule(parent), child, module.get_base_layer())
-    return stock.eval()
+    found = {name.replace(".base_layer.", "."): weight for name, weight in weights.items() if ".lora_" not in name}
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            a, b = (weights[f"{name}.lora_{part}.default.weight"] for part in "AB")
+            found[f"{name}.weight"] = found[f"{name}.weight"] + (b @ a) * layer.scaling["default"]
+    return found
 
 
 class TranscriptLoss(nn.Module):

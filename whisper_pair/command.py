@@ -10,7 +10,9 @@ from pathlib import Path
 from .config import Config, load_config
 from .errors import InputError, StoppedError, TrainingError
 from .estimate import rehearsal
+from .launching import warn_of_one_process_alone
 from .locks import one_run
+from .signals import stopping
 
 
 def stage_command(
@@ -28,10 +30,11 @@ def stage_command(
 
     def stage() -> int | None:
         config = load_config(args.config, args.overrides)
+        warn_of_one_process_alone()
         if args.dry_run:
             with rehearsal(config, name) as rehearsed:
                 return run(rehearsed, False, True)
-        with one_run(Path(config.output)):
+        with one_run(Path(config.output)), stopping(lambda: "what was finished is kept"):
             return run(config, args.overwrite, False)
 
     return guarded(stage, args.debug)

@@ -80,10 +80,11 @@ def probe(accelerator, module, settings: Optimization, batches, prepare, samples
     import torch
 
     from .guards import Guard
+    from .sharding import prepared
     from .training import take_step
 
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
-    module, optimizer = accelerator.prepare(module, optimizer)
+    module, optimizer = prepared(accelerator, module, optimizer)
     guard, numbers, begun = Guard(), itertools.cycle(range(samples)), 0.0
     module.train()
     for step in range(WARM_UP + TIMED):

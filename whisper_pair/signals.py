@@ -1,13 +1,17 @@
-"""A run that is asked to stop finishes its step and saves first.
+"""A run that is asked to stop keeps what it has done.
+
+Training finishes its step and saves first; labelling and evaluation, which keep their results as they go, stop at once.
 
 Schedulers ask with SIGTERM (SLURM, Kubernetes and spot machines alike) some seconds before SIGKILL; a user asks with
 Ctrl-C. The exit status is 128 + the signal's number, 143 and 130, as shells and schedulers know it: the run neither
 succeeded nor failed, and the same command goes on with it.
 """
 
+import contextlib
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 from .errors import StoppedError
 
@@ -47,6 +51,25 @@ class Asked:
         while self.signal is None and time.monotonic() < end:
             time.sleep(0.05)
         return self.signal is not None
+
+
+@contextlib.contextmanager
+def stopping(kept: Callable[[], str]) -> Iterator[None]:
+    """Inside, a signal raises StoppedError at once; `kept()` says what stays. For work whose results are whole on disk,
+    or absent, at every moment."""
+
+    def stop(number: int, _frame) -> None:
+        raise stopped(number, f"{kept()}; the same command goes on from there.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in ASKING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stopped(number: int | None, said: str) -> StoppedError:

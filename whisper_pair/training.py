@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from .batches import Batches
 from .config import Config, Optimization
 from .errors import InputError, TrainingError
 from .guards import Guard, largest_that_fits, out_of_memory
+from .launching import PATIENCE
 from .progress import Progress
 from .runs import Stage, write_json
+from .sharding import norm_of, prepared, refuse_old_sharding
 from .signals import Asked, stopped
 
 
@@ -124,7 +127,7 @@ def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
 
 def make_accelerator(config: Config, settings: Optimization, stage: str):
     """accelerate's Accelerator, as the configuration and the launcher ask for it."""
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
 
     precision = "no" if settings.precision == "fp32" else settings.precision
     if config.tracker == "wandb" and not _wandb_login():
@@ -135,9 +138,10 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
         gradient_accumulation_steps=settings.accumulation,
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=str(Path(config.output) / "logs"),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+    refuse_old_sharding(accelerator)
     deepspeed = accelerator.state.deepspeed_plugin
-    refuse_sharded_weights(accelerator.distributed_type, deepspeed and deepspeed.zero_stage)
     if deepspeed is not None:
         deepspeed.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
@@ -146,18 +150,6 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
             f"{settings.accumulation}; set gradient_accumulation_steps in the launcher's file to the same."
         )
     return accelerator
-
-
-def refuse_sharded_weights(kind: str, zero_stage: int | None) -> None:
-    """Validations decode with, and checkpoints hold, whole weights; gathering them from shards is not written yet.
-
-    Raises InputError at the start, where it would else be the first validation that fails, hours later.
-    """
-    if kind == "FSDP" or (kind == "DEEPSPEED" and zero_stage == 3):
-        raise InputError(
-            "the launcher shards weights, which cannot be validated and saved yet; use several_gpus.yaml or "
-            "deepspeed_zero2.yaml, with gradient_checkpointing where memory is short."
-        )
 
 
 def begin(accelerator, stage: Stage, config: Config) -> None:
@@ -191,24 +183,25 @@ def fit(
     plan: Plan,
     batches: Batches,
     prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
-    validate: Callable[[], Score],
-    save_best: Callable[[Path], None],
+    whole: Callable[[], Any],
+    validate: Callable[[Any], Score],
+    save_best: Callable[[Any, Path], None],
     folder: Path,
     workers: int = 0,
 ) -> Path:
     """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
 
     A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
-    frozen; `module(**inputs)` gives the loss summed over those tokens. `validate` runs on every process and gives every
-    process the same Score; `save_best` writes a loadable checkpoint into the folder that it is given. A run that was
-    stopped goes on from its last sound state.
+    frozen; `module(**inputs)` gives the loss summed over those tokens. `whole` gives the trained model, its weights
+    gathered where they are sharded; `validate` judges it, on every process, and gives every process the same Score;
+    `save_best` writes it, on the main process, into a folder. A run that was stopped goes on from its last sound state.
 
     Raises StoppedError, with everything saved, where the process is asked to stop, and TrainingError where going on
     would be a waste.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
-    module, optimizer = accelerator.prepare(module, optimizer)
+    module, optimizer = prepared(accelerator, module, optimizer)
     progress = Progress(folder, plan.per_step, settings.keep)
     progress.resume(accelerator)
 
@@ -256,14 +249,16 @@ def fit(
             bar.update()
             if progress.step in evaluate_at:
                 module.eval()
-                score = validate()
+                model = whole()
+                score = validate(model)
                 module.train()
                 accelerator.log(score.figures | score.texts, step=progress.step)
                 figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
                 accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
                 progress.history.append({"step": progress.step, "loss": loss, **score.figures})
                 if progress.best is None or score.value > progress.best:
-                    progress.save_best(accelerator, score.value, save_best)
+                    progress.save_best(accelerator, score.value, partial(save_best, model))
+                del model  # a copy, where weights are sharded
             if progress.step in save_at and progress.step < plan.steps:
                 progress.save(accelerator)
     bar.close()
@@ -320,7 +315,7 @@ def take_step(
             # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
             accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
             if accelerator.sync_gradients:
-                norm = float(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm) or 0.0)
+                norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
                 mean = accelerator.reduce(summed, reduction="sum").item() / tokens
                 names = [name for batch in batches for name in batch["names"]]
                 guard.check(number, mean, norm, names, accelerator.scaler is not None)

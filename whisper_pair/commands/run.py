@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         if (stage == "train" and config.train is None) or (stage == "distill" and config.eval.assistant):
             continue
         command = [sys.executable]
-        if args.launcher and stage != "eval":
+        if args.launcher:
             command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
         command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
         flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}

@@ -1,0 +1,31 @@
+"""What the launcher made of this process: which it is of how many, and on what device."""
+
+import os
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+
+PATIENCE = timedelta(hours=6)  # processes wait for the slowest share of labels; NCCL's own ten minutes would end them
+
+
+def this_process():
+    """accelerate's PartialState: this process among those of the launch, for work that trains nothing."""
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def warn_of_one_process_alone(environment: Mapping[str, str] = os.environ) -> None:
+    """Says so where several processes were asked for and one was started.
+
+    Under --cpu accelerate 1.15 starts a single process whatever --num_processes says; the address at which the others
+    would meet is the trace that they were asked for.
+    """
+    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    if on_cpu and "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment):
+        print(
+            "warning: accelerate starts one process under --cpu, whatever --num_processes says, and this run goes on "
+            "as one; for several processes on a CPU put --config_file configs/accelerate/cpu.yaml in place of --cpu.",
+            file=sys.stderr,
+        )
