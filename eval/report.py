@@ -7,6 +7,11 @@ NAMES = {
     "start": "the checkpoint before fine-tuning",
     "pair": "pair (main + assistant)",
     "assistant": "assistant alone",
+    "apart": "main, each clip by itself",
+}
+MODES = {
+    "sequential": "by Whisper's sequential algorithm, with timestamps",
+    "chunked": "in chunks cut at quiet places, since the main has no timestamps or was fine-tuned without them",
 }
 
 
@@ -24,6 +29,7 @@ def sections(report: dict[str, Any]) -> list[tuple[str, str, list[tuple[list[str
     found = [
         verdict(report["verdict"]),
         quality(report["quality"]),
+        long_form(report["quality"]),
         acceptance(report),
         where(report["acceptance"]),
         refused(report["acceptance"]),
@@ -79,10 +85,20 @@ def verdict(section: dict[str, Any]):
 
 
 def quality(section: dict[str, Any]):
-    names = [name for name in section if name not in ("metric", "texts_equal")]
+    names = [name for name in section if name not in ("metric", "texts_equal", "long_form")]
+    text = f"{over_reference(section)} The pair's text is the main's in {section['texts_equal']} utterances."
+    return "Quality", text, [error_rates(section["metric"], {name: section[name] for name in names})]
+
+
+def over_reference(section: dict[str, Any], metric: str | None = None) -> str:
+    metric = metric or section["metric"]
+    unit = "words" if metric == "wer" else "characters"
+    return f"{metric.upper()} over {section['main']['length']} {unit} of reference."
+
+
+def error_rates(metric: str, rates: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     rows = []
-    for name in names:
-        rate = section[name]
+    for name, rate in rates.items():
         over = rate.get("over_main_interval")
         rows.append(
             [
@@ -92,13 +108,29 @@ def quality(section: dict[str, Any]):
                 "" if over is None else f"{100 * over[0]:+.1f} to {100 * over[1]:+.1f}",
             ]
         )
-    metric = section["metric"].upper()
-    unit = "words" if metric == "WER" else "characters"
+    return ["", metric.upper(), "errors", "points over the main"], rows
+
+
+def long_form(quality: dict[str, Any]):
+    """Recordings of several windows."""
+    section, metric = quality["long_form"], quality["metric"]
+    if section["skipped"] is not None:
+        return "Long recordings", f"Not measured: {section['skipped']}", []
+    whose = "of one speaker each" if section["speakers_told"] else "in the set's order, for no speakers are told"
+    low, high = section["speedup_interval"]
+    unclear = ", no clear difference" if section["speedup_verdict"] == "unclear" else ""
     text = (
-        f"{metric} over {section['main']['length']} {unit} of reference. The pair's text is the main's in "
-        f"{section['texts_equal']} utterances."
+        f"{section['recordings']} recordings, {section['seconds'] / 60:.1f} minutes, joined from {section['clips']} "
+        f"test clips {whose}, heard {MODES[section['mode']]}; greedy, without temperature fallback or previous text, "
+        f"batch {section['batch_size']}. {over_reference(section, metric)} Intervals are over recordings.\n\n"
+        f"The pair's segments, times included, are the main's in {section['identical']} of {section['recordings']}. "
+        f"Drafting {section['draft_tokens']} tokens a round, it won {1 + section['accepted'] / section['rounds']:.2f} "
+        f"tokens a round ({section['accepted']} of {section['drafted']} drafts accepted). Audio to text took the main "
+        f"{section['main_seconds']:.1f} s and the pair {section['pair_seconds']:.1f} s: {section['speedup']:.2f}x "
+        f"({low:.2f} to {high:.2f}){unclear}, from one timed pass in turns."
     )
-    return "Quality", text, [(["", metric, "errors", "points over the main"], rows)]
+    rates = {name: section[name] for name in ("main", "pair", "apart") if name in section}
+    return "Long recordings", text, [error_rates(metric, rates)]
 
 
 def acceptance(report: dict[str, Any]):
@@ -161,7 +193,7 @@ def speed(section: dict[str, Any], environment: dict[str, Any]):
             f"{row['latency_p50']:.3f} / {row['latency_p95']:.3f}",
             gain(row),
             f"{row['speedup_vs_transformers']:.2f}x",
-            "" if row["identical"] is None else f"{row['identical']} of {section['clips']}",
+            same_text(row, section["clips"]),
         ]
         for row in section["rows"]
     ]
@@ -173,6 +205,7 @@ def speed(section: dict[str, Any], environment: dict[str, Any]):
         f"{environment['dtype']}, in brackets the least and greatest pass. Outside the clock: "
         f"{section['mel_seconds']:.2f} s to make the features, {section['text_seconds']:.3f} s to write the text."
     )
+    text += "".join(f" Left out: {reason}" for reason in section["left_out"])
     split = [
         [str(row["batch_size"]), contender(row), *(f"{row['parts'][p]:.2f}" for p in row["parts"])]
         for row in section["rows"]
@@ -180,6 +213,14 @@ def speed(section: dict[str, Any], environment: dict[str, Any]):
     ]
     parts = (["batch", "decoding", "encoder", "draft", "verification", "rest"], split)
     return "Speed", text, [(header, rows), parts]
+
+
+def same_text(row: dict[str, Any], clips: int) -> str:
+    """Of how many clips a contender says what the main says; differences that no near tie explains are named."""
+    if row["identical"] is None:
+        return ""
+    told = f"{row['identical']} of {clips}"
+    return told + (f", {row['unexplained']} differ beyond a near tie" if row["unexplained"] else "")
 
 
 def contender(row: dict[str, Any]) -> str:

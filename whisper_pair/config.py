@@ -215,6 +215,7 @@ class Eval:
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
     compare: tuple[str, ...] = ()  # other assistants (checkpoints) measured beside ours
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    long_form_minutes: NotNegative = 5.0  # of joined test clips, heard as long recordings, about; 0: none
     limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
     published: Published | None = None  # figures to print beside ours
 

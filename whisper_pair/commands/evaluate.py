@@ -18,7 +18,8 @@ from ..errors import InputError
 
 SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"
 
-QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24}  # about a minute
+# about a minute
+QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24, "long_form_minutes": 0}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
