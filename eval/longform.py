@@ -114,7 +114,7 @@ def long_form_section(
         "main_seconds": timings[0].seconds,
         "pair_seconds": timings[1].seconds,
         "speedup": gain.ratio,
-        "speedup_interval": list(gain.interval),
+        "speedup_interval": list(gain.interval) if len(windows) > 1 else None,
         "speedup_verdict": gain.verdict,
     }
 
