@@ -14,7 +14,7 @@ from whisper_pair.command import guarded
 from whisper_pair.errors import InputError
 
 from .bootstrap import difference_interval
-from .report import percent, table
+from .report import gain, percent, table
 from .schema import read_report
 
 Row = dict[str, Any]
@@ -108,9 +108,7 @@ def speedup_at(report: dict[str, Any], batch: int) -> str:
     for row in report["speed"]["rows"]:
         found = row["engine"], row["mode"], row["assistant"], row["draft_tokens"], row["batch_size"]
         if found == ("pair", "speculative", "ours", "auto", batch):
-            low, high = row["speedup_interval"]
-            unclear = ", no clear difference" if row["speedup_verdict"] == "unclear" else ""
-            return f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f}){unclear}"
+            return gain(row)
     return "not taken"
 
 

@@ -147,12 +147,11 @@ class Evaluation:
         self.processor = load_processor(main_at)
         self.tokenizer = self.processor.tokenizer
         self.pieces = Pieces(self.tokenizer)
+        spelling = getattr(self.tokenizer, "english_spelling_normalizer", None) or None
+        self.normalizer = Normalizer(config.text_language, spelling)
         self.heard: Heard = listen(main, start, assistants, clips, log_mel, self.options)
         self.texts = transcripts(self.heard, self.tokenizer)
-        self.normalizer = Normalizer(
-            config.language, getattr(self.tokenizer, "english_spelling_normalizer", None) or None
-        )
-        self.rates = rates_of(self.texts, [clip.text for clip in clips], config.language, self.normalizer)
+        self.rates = rates_of(self.texts, [clip.text for clip in clips], config.text_language, self.normalizer)
 
     @property
     def judged(self) -> Assistant:
@@ -190,7 +189,7 @@ class Evaluation:
             "compared": {
                 a.name: acceptance_section(self.heard.by[a.name].matches, alone[a.name]) for a in self.assistants[1:]
             },
-            "quality": quality_section(self.rates, config.language)
+            "quality": quality_section(self.rates, config.text_language)
             | {"texts_equal": texts_equal(self.texts["main"], self.texts["pair"]), "long_form": self.long_form()},
             "identity": identity_section(self.heard.main, self.ours, witness, self.options),
             "cost": {name: cost_section(found) for name, found in alone.items()},
@@ -255,7 +254,7 @@ class Evaluation:
         pair = Pair(self.main, judged.model, self.processor, judged.lineage, judged.vocabulary)
         apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
         asked = replace(self.options, draft_tokens=DRAFTS)
-        return long_form_section(pair, chosen, apart, asked, config.language, self.normalizer)
+        return long_form_section(pair, chosen, apart, asked, config.text_language, self.normalizer)
 
     def counters(self) -> dict[str, int]:
         """The engine's own counters against the offline account, round by round."""

@@ -96,7 +96,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     def validate() -> Score:
         rates = listener.error_rates(merged(model, settings), accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
-        return Score({f"validation_{metric_name(config.language)}": rate}, -rate)
+        return Score({f"validation_{metric_name(config.text_language)}": rate}, -rate)
 
     def save(folder: Path) -> None:
         save_checkpoint(merged(model, settings), processor, folder)

@@ -234,6 +234,11 @@ class Config:
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
 
+    @property
+    def text_language(self) -> str:
+        """What is written: Whisper translates into English alone."""
+        return "en" if self.task == "translate" else self.language
+
     def resolved(self) -> dict[str, Any]:
         """This config as plain YAML types, every default written out."""
         return plain(self)
