@@ -1,9 +1,11 @@
 """Speed of the decoding engine against transformers, from features to tokens, all contenders interleaved in one run.
 
     python benchmarks/decoding.py --pair demo=MAIN,ASSISTANT,AUDIO --machine cpu
-    python benchmarks/decoding.py --scripted large-v3 --dtype bfloat16 --device cuda --machine h200
+    python benchmarks/decoding.py --scripted large-v3 --alphas 0.8 0.9 --batch-sizes 1 4 8 16 --repeats 3 \\
+        --dtype float16 --device cuda --machine NAME      # on a GPU, meant to take less than ten minutes; not yet run
 
-A pair is two checkpoints and a folder of audio; a scripted pair (scripted_pair.py) needs neither checkpoints nor audio.
+A pair is two checkpoints and a folder of audio; a scripted pair (scripted_pair.py) needs neither checkpoints nor audio,
+nor the `datasets` library or a network.
 Inside the stopwatch: encoder, prefix, all rounds, results on the host. Outside: loading, mel extraction, warm-up.
 """
 
@@ -215,15 +217,19 @@ def memory(case: Case, batch_size: int) -> dict:
     row = {"pair": case.name, "measure": "memory", "main_bytes": alone, "pair_bytes": both}
     row["pair_over_main"] = round(both / alone, 4)
     if case.main.device.type == "cuda":
-        case.draft.cpu()
-        lone = peak(Engine(case.main), case, batch_size)
-        case.draft.to(case.main.device)
-        paired = Engine(case.main, case.draft)
-        case.draft.cpu()  # what is equal in the main is not kept twice
-        row |= {"main_peak_bytes": lone, "pair_peak_bytes": peak(paired, case, batch_size), "batch_size": batch_size}
-        row["pair_peak_over_main"] = round(row["pair_peak_bytes"] / lone, 4)
-        case.draft.to(case.main.device)
+        weights = unique_bytes([*case.main.parameters()])
+        added = unique_bytes(own_parameters(case))
+        lone = weights + working(lambda: Engine(case.main), case, batch_size)
+        paired = weights + added + working(lambda: Engine(case.main, case.draft), case, batch_size)
+        row |= {"main_peak_bytes": lone, "pair_peak_bytes": paired, "batch_size": batch_size}
+        row["pair_peak_over_main"] = round(paired / lone, 4)
     return row
+
+
+def own_parameters(case: Case) -> list[Tensor]:
+    """The draft's, without the embeddings where they are the main's."""
+    shared = case.engine.draft.embeddings is case.engine.main.embeddings
+    return [p for name, p in case.draft.named_parameters() if not (shared and "embed_tokens" in name)]
 
 
 def tensors_of(decoder: Decoder) -> list[Tensor]:
@@ -235,10 +241,17 @@ def unique_bytes(tensors: list[Tensor]) -> int:
     return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
-def peak(engine: Engine, case: Case, batch_size: int) -> int:
+def working(engine: Callable[[], Engine], case: Case, batch_size: int) -> int:
+    """Bytes at the peak of one decoding by an engine of its own, beyond what lay in memory before: its caches and the
+    weights that it keeps in another shape included, the checkpoints' not."""
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    engine.decode(case.features[:batch_size], case.options(batch_size, draft_tokens=5))
-    return torch.cuda.max_memory_allocated()
+    fresh = engine()
+    fresh.decode(case.features[:batch_size], case.options(batch_size, 0 if fresh.draft is None else 5))
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def targets(rows: list[dict]) -> dict:

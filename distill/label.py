@@ -66,7 +66,7 @@ class Labeller:
         human = window.text
         error = None
         if human is not None:
-            error = error_rates([human], [text], self.config.language, self.normalizer)[0].rate
+            error = error_rates([human], [text], self.config.text_language, self.normalizer)[0].rate
         raw = text.encode()
         return {
             "window": number,

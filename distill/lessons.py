@@ -78,7 +78,7 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     if rehearsed:  # whose main may be untrained
         labelled = Labelled([(windows[row["window"]], row) for row in rows])
     else:
-        judge = Judge(settings, material.config.language, material.normalizer)
+        judge = Judge(settings, material.config.text_language, material.normalizer)
         labelled = trusted_labels(judge, labeller, windows, rows, labels.folder, accelerator)
     _report(labelled, material, accelerator)
     numbers = [row["window"] for _, row in labelled.kept]

@@ -47,7 +47,9 @@ class Material:
             processor=processor,
             log_mel=log_mel,
             targets=targets,
-            normalizer=Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None),
+            normalizer=Normalizer(
+                config.text_language, getattr(tokenizer, "english_spelling_normalizer", None) or None
+            ),
             corpus=corpus,
             windows=windows,
             held_out=held_out,

@@ -33,17 +33,23 @@ def interval(values: np.ndarray) -> list[float] | None:
 
 
 def ratio_intervals(parts: Sequence[Sequence[float]], wholes: Sequence[Sequence[float]]) -> list[list[float] | None]:
-    """Intervals of several ratios over the same utterances: parts and wholes [figures][utterances]."""
+    """Intervals of several ratios over the same utterances: parts and wholes [figures][utterances].
+
+    Where only one utterance counts there is nothing to draw from: None.
+    """
     sums = resampled_sums(np.array([*parts, *wholes], dtype=float).T)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = sums[:, : len(parts)] / sums[:, len(parts) :]
-    return [interval(column) for column in ratios.T]
+    told = [sum(count > 0 for count in whole) > 1 for whole in wholes]
+    return [interval(column) if enough else None for column, enough in zip(ratios.T, told, strict=True)]
 
 
 def difference_interval(
     one: tuple[Sequence[float], Sequence[float]], other: tuple[Sequence[float], Sequence[float]]
 ) -> list[float] | None:
     """Of other's ratio minus one's, each given as (parts, wholes) over the same utterances."""
+    if sum(count > 0 for count in one[1]) < 2:
+        return None
     sums = resampled_sums(np.array([*one, *other], dtype=float).T)
     with np.errstate(divide="ignore", invalid="ignore"):
         return interval(sums[:, 2] / sums[:, 3] - sums[:, 0] / sums[:, 1])

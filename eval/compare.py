@@ -14,7 +14,7 @@ from whisper_pair.command import guarded
 from whisper_pair.errors import InputError
 
 from .bootstrap import difference_interval
-from .report import percent, table
+from .report import gain, percent, table
 from .schema import read_report
 
 Row = dict[str, Any]
@@ -57,7 +57,11 @@ def compare(paths: list[str]) -> str:
         f"{machine(r)}, {'passed' if r['verdict']['passed'] else 'not passed'})"
         for name, r, file in zip(names, reports, files, strict=True)
     ]
-    parts = ["\n".join(f"- {line}" for line in legend), f"{len(rows[0])} utterances are shared.", ratios(names, rows)]
+    told = (
+        f"{len(rows[0])} utterances are shared. Differences stand with the 95 % intervals of a paired bootstrap; "
+        f"error rates are {' and '.join(sorted({r['quality']['metric'].upper() for r in reports}))}."
+    )
+    parts = ["\n".join(f"- {line}" for line in legend), told, ratios(names, rows)]
     parts.append(speeds(names, reports))
     if len({machine(report) for report in reports}) > 1:
         parts.append("The machines differ: speeds cannot be compared.")
@@ -96,11 +100,18 @@ def difference(one: tuple[list, list], other: tuple[list, list]) -> str:
 
 def speeds(names: list[str], reports: list[dict[str, Any]]) -> str:
     """The pairs' speedups over their own greedy, as each report has them."""
-    lines = [["assistant is faster by", *(f"{r['cost']['ours']['assistant_speedup']:.1f}x" for r in reports)]]
+    lines = [
+        [
+            "speed of a token by the assistant, over the main",
+            *(f"{r['cost']['ours']['assistant_speedup']:.1f}x" for r in reports),
+        ]
+    ]
     batches = sorted({row["batch_size"] for report in reports for row in report["speed"]["rows"]})
     for batch in batches:
-        lines.append([f"speedup over greedy, batch {batch}", *(speedup_at(report, batch) for report in reports)])
-    lines.append(["memory added", *(percent(r["memory"]["assistant_share"]) for r in reports)])
+        lines.append(
+            [f"speedup over the main alone, batch {batch}", *(speedup_at(report, batch) for report in reports)]
+        )
+    lines.append(["weights added to the main's", *(percent(r["memory"]["assistant_share"]) for r in reports)])
     return table(["as each measured it", *names], lines)
 
 
@@ -108,9 +119,7 @@ def speedup_at(report: dict[str, Any], batch: int) -> str:
     for row in report["speed"]["rows"]:
         found = row["engine"], row["mode"], row["assistant"], row["draft_tokens"], row["batch_size"]
         if found == ("pair", "speculative", "ours", "auto", batch):
-            low, high = row["speedup_interval"]
-            unclear = ", no clear difference" if row["speedup_verdict"] == "unclear" else ""
-            return f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f}){unclear}"
+            return gain(row)
     return "not taken"
 
 

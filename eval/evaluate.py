@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from whisper_pair import Pair
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import (
     check_pair,
@@ -18,7 +19,7 @@ from whisper_pair.checkpoints import (
     main_folder,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import Clip, fingerprint, load_test_clips
+from whisper_pair.data import Clip, fingerprint, load_test_clips, long_test_clips
 from whisper_pair.decoding import Options
 from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.vocabulary import SpecialTokens
@@ -36,6 +37,7 @@ from .cost import cost_section, prediction_section, steady_costs
 from .identity import Witness, identity_section
 from .leaks import leak_section
 from .listen import DRAFTS, Assistant, Heard, Said, listen
+from .longform import long_form_section, recordings
 from .memory import memory_section, own_parameters
 from .page import page
 from .plots import draw
@@ -141,8 +143,8 @@ def options_of(config: Config, main) -> Options:
 
 
 def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
-    if report["identity"]["unexplained"]:
-        print(f"the pair's output is not the main's: see identity in {stage.folder}/report.json")
+    if report["identity"]["unexplained"] or report["quality"]["long_form"].get("unexplained"):
+        print(f"the pair's output is not the main's: see identity and long form in {stage.folder}/report.md")
         return 1
     if strict and not report["verdict"]["passed"]:
         missed = ", ".join(c["name"] for c in report["verdict"]["criteria"] if not c["passed"])
@@ -168,11 +170,13 @@ class Evaluation:
         self.config, self.main_at, self.main, self.clips, self.log_mel = config, main_at, main, clips, log_mel
         self.assistants, self.options, self.heard = assistants, options, heard
         self.special = SpecialTokens.of(main)
-        self.tokenizer = load_processor(main_at).tokenizer
+        self.processor = load_processor(main_at)
+        self.tokenizer = self.processor.tokenizer
         self.pieces = Pieces(self.tokenizer)
+        spelling = getattr(self.tokenizer, "english_spelling_normalizer", None) or None
+        self.normalizer = Normalizer(config.text_language, spelling)
         self.texts = transcripts(self.heard, self.tokenizer)
-        normalizer = Normalizer(config.language, getattr(self.tokenizer, "english_spelling_normalizer", None) or None)
-        self.rates = rates_of(self.texts, [clip.text for clip in clips], config.language, normalizer)
+        self.rates = rates_of(self.texts, [clip.text for clip in clips], config.text_language, self.normalizer)
 
     @property
     def judged(self) -> Assistant:
@@ -195,8 +199,11 @@ class Evaluation:
             self.clips, settings.timed_clips, self.main, self.log_mel, self.heard.main, self.ours.matches
         )
         contenders = contenders_of(self.main, self.assistants, self.options, settings.draft_tokens)
-        contenders += ctranslate.contenders(self.main, self.main_at, self.options)
-        speed = speed_section(self.main, self.judged, contenders, timed, settings, witness, costs, self.log_mel)
+        theirs, left_out = ctranslate.contenders(self.main, self.main_at, self.options)
+        contenders += theirs
+        speed = speed_section(
+            self.main, self.judged, contenders, timed, settings, witness, costs, self.log_mel, left_out
+        )
         acceptance = acceptance_section(self.ours.matches, alone["ours"])
         shown = telling(self.ours.pair, self.clips)
         report = {
@@ -207,8 +214,8 @@ class Evaluation:
             "compared": {
                 a.name: acceptance_section(self.heard.by[a.name].matches, alone[a.name]) for a in self.assistants[1:]
             },
-            "quality": quality_section(self.rates, config.language)
-            | {"texts_equal": texts_equal(self.texts["main"], self.texts["pair"])},
+            "quality": quality_section(self.rates, config.text_language)
+            | {"texts_equal": texts_equal(self.texts["main"], self.texts["pair"]), "long_form": self.long_form()},
             "identity": identity_section(self.heard.main, self.ours, witness, self.options),
             "cost": {name: cost_section(found) for name, found in alone.items()},
             "prediction": prediction_section(costs, acceptance, speed),
@@ -263,6 +270,16 @@ class Evaluation:
         ours, tokens, names = self.ours, self.heard.main, [clip.name for clip in self.clips]
         section = where_section(ours.matches, tokens, self.pieces, self.special)
         return section | {"least_accepted": least_accepted(ours.matches, tokens, ours.choices, names, self.pieces)}
+
+    def long_form(self) -> dict[str, Any]:
+        """Recordings of several windows."""
+        config, judged, seconds = self.config, self.judged, self.log_mel.seconds
+        long = long_test_clips(config.data.test, config.data, seconds)
+        chosen = recordings(config, self.clips, long, seconds, self.special.no_timestamps is not None)
+        pair = Pair(self.main, judged.model, self.processor, judged.lineage, judged.vocabulary)
+        apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
+        asked = replace(self.options, draft_tokens=DRAFTS)
+        return long_form_section(pair, chosen, apart, asked, config.text_language, self.normalizer)
 
     def counters(self) -> dict[str, int]:
         """The engine's own counters against the offline account, round by round."""

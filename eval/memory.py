@@ -1,12 +1,14 @@
 """What the assistant adds to the main's memory."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from whisper_pair.decoding import Options
 
-from .contenders import ours
+from .contenders import Contender, ours
+from .listen import DRAFTS
 
 MB = 1e6
 
@@ -24,12 +26,13 @@ def memory_section(main, assistant, features, options: Options, batch_size: int)
         "pair_peak_megabytes": None,
     }
     if main.device.type == "cuda":
-        alone = ours(main, None, options, "greedy", None, None)
-        section["main_peak_megabytes"] = (weights + _working(alone, features[:batch_size], main.device)) / MB
-        del alone  # and its caches
-        pair = ours(main, assistant, options, "speculative", assistant.name, "auto")
-        working = _working(pair, features[:batch_size], main.device)
-        section["pair_peak_megabytes"] = (weights + added + working) / MB
+        some = features[:batch_size]
+        alone = _working(lambda: ours(main, None, options, "greedy", None, None), some, main.device)
+        pair = _working(
+            lambda: ours(main, assistant, options, "speculative", assistant.name, DRAFTS), some, main.device
+        )
+        section["main_peak_megabytes"] = (weights + alone) / MB
+        section["pair_peak_megabytes"] = (weights + added + pair) / MB
     return section
 
 
@@ -47,13 +50,14 @@ def own_parameters(main, assistant) -> list[torch.Tensor]:
     ]
 
 
-def _working(contender, features, device) -> int:
-    """Bytes allocated at the peak of one decoding, beyond what lay in memory before it."""
+def _working(contender: Callable[[], Contender], features, device) -> int:
+    """Bytes allocated at the peak of one decoding, beyond what lay in memory before its engine was made: caches, and
+    weights that the engine keeps in another shape."""
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    contender.decode(features, len(features))
+    contender().decode(features, len(features))
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
 

@@ -28,11 +28,15 @@ def rates_of(
 
 
 def quality_section(rates: dict[str, list[ErrorRate]], language: str) -> dict[str, Any]:
+    return {"metric": metric_name(language)} | rate_rows(rates)
+
+
+def rate_rows(rates: dict[str, list[ErrorRate]]) -> dict[str, dict[str, Any]]:
     """Each contender's rate, and how far it lies from the main's on the same utterances."""
     lengths = [rate.length for rate in rates["main"]]
     errors = {name: [rate.errors for rate in rows] for name, rows in rates.items()}
     intervals = ratio_intervals(list(errors.values()), [lengths] * len(errors))
-    section: dict[str, Any] = {"metric": metric_name(language)}
+    section: dict[str, dict[str, Any]] = {}
     for (name, rows), interval in zip(rates.items(), intervals, strict=True):
         rate = pooled(rows)
         section[name] = {"rate": rate.rate, "interval": interval, "errors": rate.errors, "length": rate.length}

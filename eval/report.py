@@ -7,6 +7,29 @@ NAMES = {
     "start": "the checkpoint before fine-tuning",
     "pair": "pair (main + assistant)",
     "assistant": "assistant alone",
+    "apart": "main, each clip by itself",
+}
+CRITERIA = {
+    "assistant_speedup": "how many times faster than the main the assistant says a token",
+    "agreement": "share of the main's tokens that the assistant would say too",
+    "identical_output": "share of the test clips whose tokens are the main's",
+    "baseline_unexplained": "transformers' transcripts that differ from the main's by more than a near tie",
+    "leaked_clips": "test clips that were trained on",
+    "counters_equal": "share of the transcripts whose counted rounds follow from the offline account",
+    "long_form_identical": "share of the long recordings whose segments are the main's",
+    "timed_output_identical": "share of the timed transcripts that are the main's",
+}
+WAYS = {
+    ("pair", "greedy"): "main alone, our engine",
+    ("pair", "speculative"): "pair, our engine",
+    ("pair", "assistant"): "assistant alone, our engine",
+    ("transformers", "greedy"): "main alone, transformers",
+    ("transformers", "assisted"): "pair, transformers",
+    ("faster-whisper", "greedy"): "main alone, faster-whisper",
+}
+MODES = {
+    "sequential": "by Whisper's sequential algorithm, with timestamps",
+    "chunked": "in chunks cut at quiet places, since the main has no timestamps or was fine-tuned without them",
 }
 
 
@@ -24,6 +47,7 @@ def sections(report: dict[str, Any]) -> list[tuple[str, str, list[tuple[list[str
     found = [
         verdict(report["verdict"]),
         quality(report["quality"]),
+        long_form(report["quality"]),
         acceptance(report),
         where(report["acceptance"]),
         refused(report["acceptance"]),
@@ -67,7 +91,7 @@ def about(report: dict[str, Any]) -> str:
 def verdict(section: dict[str, Any]):
     rows = [
         [
-            c["name"].replace("_", " "),
+            criterion(c["name"]),
             f"{c['figure']:.3g}",
             f"{'at least' if c['higher_is_better'] else 'at most'} {c['target']:g}",
             "yes" if c["passed"] else "no",
@@ -78,11 +102,26 @@ def verdict(section: dict[str, Any]):
     return f"Verdict: {outcome}", "", [(["criterion", "figure", "asked", "met"], rows)]
 
 
+def criterion(name: str) -> str:
+    batch = name.removeprefix("speedup_batch_")
+    return CRITERIA[name] if batch == name else f"speedup over the main alone, batch {batch}"
+
+
 def quality(section: dict[str, Any]):
-    names = [name for name in section if name not in ("metric", "texts_equal")]
+    names = [name for name in section if name not in ("metric", "texts_equal", "long_form")]
+    text = f"{over_reference(section)} The pair's text is the main's in {section['texts_equal']} utterances."
+    return "Quality", text, [error_rates(section["metric"], {name: section[name] for name in names})]
+
+
+def over_reference(section: dict[str, Any], metric: str | None = None) -> str:
+    metric = metric or section["metric"]
+    unit = "words" if metric == "wer" else "characters"
+    return f"{metric.upper()} over {section['main']['length']} {unit} of reference."
+
+
+def error_rates(metric: str, rates: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     rows = []
-    for name in names:
-        rate = section[name]
+    for name, rate in rates.items():
         over = rate.get("over_main_interval")
         rows.append(
             [
@@ -92,13 +131,29 @@ def quality(section: dict[str, Any]):
                 "" if over is None else f"{100 * over[0]:+.1f} to {100 * over[1]:+.1f}",
             ]
         )
-    metric = section["metric"].upper()
-    unit = "words" if metric == "WER" else "characters"
+    return ["", metric.upper(), "errors", "points over the main"], rows
+
+
+def long_form(quality: dict[str, Any]):
+    """Recordings of several windows."""
+    section, metric = quality["long_form"], quality["metric"]
+    if section["skipped"] is not None:
+        return "Long recordings", f"Not measured: {section['skipped']}", []
+    whose = "of one speaker each" if section["speakers_told"] else "in the set's order, for no speakers are told"
+    unclear = ", no clear difference" if section["speedup_verdict"] == "unclear" else ""
+    count = "1 recording" if section["recordings"] == 1 else f"{section['recordings']} recordings"
     text = (
-        f"{metric} over {section['main']['length']} {unit} of reference. The pair's text is the main's in "
-        f"{section['texts_equal']} utterances."
+        f"{count}, {section['seconds'] / 60:.1f} minutes, joined from {section['clips']} test clips {whose}, heard "
+        f"{MODES[section['mode']]}; greedy, without temperature fallback or previous text, batch "
+        f"{section['batch_size']}. {over_reference(section, metric)} Intervals are over recordings.\n\n"
+        f"The pair's segments, times included, are the main's in {section['identical']} of {section['recordings']}. "
+        f"Drafting {section['draft_tokens']} tokens a round, it won {1 + section['accepted'] / section['rounds']:.2f} "
+        f"tokens a round ({section['accepted']} of {section['drafted']} drafts accepted). Audio to text took the main "
+        f"{section['main_seconds']:.1f} s and the pair {section['pair_seconds']:.1f} s: {section['speedup']:.2f}x"
+        f"{brackets(section['speedup_interval'], 1, 2)}{unclear}, from one timed pass in turns."
     )
-    return "Quality", text, [(["", metric, "errors", "points over the main"], rows)]
+    rates = {name: section[name] for name in ("main", "pair", "apart") if name in section}
+    return "Long recordings", text, [error_rates(metric, rates)]
 
 
 def acceptance(report: dict[str, Any]):
@@ -122,7 +177,13 @@ def acceptance(report: dict[str, Any]):
     )
     for name, other in report["compared"].items():
         text += f" In comparison, {name} agrees with {percent(other['agreement'])}."
-    header = ["drafts", "accepted", "tokens a round", "all of the first 1, 2, ... accepted", "decoding, predicted"]
+    header = [
+        "drafts a round",
+        "acceptance rate",
+        "tokens won a round",
+        "rounds with all of the first 1, 2, ... accepted",
+    ]
+    header.append("decoding speedup, predicted")
     return "Acceptance", text, [(header, rows)]
 
 
@@ -161,29 +222,41 @@ def speed(section: dict[str, Any], environment: dict[str, Any]):
             f"{row['latency_p50']:.3f} / {row['latency_p95']:.3f}",
             gain(row),
             f"{row['speedup_vs_transformers']:.2f}x",
-            "" if row["identical"] is None else f"{row['identical']} of {section['clips']}",
+            same_text(row, section["clips"]),
         ]
         for row in section["rows"]
     ]
-    header = ["batch", "decoding", "seconds", "RTFx", "latency p50 / p95", "over our greedy"]
-    header += ["over transformers' greedy", "main's own text"]
+    header = ["batch", "decoding", "a pass, s", "RTFx", "a clip's wait p50 / p95, s", "over the main alone, our engine"]
+    header += ["over the main alone, transformers", "main's own text"]
+    if any(row["joules"] is not None for row in section["rows"]):
+        header.append("energy of a pass, J")
+        rows = [[*line, f"{row['joules']:.0f}"] for line, row in zip(rows, section["rows"], strict=True)]
     text = (
         f"Log-mel features to tokens, encoder included, {section['clips']} clips, {section['audio_seconds']:.0f} s "
         f"together, arriving a batch at a time; medians of {section['repeats']} interleaved passes in "
         f"{environment['dtype']}, in brackets the least and greatest pass. Outside the clock: "
-        f"{section['mel_seconds']:.2f} s to make the features, {section['text_seconds']:.3f} s to write the text."
+        f"{section['mel_seconds']:.2f} s to make the features, {1000 * section['text_seconds']:.1f} ms to write text."
     )
+    text += "".join(f" Left out: {reason}" for reason in section["left_out"])
     split = [
         [str(row["batch_size"]), contender(row), *(f"{row['parts'][p]:.2f}" for p in row["parts"])]
         for row in section["rows"]
         if row["parts"]
     ]
-    parts = (["batch", "decoding", "encoder", "draft", "verification", "rest"], split)
+    parts = (["batch", "decoding", "encoder, s", "draft, s", "verification, s", "rest, s"], split)
     return "Speed", text, [(header, rows), parts]
 
 
+def same_text(row: dict[str, Any], clips: int) -> str:
+    """Of how many clips a contender says what the main says; differences that no near tie explains are named."""
+    if row["identical"] is None:
+        return ""
+    told = f"{row['identical']} of {clips}"
+    return told + (f", {row['unexplained']} differ beyond a near tie" if row["unexplained"] else "")
+
+
 def contender(row: dict[str, Any]) -> str:
-    words = f"{row['engine']} {row['mode']}"
+    words = WAYS[row["engine"], row["mode"]]
     if row["draft_tokens"] is not None:
         words += f", {row['draft_tokens']} drafts"
         words += f" ({row['schedule']})" if row["engine"] == "transformers" else ""
@@ -196,8 +269,11 @@ def gain(row: dict[str, Any]) -> str:
         return "1"
     low, high = row["speedup_interval"]
     told = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
-    told += ", no clear difference" if row["speedup_verdict"] == "unclear" else ""
-    return told if row["steady"] else told + ", still warming up"
+    if not row["steady"]:
+        return told + ", still warming up"
+    if row["speedup_verdict"] != "unclear":
+        return told
+    return told + (", no clear difference" if low <= 1 <= high else ", too few timings to tell")
 
 
 def cost(report: dict[str, Any]):
@@ -237,7 +313,10 @@ def cost(report: dict[str, Any]):
 def identity(report: dict[str, Any]):
     section = report["identity"]
     same, total = section["identical"], section["utterances"]
-    text = f"{same} of {total} utterances are the main's, token for token."
+    text = (
+        f"{same} of {total} utterances are the main's, token for token, drafting "
+        f"{report['acceptance']['counters']['draft_tokens']} tokens a round."
+    )
     if total > same:
         text += f" {section['near_ties']} differ by a near tie, {section['unexplained']} without one."
     if section["batch_1_against_8"] is not None:
@@ -258,8 +337,11 @@ def memory(section: dict[str, Any]):
     if section["pair_peak_megabytes"] is not None:
         text += (
             f" Peak at batch {section['batch_size']}: {section['main_peak_megabytes']:.0f} MB for the main alone, "
-            f"{section['pair_peak_megabytes']:.0f} MB for the pair."
+            f"{section['pair_peak_megabytes']:.0f} MB for the pair "
+            f"({percent(section['pair_peak_megabytes'] / section['main_peak_megabytes'] - 1)} more)."
         )
+    else:
+        text += " Peak memory and energy are measured on NVIDIA GPUs alone."
     return "Memory", text, []
 
 

@@ -66,8 +66,10 @@ def speed_section(
     witness: Witness,
     costs: dict[int, Costs],
     log_mel: LogMel,
+    left_out: Sequence[str],
 ) -> dict[str, Any]:
-    """A row per contender and batch size. `costs`: the judged pair's, at 1 and at each timed batch size."""
+    """A row per contender and batch size. `costs`: the judged pair's, at 1 and at each timed batch size. `left_out`:
+    why a contender is missing, one sentence each."""
     joules = joule_counter(main.device)
     section: dict[str, Any] = {
         "clips": len(timed.clips),
@@ -75,6 +77,7 @@ def speed_section(
         "repeats": settings.repeats,
         **_around(timed, log_mel, witness, settings.repeats, main.device),
         "encoder": [],
+        "left_out": list(left_out),
         "rows": [],
     }
     judge = Judge(timed, witness)

@@ -56,6 +56,9 @@ def _measurement(report: dict[str, Any]) -> list[dict[str, Any]]:
         counted += [(row["counters_equal"], speed["clips"]) for row in rows if row["counters_equal"] is not None]
         equal, utterances = (sum(column) for column in zip(*counted, strict=True))
         found.append(_criterion("counters_equal", _share(equal, utterances), 1.0))
+        long = report["quality"]["long_form"]
+        if long["skipped"] is None:
+            found.append(_criterion("long_form_identical", _share(long["identical"], long["recordings"]), 1.0))
         same = sum(row["identical"] for row in timed)
         found.append(_criterion("timed_output_identical", _share(same, speed["clips"] * len(timed)), 1.0))
     return found

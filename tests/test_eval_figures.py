@@ -1,18 +1,25 @@
 """The figures of an evaluation by themselves: intervals, token classes, the cost model, clocks, leaks, comparisons."""
 
+import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from eval import timing
+from eval import ctranslate, memory, timing
 from eval.acceptance import BOUNDS, acceptance_section, least_accepted, where_section
 from eval.bootstrap import difference_interval, ratio_intervals
 from eval.cost import diluted, improved_length, least, prediction_section
+from eval.energy import joule_counter
+from eval.longform import recordings
+from eval.report import gain
 from eval.timing import Timing, interleaved, speedup
 from eval.tokens import token_class
-from whisper_pair.decoding import Costs, Match, acceptances
+from whisper_pair.config import Data, Eval
+from whisper_pair.data import Clip
+from whisper_pair.decoding import Costs, Match, Options, acceptances
 
 END, FIRST_TIMESTAMP = 100, 110
 CPU = torch.device("cpu")
@@ -54,8 +61,10 @@ def test_a_paired_difference_is_sharper_than_its_two_figures():
     assert above - below < (high - low) / 3
 
 
-def test_an_interval_of_nothing_is_none():
+def test_an_interval_of_nothing_or_of_one_utterance_is_none():
     assert ratio_intervals([[0, 0]], [[0, 0]]) == [None]
+    assert ratio_intervals([[3, 0]], [[5, 0]]) == [None]
+    assert difference_interval(([3, 0], [5, 0]), ([2, 0], [5, 0])) is None
 
 
 # Acceptance
@@ -214,6 +223,20 @@ def test_too_few_timings_are_no_gain_however_clear():
     assert speedup(Timing(np.ones((1, 4))), Timing(np.ones((1, 4)) / 3)).verdict == "unclear"
 
 
+@pytest.mark.parametrize(
+    ("interval", "verdict", "steady", "said"),
+    [
+        ([1.4, 1.6], "faster", True, "1.50x (1.40 to 1.60)"),
+        ([0.9, 1.6], "unclear", True, "1.50x (0.90 to 1.60), no clear difference"),
+        ([1.4, 1.6], "unclear", True, "1.50x (1.40 to 1.60), too few timings to tell"),
+        ([1.4, 1.6], "unclear", False, "1.50x (1.40 to 1.60), still warming up"),
+    ],
+)
+def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, said):
+    row = {"engine": "pair", "mode": "speculative", "speedup": 1.5}
+    assert gain(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == said
+
+
 def test_fewer_timings_give_wider_intervals():
     rng = np.random.default_rng(6)
 
@@ -231,3 +254,157 @@ def test_joules_are_those_of_a_pass(clock):
 
     (timing_,), _ = interleaved([act], 3, 2, CPU, joules=lambda: 10 * clock.seconds)
     assert timing_.joules == pytest.approx(60)
+
+
+# A GPU's joules and bytes, where there is no GPU: the same interfaces, answered by stand-ins
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """NVIDIA's management library on a machine with one GPU, which spends 250 J between two readings."""
+
+    class NVMLError(Exception):
+        pass
+
+    spent = iter(range(1_000_000, 9_000_000, 250_000))  # millijoules
+    module = types.SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID={"GPU-1234": "the GPU"}.__getitem__,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"the GPU": next(spent)}[handle],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid="1234"))
+    return module
+
+
+def test_joules_are_read_from_the_gpu_that_decodes(nvml):
+    read = joule_counter(torch.device("cuda"))
+    before = read()
+    assert read() - before == 250.0
+    assert joule_counter(CPU) is None
+
+
+def test_a_gpu_without_such_a_counter_reports_no_energy(nvml, monkeypatch):
+    def refuse(handle):
+        raise nvml.NVMLError("Not Supported")
+
+    nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
+    assert joule_counter(torch.device("cuda")) is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # not installed
+    assert joule_counter(torch.device("cuda")) is None
+
+
+def test_peak_memory_is_weights_and_what_decoding_takes_beyond_what_lay_there(monkeypatch):
+    """The allocator is a stand-in: an engine takes 1000 bytes when it is made and 500 more while it decodes."""
+    held = types.SimpleNamespace(now=7000, peak=7000)
+
+    def take(count: int) -> None:
+        held.now += count
+        held.peak = max(held.peak, held.now)
+
+    def ours(main, assistant, *rest):
+        take(1000 if assistant is None else 1400)
+        return types.SimpleNamespace(decode=lambda features, batch_size: take(500))
+
+    for name, act in {
+        "synchronize": lambda device: None,
+        "empty_cache": lambda: None,
+        "memory_allocated": lambda device: held.now,
+        "max_memory_allocated": lambda device: held.peak,
+        "reset_peak_memory_stats": lambda device: setattr(held, "peak", held.now),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, act)
+    monkeypatch.setattr(memory, "ours", ours)
+    main = torch.nn.Linear(100, 1, bias=False)
+    main.device = torch.device("cuda")
+    assistant = types.SimpleNamespace(name="ours", model=torch.nn.Linear(10, 5, bias=False))
+    section = memory.memory_section(main, assistant, torch.zeros(9, 1), None, 8)
+    assert section["main_peak_megabytes"] == pytest.approx((400 + 1500) / 1e6)
+    assert section["pair_peak_megabytes"] == pytest.approx((400 + 200 + 1900) / 1e6)
+
+
+# Other engines
+
+
+def test_faster_whisper_is_asked_for_the_work_of_everyone_else():
+    special = types.SimpleNamespace(
+        suppressed=(7, 8),
+        suppressed_first=(9,),
+        language_token={"nl": 2}.__getitem__,
+        prefix=lambda language, task, timestamps, prompt: [1, language, 3, 4],
+        limit=lambda prefix, most: 448,
+    )
+    asked = ctranslate.settings(special, Options(language="nl"))
+    new = min(asked["max_length"] // 2, asked["max_length"] - 4)  # as CTranslate2 counts
+    assert new == 448 - 4
+    assert (asked["prompts"], asked["beam_size"]) == ([[1, 2, 3, 4]], 1)
+    assert (asked["suppress_tokens"], asked["suppress_blank"]) == ([7, 8], True)
+
+
+def test_a_contender_that_is_missing_is_accounted_for(monkeypatch):
+    main = types.SimpleNamespace(dtype=torch.bfloat16)
+    monkeypatch.setattr(ctranslate, "installed", lambda: False)
+    assert ctranslate.contenders(main, None, None)[1][0].startswith("faster-whisper, which is not installed")
+
+    def refuse(*_):
+        raise ValueError("no such\n  type")
+
+    monkeypatch.setattr(ctranslate, "installed", lambda: True)
+    monkeypatch.setattr(ctranslate, "faster_whisper", refuse)
+    found, reasons = ctranslate.contenders(main, None, None)
+    assert not found
+    assert reasons == ["faster-whisper, which cannot take this main in bfloat16 (no such type)."]
+
+
+# Long recordings
+
+
+def clip(number: int, speaker: str | None, seconds: float = 3.0) -> Clip:
+    return Clip(f"clip {number}", Path("nowhere"), seconds, f"text {number}", speaker)
+
+
+def asking(minutes: float = 1.0, trained_timestamps: float | None = None):
+    """A config, as far as choosing recordings reads it; `trained_timestamps` None: nothing was trained."""
+    data = Data((), (), (), timestamps=trained_timestamps or 0.0)
+    train = None if trained_timestamps is None else object()
+    return types.SimpleNamespace(eval=Eval(long_form_minutes=minutes), data=data, train=train)
+
+
+def test_recordings_hold_one_speaker_in_order_and_pass_a_window():
+    clips = [clip(i, "ab"[i % 2]) for i in range(40)]
+    found = recordings(asking(), clips, [], 10.0, True)
+    assert found.sequential
+    assert len(found.windows) == 3  # of about 19 s
+    for window in found.windows:
+        assert 12.5 <= window.seconds <= 20
+        assert len({c.speaker for c in window.clips}) == 1
+        assert list(window.clips) == sorted(window.clips, key=clips.index)
+    half = recordings(asking(minutes=0.5), clips, [], 10.0, True)
+    assert sum(w.seconds for w in half.windows) == pytest.approx(30, abs=10)
+
+
+def test_a_long_test_clip_is_a_recording_as_it_is_unless_it_takes_all_minutes():
+    long = [clip(1, None, 25.0), clip(2, None, 4000.0)]
+    found = recordings(asking(), [], long, 10.0, True)
+    assert [window.clips for window in found.windows] == [(long[0],)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"minutes": 0}, "eval.long_form_minutes is 0."),
+        ({}, "no speaker's test clips, joined, last 12.5 s, which is 1.25 windows."),
+    ],
+)
+def test_where_there_are_no_long_recordings_a_sentence_says_why(given, said):
+    assert recordings(asking(**given), [clip(1, "a"), clip(2, "b")], [], 10.0, True).skipped == said
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "trained", "sequential"),
+    [(True, None, True), (False, None, False), (True, 0.0, False), (True, 0.5, True)],
+)
+def test_a_main_without_timestamps_hears_chunks(timestamps, trained, sequential):
+    clips = [clip(i, None) for i in range(9)]
+    assert recordings(asking(trained_timestamps=trained), clips, [], 10.0, timestamps).sequential is sequential

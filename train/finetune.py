@@ -96,7 +96,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     def validate(trained) -> Score:
         rates = listener.error_rates(trained, accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
-        return Score({f"validation_{metric_name(config.language)}": rate}, -rate)
+        return Score({f"validation_{metric_name(config.text_language)}": rate}, -rate)
 
     def save(trained, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)

@@ -217,6 +217,7 @@ class Eval:
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
     compare: tuple[str, ...] = ()  # other assistants (checkpoints) measured beside ours
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    long_form_minutes: NotNegative = 5.0  # of joined test clips, heard as long recordings, about; 0: none
     limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
     published: Published | None = None  # figures to print beside ours
 
@@ -234,6 +235,11 @@ class Config:
     train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it stands
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
+
+    @property
+    def text_language(self) -> str:
+        """What is written: Whisper translates into English alone."""
+        return "en" if self.task == "translate" else self.language
 
     def resolved(self) -> dict[str, Any]:
         """This config as plain YAML types, every default written out."""

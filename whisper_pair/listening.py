@@ -24,7 +24,9 @@ class Listener:
     def __init__(self, clips: list[Clip], log_mel: LogMel, tokenizer, config: Config, keep: Path | None = None):
         """`keep`: the folder for encoder states, where the encoder is the same at every call."""
         self.clips, self.log_mel, self.tokenizer, self.config, self.keep = clips, log_mel, tokenizer, config, keep
-        self.normalizer = Normalizer(config.language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
+        self.normalizer = Normalizer(
+            config.text_language, getattr(tokenizer, "english_spelling_normalizer", None) or None
+        )
 
     def options(self) -> Options:
         language = self.config.language if self.tokenizer_is_multilingual else None
@@ -66,7 +68,7 @@ class Listener:
         decoded = self.transcribe(model, rows)
         texts = self.tokenizer.batch_decode([row.tokens for row in decoded], skip_special_tokens=True)
         references = [self.clips[row].text for row in rows]
-        return pooled(error_rates(references, texts, self.config.language, self.normalizer))
+        return pooled(error_rates(references, texts, self.config.text_language, self.normalizer))
 
 
 def pooled_over_processes(accelerator, rate: ErrorRate) -> ErrorRate:

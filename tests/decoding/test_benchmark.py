@@ -1,11 +1,24 @@
 """The benchmark of the engine runs at a small shape, says what the contenders said, and labels what is scripted."""
 
 import json
+import socket
+import sys
 
 from benchmarks import decoding
 
+UNNEEDED = ("datasets", "soundfile", "soxr", "av")
 
-def test_a_scripted_run_writes_every_contender_and_its_targets(tmp_path):
+
+def test_the_benchmark_loads_without_libraries_for_data_or_audio(command):
+    """A GPU machine may hold torch and transformers alone."""
+    done = command("-c", f"import sys; sys.modules |= dict.fromkeys({UNNEEDED}); import benchmarks.decoding")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_scripted_run_writes_every_contender_and_its_targets(tmp_path, monkeypatch):
+    for library in UNNEEDED:
+        monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setattr(socket, "socket", None)
     out = tmp_path / "decoding.json"
     shape = ["--scripted", "tiny-test", "--alphas", "0.9", "--batch-sizes", "1", "3"]
     short = ["--repeats", "1", "--draft-tokens", "4", "--threads", "1"]

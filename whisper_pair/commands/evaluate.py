@@ -18,7 +18,8 @@ from ..errors import InputError
 
 SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"
 
-QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24}  # about a minute
+# about a minute
+QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24, "long_form_minutes": 0}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, metavar="D", help="a folder, or owner/name[:config[:split]] on the Hub"
     )
     parser.add_argument("--text", default="text", metavar="COLUMN", help="the column with the human text")
+    parser.add_argument("--speaker", metavar="COLUMN", help="the column that names the speaker: joins long recordings")
     parser.add_argument("--language", required=True, help="Whisper's code: nl, de, ...")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
     parser.add_argument("--out", required=True, metavar="DIR", help="receives config.yaml and eval/report.json")
@@ -53,13 +55,14 @@ def run(args: argparse.Namespace) -> int:
 def question(args: argparse.Namespace) -> dict[str, Any]:
     """A config that trains nothing."""
     settings = (QUICK if args.quick else {}) | ({} if args.limit is None else {"limit": args.limit})
+    test = source(args.data) | {"text": args.text, "speaker": args.speaker}
     return {
         "language": args.language,
         "task": args.task,
         "model": args.main,
         "output": args.out,
         "train": None,
-        "data": {"train": [], "validation": [], "test": [source(args.data) | {"text": args.text}]},
+        "data": {"train": [], "validation": [], "test": [test]},
         "eval": {"assistant": args.assistant, **settings},
     }
 

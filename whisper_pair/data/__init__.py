@@ -8,7 +8,7 @@ used, and why the others are not; packing: clips -> windows; report: all of it f
 """
 
 from .clips import Clip, HubRow, Slice, Window
-from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips
+from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
 from .fingerprints import fingerprint, windowing
 from .packing import clips_a_window, pack, padding_saved, perturbed_copies, repeats
 from .report import write_data_report
@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint",
     "load_test_clips",
     "load_training_clips",
+    "long_test_clips",
     "pack",
     "padding_saved",
     "perturbed_copies",

@@ -113,6 +113,16 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     return clips
 
 
+def long_test_clips(sources: Sequence[Source], data: Data, window_seconds: float) -> list[Clip]:
+    """The clips with text that load_test_clips drops for their length. A streamed source does not keep them."""
+    kept = [source for source in sources if not source.stream]
+    return [
+        Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source)
+        for row, found, source in audited(kept, data, window_seconds)
+        if found.problem is None and found.seconds > window_seconds and row.text
+    ]
+
+
 def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Iterator[tuple[Row, Audit, Source]]:
     """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set."""
     for source in sources:

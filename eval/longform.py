@@ -1,0 +1,123 @@
+"""Quality on recordings of several windows, as `transcribe` hears them: by the main, and by the pair.
+
+Test clips of one speaker, joined with short silences, make the recordings; a test clip that is longer than the window
+is one as it is. Main and pair take turns at each, so it is also seen whether drafts change a recording's segments, and
+how much sooner it ends.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from whisper_pair import Pair
+from whisper_pair.config import Config, Data
+from whisper_pair.data import Clip, Window, pack
+from whisper_pair.decoding import Options
+from whisper_pair.longform import Transcription, transcribe
+from whisper_pair.text import ErrorRate, Normalizer, error_rates, pooled
+
+from .quality import rate_rows
+from .speed import spread_out
+from .timing import interleaved, speedup
+
+WINDOWS = 2.0  # a joined recording's length at the most: many short ones tell more than a few long ones
+LEAST = 1.25  # and at the least: what hardly passes one window tells little of several
+REPEATS = 1  # timed passes, after the one that warms up
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What is to be heard, how; or why nothing is."""
+
+    windows: tuple[Window, ...] = ()
+    sequential: bool = True
+    skipped: str | None = None
+
+
+def recordings(
+    config: Config, clips: Sequence[Clip], long: Sequence[Clip], window_seconds: float, timestamps: bool
+) -> Recordings:
+    """About eval.long_form_minutes of recordings, taken evenly from all that can be made.
+
+    `long`: test clips over the window. `timestamps`: does the main have timestamp tokens at all? The sequential
+    algorithm goes by them, and a main that was fine-tuned without them has forgotten them: it hears chunks.
+    """
+    minutes = config.eval.long_form_minutes
+    if not minutes:
+        return Recordings(skipped="eval.long_form_minutes is 0.")
+    found = joined(clips, config.data, window_seconds)
+    found += [Window((clip,)) for clip in long if clip.seconds <= 60 * minutes]
+    if not found:
+        needed = LEAST * window_seconds
+        return Recordings(skipped=f"no speaker's test clips, joined, last {needed:g} s, which is {LEAST} windows.")
+    mean = sum(window.seconds for window in found) / len(found)
+    chosen = tuple(found[i] for i in spread_out(len(found), max(1, round(60 * minutes / mean))))
+    return Recordings(chosen, timestamps and (config.train is None or config.data.timestamps > 0))
+
+
+def joined(clips: Sequence[Clip], data: Data, window_seconds: float) -> list[Window]:
+    """Clips of one speaker, in the set's order; where speakers are not told, those of one source."""
+    plainly = replace(data, pack=True, unpacked_share=0.0, timestamps=0.0, previous_text=0.0)
+    found = pack(clips, plainly, WINDOWS * window_seconds, seed=0)
+    return [window for window in found if window.seconds >= LEAST * window_seconds]
+
+
+def long_form_section(
+    pair: Pair,
+    chosen: Recordings,
+    apart: dict[str, ErrorRate],
+    options: Options,
+    language: str,
+    normalizer: Normalizer,
+) -> dict[str, Any]:
+    """`apart`: the main's errors in each clip by itself, by the clip's name. `options.draft_tokens` are the pair's."""
+    if chosen.skipped is not None:
+        return {"skipped": chosen.skipped}
+    windows, chunked = chosen.windows, not chosen.sequential
+    asked = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
+    alone = Pair(pair.main, None, pair.processor)
+
+    def by(who: Pair, drafts: int):
+        def hear(number: int) -> Transcription:
+            ((_, heard),) = transcribe(who, [windows[number].pcm()], replace(asked, draft_tokens=drafts), chunked)
+            return heard
+
+        return hear
+
+    print(f"long form: {len(windows)} recordings, by the main and by the pair", flush=True)
+    actions = [by(alone, 0), by(pair, asked.draft_tokens)]
+    timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
+    references = [window.text for window in windows]
+    rates = {
+        name: error_rates(references, [one.text for one in said], language, normalizer)
+        for name, said in (("main", plain), ("pair", drafted))
+    }
+    if all(clip.name in apart for window in windows for clip in window.clips):
+        rates["apart"] = [pooled([apart[clip.name] for clip in window.clips]) for window in windows]
+    same = sum(segments(one) == segments(other) for one, other in zip(plain, drafted, strict=True))
+    gain = speedup(*timings)
+    return {
+        "skipped": None,
+        "mode": "sequential" if chosen.sequential else "chunked",
+        "recordings": len(windows),
+        "clips": sum(len(window.clips) for window in windows),
+        "speakers_told": all(clip.speaker is not None for window in windows for clip in window.clips),
+        "seconds": sum(window.seconds for window in windows),
+        "batch_size": asked.batch_size,
+        "draft_tokens": asked.draft_tokens,
+        **rate_rows(rates),
+        "identical": same,
+        "unexplained": len(windows) - same if pair.main.dtype == torch.float32 else None,
+        **{name: sum(getattr(one, name) for one in drafted) for name in ("rounds", "drafted", "accepted")},
+        "main_seconds": timings[0].seconds,
+        "pair_seconds": timings[1].seconds,
+        "speedup": gain.ratio,
+        "speedup_interval": list(gain.interval) if len(windows) > 1 else None,
+        "speedup_verdict": gain.verdict,
+    }
+
+
+def segments(transcription: Transcription) -> list[tuple[float, float, list[int]]]:
+    return [(segment.start, segment.end, segment.tokens) for segment in transcription.segments]
