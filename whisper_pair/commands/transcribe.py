@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-timestamps", action="store_true", help="for a main that has forgotten them; implies --chunked"
     )
-    parser.add_argument("--words", action="store_true", help="when each word was said; short subtitle lines")
+    parser.add_argument("--words", action="store_true", help="when each word was said; subtitles by it")
     parser.add_argument(
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
     )
