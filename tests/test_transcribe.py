@@ -92,6 +92,10 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
     ("arguments", "said"),
     [
         (["gone.wav", "--pair", "x"], "gone.wav: there is no such file"),
+        (["{clips}", "--pair", "{run}"], "is a folder; name the files in it"),
+        (["{empty}", "--pair", "{run}", "--language", "nl"], "empty.wav: cannot be decoded as audio"),
+        (["{clip}", "--pair", "{run}", "--output", "{clip}/in"], "cannot be written to"),
+        (["{clip}", "--pair", "{run}", "--output", "/proc"], "cannot be written to"),
         (["{clip}"], "either --pair DIR, or --main M"),
         (["{clip}", "--pair", "{run}", "--assistant", "x"], "--assistant goes with --main"),
         (["{clip}", "--pair", "{clips}"], "no pair"),
@@ -105,7 +109,15 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    known = {"clip": clips[0], "other": clips[1], "run": run, "clips": Path(clips[0]).parent, "out": tmp_path}
+    (tmp_path / "empty.wav").touch()
+    known = {
+        "empty": tmp_path / "empty.wav",
+        "clip": clips[0],
+        "other": clips[1],
+        "run": run,
+        "clips": Path(clips[0]).parent,
+        "out": tmp_path,
+    }
     status = main(["transcribe", *(argument.format(**known) for argument in arguments)])
     error = capsys.readouterr().err
     assert status == 2

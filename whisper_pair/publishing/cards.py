@@ -52,7 +52,8 @@ def standalone_card(config: Config, report: dict[str, Any], names: Names, hours:
     use = f"""from transformers import pipeline
 
 recogniser = pipeline("automatic-speech-recognition", "{names.standalone}")
-print(recogniser("speech.wav", generate_kwargs={{"language": "{config.language}", "task": "{config.task}"}}))"""
+asked = {{"language": "{config.language}", "task": "{config.task}"}}
+print(recogniser("speech.wav", generate_kwargs=asked))  # a file's name needs an FFmpeg program; samples do not"""
     return _joined(names.standalone, metadata, what, [f"## Use\n\n```python\n{use}\n```",
                    _quality(report), _training(config, hours), LIMITS, _provenance(report)])  # fmt: skip
 
