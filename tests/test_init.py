@@ -24,7 +24,7 @@ def test_every_language_gets_a_config_that_loads(tmp_path):
         config = load_config(path)
         assert config.language == code
         assert [source.hub for source in config.data.train] == [corpus.hub for corpus in corpora(code)] or [None]
-        assert all(len(line) <= 160 for line in path.read_text().splitlines())
+        assert all(len(line) <= 120 for line in path.read_text().splitlines())
 
 
 @pytest.mark.parametrize(("code", "name"), [("nl", "dutch"), ("de", "german"), ("hi", "hindi"), ("ja", "japanese")])

@@ -136,7 +136,8 @@ def known(found: list[Corpus]) -> list[str]:
         ]
     total = sum(corpus.hours for corpus in found)
     rows = [
-        f"#   {corpus.hub}, {corpus.config}: about {corpus.hours} h, {corpus.what}, {corpus.licence}; {corpus.style}"
+        f"#   {corpus.hub}, {corpus.config}: about {corpus.hours} h, {corpus.what}\n"
+        f"#     {corpus.licence}; text: {corpus.style}"
         for corpus in found
     ]
     return [f"# Known on the Hub, about {total} hours of transcribed speech for training:", *rows, COMMON_VOICE]
