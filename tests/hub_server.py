@@ -1,24 +1,44 @@
-"""A Hub on the loopback: the parts of its HTTP API that publishing and loading a model take, kept in memory."""
+"""A Hub on the loopback: the parts of its HTTP API that publishing and loading a model take, kept in memory.
+
+Large files come in one piece or in parts (Git LFS), or by Xet, whose storage is then the one that hf_xet itself holds
+in a folder; the Hub gives out its address and knows each file by the shards that the client leaves there.
+"""
 
 import base64
 import hashlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlparse
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlparse
 
 TOKEN = "hf_aSecretThatNoOutputMayHold"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A file that lies in the Xet storage."""
+
+    sha256: str
+    size: int
+    xet_hash: str
+
+    def __len__(self) -> int:
+        return self.size
 
 
 @dataclass
 class Repo:
     private: bool
-    commits: list[dict[str, bytes]] = field(default_factory=lambda: [{".gitattributes": b""}])  # path -> content
+    commits: list[dict[str, bytes | Pointer]] = field(
+        default_factory=lambda: [{".gitattributes": b""}]
+    )  # path -> content
 
     @property
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, bytes | Pointer]:
         return self.commits[-1]
 
     @property
@@ -27,10 +47,13 @@ class Repo:
 
 
 class Hub:
-    def __init__(self):
+    def __init__(self, part: int | None = None, xet: Path | None = None):
+        """`part`: bytes of a part of a large file; None: one piece. `xet`: the folder of the Xet storage."""
+        self.part, self.xet = part, xet
+        self.parts: dict[str, dict[int, bytes]] = {}  # by SHA-256 and number
         self.repos: dict[str, Repo] = {}
         self.large: dict[str, bytes] = {}  # by SHA-256
-        self.puts: list[str] = []  # SHA-256 of every large upload that was begun
+        self.puts: list[str] = []  # SHA-256 of every large upload, or part of one, that was begun
         self.hang_at: int | None = None  # the number of the upload that never ends
         self.hangs = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"hub": self}))
@@ -62,6 +85,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         path = unquote(urlparse(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if match := re.fullmatch(r"/complete/(.+)", path):  # signed by its address, as on the Hub
+            return self.complete(match[1], json.loads(body)["parts"])
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.answer({"error": "Unauthorized"}, 401)
         if path == "/api/repos/create":
@@ -87,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, repo: Repo, files):
         def of(file):
             large, there = file["path"].endswith(".safetensors"), repo.files.get(file["path"])
-            oid = None if there is None else (sha256(there) if large else git_sha1(there))
+            oid = None if there is None else (oid_of(there) if large else git_sha1(there))
             mode = "lfs" if large else "regular"
             return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid}
 
@@ -98,21 +123,38 @@ class Handler(BaseHTTPRequestHandler):
             known = {"oid": one["oid"], "size": one["size"]}
             if one["oid"] in self.hub.large:
                 return known
-            return known | {"actions": {"upload": {"href": f"{self.hub.url}/large/{one['oid']}"}}}
+            if self.hub.part is None:
+                return known | {"actions": {"upload": {"href": f"{self.hub.url}/large/{one['oid']}"}}}
+            numbers = range(1, -(-one["size"] // self.hub.part) + 1)
+            header = {str(n): f"{self.hub.url}/large/{one['oid']}?part={n}" for n in numbers}
+            header["chunk_size"] = str(self.hub.part)
+            complete = {"href": f"{self.hub.url}/complete/{one['oid']}", "header": header}
+            return known | {"actions": {"upload": complete}}
 
         self.answer({"objects": [of(one) for one in objects]})
 
+    def complete(self, oid: str, parts):
+        there = self.hub.parts.pop(oid)
+        assert parts == [{"partNumber": n, "etag": etag(content)} for n, content in sorted(there.items())]
+        self.hub.large[oid] = b"".join(content for _, content in sorted(there.items()))
+        assert sha256(self.hub.large[oid]) == oid
+        self.answer({})
+
     def do_PUT(self):
-        oid = self.path.rpartition("/")[2]
+        address = urlparse(self.path)
+        oid = address.path.rpartition("/")[2]
         self.hub.puts.append(oid)
         if len(self.hub.puts) == self.hub.hang_at:
             self.rfile.read(1000)  # of megabytes
             self.hub.hangs.set()
             return None
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        assert sha256(content) == oid
-        self.hub.large[oid] = content
-        return self.answer({})
+        if self.hub.part is None:
+            assert sha256(content) == oid
+            self.hub.large[oid] = content
+        else:
+            self.hub.parts.setdefault(oid, {})[int(parse_qs(address.query)["part"][0])] = content
+        return self.answer({}, headers={"ETag": etag(content)})
 
     def commit(self, name: str, lines):
         repo = self.hub.repos[name]
@@ -122,11 +164,16 @@ class Handler(BaseHTTPRequestHandler):
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
-                files[value["path"]] = self.hub.large[value["oid"]]
+                files[value["path"]] = self.large(value["oid"], value["size"])
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         repo.commits.append(files)
         self.answer({"commitUrl": f"{self.hub.url}/{name}/commit/{repo.sha}", "commitOid": repo.sha})
+
+    def large(self, oid: str, size: int) -> bytes | Pointer:
+        if self.hub.xet is None:
+            return self.hub.large[oid]
+        return Pointer(oid, size, xet_hash(self.hub.xet, oid))
 
     def do_HEAD(self):
         self.do_GET()
@@ -139,7 +186,9 @@ class Handler(BaseHTTPRequestHandler):
             under = (match[2] or "/")[1:]
             return self.about(match[1], lambda repo: self.answer(tree(repo, under)))
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            return self.about(match[1], lambda repo: self.resolve(repo, match[2]))
+            return self.about(match[1], lambda repo: self.resolve(match[1], repo, match[2]))
+        if self.hub.xet and re.fullmatch(r"/api/models/.+/xet-(read|write)-token/.+", path):
+            return self.storage()
         return self.answer({"error": "not known here"}, 404)
 
     def about(self, name: str, answer):
@@ -151,20 +200,62 @@ class Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path} for path in repo.files]
         return {"id": name, "modelId": name, "sha": repo.sha, "private": repo.private, "siblings": siblings, "tags": []}
 
-    def resolve(self, repo: Repo, path: str):
+    def storage(self):
+        """Where hf_xet finds the storage: the Hub itself sees none of its bytes."""
+        where, end = f"local://{self.hub.xet}", int(time.time()) + 3600
+        headers = {"X-Xet-Cas-Url": where, "X-Xet-Access-Token": "storage", "X-Xet-Token-Expiration": str(end)}
+        return self.answer({"casUrl": where, "accessToken": "storage", "exp": end}, headers=headers)
+
+    def resolve(self, name: str, repo: Repo, path: str):
         if path not in repo.files:
             return self.answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound",
                                                                    "X-Repo-Commit": repo.sha})  # fmt: skip
         content = repo.files[path]
-        return self.answer(headers={"ETag": f'"{sha256(content)}"', "X-Repo-Commit": repo.sha}, body=content)
+        headers = {"ETag": f'"{oid_of(content)}"', "X-Repo-Commit": repo.sha}
+        if isinstance(content, Pointer):
+            assert self.command == "HEAD"  # its bytes are the storage's to give
+            headers |= {
+                "X-Linked-Size": str(content.size),
+                "X-Linked-ETag": f'"{content.sha256}"',
+                "X-Xet-Hash": content.xet_hash,
+                "X-Xet-Refresh-Route": f"{self.hub.url}/api/models/{name}/xet-read-token/main",
+            }
+            content = b""
+        return self.answer(headers=headers, body=content)
 
 
 def tree(repo: Repo, under: str):
     return [
-        {"type": "file", "path": path, "oid": git_sha1(content), "size": len(content)}
+        {"type": "file", "path": path, "oid": oid_of(content), "size": len(content)}
         for path, content in repo.files.items()
         if path.startswith(under)
     ]
+
+
+def oid_of(content: bytes | Pointer) -> str:
+    return content.sha256 if isinstance(content, Pointer) else sha256(content)
+
+
+def xet_hash(storage: Path, oid: str) -> str:
+    """Of the file with that SHA-256, from the shards: records of 48 bytes, a file's hash first and its SHA-256 last."""
+    wanted = swapped(bytes.fromhex(oid))
+    for shard in storage.rglob("*.mdb"):
+        content = shard.read_bytes()
+        end = content.find(wanted)
+        for segments in range(1, end // 96 + 1):  # each has a record, and another to verify it
+            first = end - 48 * (2 * segments + 1)
+            if int.from_bytes(content[first + 36 : first + 40], "little") == segments and content[first + 35] == 0xC0:
+                return swapped(content[first : first + 32]).hex()
+    raise AssertionError(f"{oid} is not in the storage")
+
+
+def swapped(content: bytes) -> bytes:
+    """Hashes lie in shards as words of eight bytes, the least first."""
+    return b"".join(content[i : i + 8][::-1] for i in range(0, len(content), 8))
+
+
+def etag(content: bytes) -> str:
+    return f'"{sha256(content)[:32]}"'
 
 
 def sha256(content: bytes) -> str:

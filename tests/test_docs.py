@@ -7,6 +7,7 @@
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.runs import write_report, write_run
 from whisper_pair.audio import read_audio
 from whisper_pair.cli import COMMANDS, main
 from whisper_pair.config import load_config
+from whisper_pair.decoding.acceptance import Match, accepted_per_round
 
 FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
@@ -77,7 +79,7 @@ def test_what_another_test_runs_is_really_run_there(page):
 def test_python_that_is_ours_runs(page, place, monkeypatch):
     monkeypatch.chdir(place)
     for mark, body in fences(page, "python"):
-        if mark is None and "whisper_pair" in body:
+        if mark is None and ("whisper_pair" in body or "pipeline(" in body):
             exec(compile(body, str(page), "exec"), {})
 
 
@@ -93,6 +95,18 @@ def test_configs_that_are_shown_are_valid(page, tmp_path):
 def test_tables_are_those_of_the_committed_results(page):
     text = page.read_text(encoding="utf-8")
     assert fill(text) == text
+
+
+def test_the_drawn_rounds_are_those_that_the_account_gives():
+    drawing = ElementTree.parse(ROOT / "docs" / "figures" / "rounds.svg").getroot()
+    agrees = tuple(mark == "1" for mark in drawing.attrib["data-matches"].split())
+    last = len(agrees) - 1
+    match = Match(agrees, tuple(place == last for place in range(last + 1)), finished=True, limit=448)
+    groups = [group.attrib for group in drawing.iter() if "data-drafts" in group.attrib]
+    assert len(groups) == 2
+    for group in groups:
+        rounds = accepted_per_round(match, int(group["data-drafts"]))
+        assert [accepted for _, accepted in rounds] == [int(count) for count in group["data-accepted"].split()]
 
 
 def test_every_command_of_the_program_is_shown_somewhere():

@@ -1,5 +1,6 @@
 """`whisper-pair publish` with the Hub's real client, against a Hub on the loopback."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import EvalResult, ModelCard
 
 from tests.conftest import ROOT
 from tests.hub_server import TOKEN, Hub
@@ -25,17 +27,21 @@ from whisper_pair.publishing.release import release, run_config
 def run(material, write_config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
+    settings = folder / "output" / "main" / "generation_config.json"
+    told = json.loads(settings.read_text())
+    vocabulary = json.loads((folder / "output" / "main" / "config.json").read_text())["vocab_size"]
+    told["suppress_tokens"] = sorted({*told["suppress_tokens"], *range(told["eos_token_id"] + 1, vocabulary)})
+    settings.write_text(json.dumps(told))  # an untrained main says nothing but timestamps else
     return folder / "output"
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    hub = Hub()
+@contextlib.contextmanager
+def connected(hub: Hub, monkeypatch, tmp_path):
     settings = {  # read from the environment when the client was first imported
         "ENDPOINT": hub.url,
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_XET": hub.xet is None,
         "HF_HUB_CACHE": str(tmp_path / "cache"),
     }
     for name, value in settings.items():
@@ -45,8 +51,16 @@ def hub(monkeypatch, tmp_path):
     hub.close()
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """Takes large files by Git LFS, in one piece."""
+    with connected(Hub(), monkeypatch, tmp_path) as hub:
+        yield hub
+
+
 def environment(hub: Hub, home: Path) -> dict[str, str]:
-    ours = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
+    xet = {"HF_HUB_DISABLE_XET": "1"} if hub.xet is None else {}
+    ours = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), **xet}
     return {**os.environ, **ours, "HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
 
 
@@ -75,12 +89,57 @@ def test_a_killed_upload_goes_on_where_it_was_and_a_repeated_one_changes_nothing
     assert TOKEN not in said + printed.out + printed.err
 
 
-def test_what_was_published_gives_stock_transformers_the_same_text_elsewhere(run, hub, material, tmp_path):
+def test_a_large_file_goes_in_parts_where_the_hub_asks_for_them(run, monkeypatch, tmp_path):
+    with connected(Hub(part=100_000), monkeypatch, tmp_path) as hub:
+        assert publish(run, "--to", "me/pair") == 0
+        weights = (run / "main" / "model.safetensors").read_bytes()
+        assert hub.repos["me/pair"].files["model.safetensors"] == weights
+        assert len(hub.puts) > len(weights) // 100_000
+
+
+@pytest.fixture
+def xet_hub(monkeypatch, tmp_path):
+    """Takes large files by Xet, as huggingface.co does."""
+    with connected(Hub(xet=tmp_path / "storage"), monkeypatch, tmp_path) as hub:
+        yield hub
+
+
+def test_by_xet_a_repeated_upload_sends_and_changes_nothing(run, xet_hub, tmp_path, command):
+    def stored():
+        return {file: file.stat().st_mtime_ns for file in (tmp_path / "storage" / "xet" / "xorbs" / "xorbs").iterdir()}
+
+    arguments = ["-m", "whisper_pair.cli", "publish", run, "--to", "me/pair"]
+    assert command(*arguments, **environment(xet_hub, tmp_path / "one")).returncode == 0
+    assert xet_hub.puts == []  # nothing went another way
+    sent = stored()
+    again = command(*arguments, **environment(xet_hub, tmp_path / "other"))  # a machine that knows nothing of the first
+    assert again.returncode == 0, again.stderr
+    assert stored() == sent
+    assert len(xet_hub.repos["me/pair"].commits) == len(xet_hub.repos["me/pair-assistant"].commits) == 2
+    assert TOKEN not in again.stdout + again.stderr
+
+
+def test_a_hub_without_xet_and_one_out_of_reach_are_said_in_one_sentence(run, hub, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    assert publish(run, "--to", "me/pair") == 2
+    assert "HF_HUB_DISABLE_XET=1" in capsys.readouterr().err
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert publish(run, "--to", "me/pair") == 2
+    error = capsys.readouterr().err
+    assert "give the same command again" in error
+    assert "Traceback" not in error
+
+
+def test_what_was_published_gives_stock_transformers_the_same_text_elsewhere(run, xet_hub, material, tmp_path, capsys):
+    hub = xet_hub
     assert publish(run, "--to", "me/pair", "--standalone") == 0
     assert set(hub.repos) == {"me/pair", "me/pair-assistant", "me/pair-standalone"}
     clip = sorted((material / "test").glob("*.wav"))[0]
     script = f"""
-import soundfile, sys
+import importlib.util, soundfile, sys
+sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in type(finder).__module__ + repr(finder)]
+sys.path = [place for place in sys.path if place != {str(ROOT)!r}]
+assert importlib.util.find_spec("whisper_pair") is None  # another environment, without any of our code
 from transformers import (AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor,
                           WhisperForConditionalGeneration)
 main = AutoModelForSpeechSeq2Seq.from_pretrained("me/pair")
@@ -92,7 +151,6 @@ inputs = processor(samples, sampling_rate=rate, return_tensors="pt")
 for model, more in ((main, {{}}), (main, {{"assistant_model": assistant}}), (alone, {{}})):
     tokens = model.generate(**inputs, **more, language="nl", task="transcribe", max_new_tokens=8)
     print(repr(processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()))
-assert "whisper_pair" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment(hub, tmp_path),
                           capture_output=True, text=True)  # fmt: skip
@@ -101,13 +159,34 @@ assert "whisper_pair" not in sys.modules
 
     from whisper_pair import Pair
 
-    for assistant in ("me/pair-assistant", None):
-        pair = Pair.from_pretrained("me/pair", assistant)
+    pairs = (
+        Pair.from_pretrained("me/pair"),
+        Pair.from_pretrained("me/pair-assistant"),
+        Pair.from_pretrained("me/pair", None),
+    )
+    for pair in pairs:
         heard = pair.transcribe([read_audio(clip)], language="nl", max_new_tokens=8, draft_tokens=3)[0].text
         assert repr(heard) == main_alone == assisted
     whole = Pair.from_pretrained(str(run / "standalone"), None)
     assert repr(whole.transcribe([read_audio(clip)], language="nl", max_new_tokens=8)[0].text) == standalone
-    assert pair_at("me/pair-assistant")[0] == "me/pair"
+    assert pair_at("me/pair-assistant")[0] == pair_at("me/pair")[0] == "me/pair"
+    capsys.readouterr()
+    assert main(["transcribe", str(clip), "--pair", "me/pair", "--language", "nl", "--no-timestamps"]) == 0
+    said = capsys.readouterr().out.strip()
+    assert said.startswith(main_alone.strip("'"))  # which was held to eight tokens
+    assert main_alone != "''"
+
+
+def test_a_main_without_an_assistant_of_its_own_is_no_pair(run, hub):
+    assert publish(run, "--to", "me/pair") == 0
+    assistant = hub.repos.pop("me/pair-assistant")
+    with pytest.raises(InputError, match="me/pair-assistant was not found"):
+        pair_at("me/pair")
+    lineage = json.loads(assistant.files["pair.json"]) | {"main": "me/another"}
+    assistant.files["pair.json"] = json.dumps(lineage).encode()
+    hub.repos["me/pair-assistant"] = assistant
+    with pytest.raises(InputError, match="was made for me/another"):
+        pair_at("me/pair")
 
 
 def test_one_repository_holds_both_where_that_is_wanted(run, hub):
@@ -136,8 +215,13 @@ def test_a_card_has_the_reports_figures_and_no_path_of_this_machine(run):
     config = run_config(str(run))
     main_repository, assistant = release(config, "me/pair", "two", standalone=False, whatever_the_verdict=False)
     result = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
-    _, head, body = main_repository.files["README.md"].decode().split("---\n", 2)
-    metadata = yaml.safe_load(head)
+    card = ModelCard(main_repository.files["README.md"].decode())  # raises where the metadata is not the Hub's
+    (judged,) = card.data.eval_results
+    assert isinstance(judged, EvalResult)
+    assert (judged.metric_type, judged.dataset_type) == ("wer", "audiofolder")
+    alike = ModelCard(assistant.files["README.md"].decode()).data.tags
+    assert "whisper-pair:me/pair" in {*card.data.tags} & {*alike}
+    metadata, body = card.data.to_dict(), card.text
     assert metadata["language"] == "nl"
     assert metadata["pipeline_tag"] == "automatic-speech-recognition"
     (found,) = metadata["model-index"][0]["results"]
@@ -165,6 +249,15 @@ def test_hub_corpora_and_base_models_stand_in_the_metadata(run, tmp_path):
     assert metadata["datasets"] == ["google/fleurs"]
     assert metadata["base_model"] == "openai/whisper-tiny"
     assert "nl_nl / train, CC BY 4.0" in card.decode()
+
+
+def test_a_rate_over_several_test_sets_is_named_for_none_of_them(run, tmp_path):
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["data"]["test"] = [{"hub": "google/fleurs", "config": "nl_nl"}, {"folder": "clips"}]
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump(settings))
+    card = release(run_config(str(tmp_path / "pair.yaml")), "me/pair", "two", False, False)[0].files["README.md"]
+    (judged,) = ModelCard(card.decode()).data.eval_results
+    assert (judged.dataset_type, judged.dataset_name) == ("mixed", "google/fleurs nl_nl + held-out clips")
 
 
 def test_a_pair_that_failed_is_published_only_when_told(run, capsys):

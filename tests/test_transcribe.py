@@ -1,5 +1,6 @@
 """`whisper-pair transcribe`: files in, text and subtitles out, and where a pair may lie."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -91,6 +92,10 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
     ("arguments", "said"),
     [
         (["gone.wav", "--pair", "x"], "gone.wav: there is no such file"),
+        (["{clips}", "--pair", "{run}"], "is a folder; name the files in it"),
+        (["{empty}", "--pair", "{run}", "--language", "nl"], "empty.wav: cannot be decoded as audio"),
+        (["{clip}", "--pair", "{run}", "--output", "{clip}/in"], "cannot be written to"),
+        (["{clip}", "--pair", "{run}", "--output", "/proc"], "cannot be written to"),
         (["{clip}"], "either --pair DIR, or --main M"),
         (["{clip}", "--pair", "{run}", "--assistant", "x"], "--assistant goes with --main"),
         (["{clip}", "--pair", "{clips}"], "no pair"),
@@ -104,7 +109,15 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    known = {"clip": clips[0], "other": clips[1], "run": run, "clips": Path(clips[0]).parent, "out": tmp_path}
+    (tmp_path / "empty.wav").touch()
+    known = {
+        "empty": tmp_path / "empty.wav",
+        "clip": clips[0],
+        "other": clips[1],
+        "run": run,
+        "clips": Path(clips[0]).parent,
+        "out": tmp_path,
+    }
     status = main(["transcribe", *(argument.format(**known) for argument in arguments)])
     error = capsys.readouterr().err
     assert status == 2
@@ -141,7 +154,7 @@ def test_subtitles_keep_their_syntax_whatever_is_said(heard):
         "1\n00:00:00,000 --> 00:00:02,000\nHallo -> <allen>\n\n2\n00:00:02,000 --> 00:00:03"
     )
     assert as_vtt(heard).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nHallo --&gt; &lt;allen&gt;\n")
-    assert as_tsv(heard).splitlines()[:3] == ["start\tend\ttext", "0\t2000\tHallo --> <allen>", "2000\t3000\ten verder"]
+    assert as_tsv(heard).splitlines()[:3] == ["start\tend\ttext", "0\t2500\tHallo --> <allen>", "2000\t3000\ten verder"]
     assert as_txt(heard) == "Hallo en verder\n"
     assert json.loads(as_json(heard))["segments"][2]["words"][0] == {"text": " woord0", "start": 3661.0, "end": 3661.5}
 
@@ -154,6 +167,33 @@ def test_with_words_a_cue_is_two_short_lines_of_a_few_seconds(heard):
     assert all(len([line for line in lines if line]) <= 2 for lines in texts)
     assert " ".join(" ".join(lines).strip() for lines in texts).split() == [f"woord{i}" for i in range(20)]
     assert "01:01:01,000 --> " in blocks[0]
+
+
+def cue_times(srt: str) -> list[tuple[float, float]]:
+    def seconds(clock: str) -> float:
+        hours, minutes, rest = clock.replace(",", ".").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(rest)
+
+    return [tuple(map(seconds, line.split(" --> "))) for line in srt.splitlines() if " --> " in line]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [("nl", " Dat is een hele lange zin." * 12), ("ja", "これは長い文です" * 30), ("nl", " kort")]
+)
+def test_without_word_times_a_long_segment_is_cut_into_cues_of_about_equal_length(language, text):
+    heard = Transcription(text, language, 40.0, [Segment(2.0, 32.0, text, [1])], 1, 0, 0)
+    blocks = as_srt(heard).strip().split("\n\n")
+    texts = [block.split("\n")[2:] for block in blocks]
+    assert all(len(lines) <= 2 and max(map(len, lines)) <= 42 for lines in texts)
+    joint = "" if language == "ja" else " "
+    assert joint.join(joint.join(lines) for lines in texts) == text.strip()
+    sizes = [len("".join(lines)) for lines in texts]
+    assert max(sizes) <= 1.5 * min(sizes)
+    times = cue_times(as_srt(heard))
+    assert times[0][0] == 2.0
+    assert times[-1][1] == 32.0
+    assert all(start < end for start, end in times)
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(times))
 
 
 def test_a_file_without_speech_gives_an_empty_transcript(run, tmp_path, capsys):

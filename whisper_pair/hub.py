@@ -1,7 +1,8 @@
 """Where a pair lies: a run's folder, a published repository, or two checkpoints named one by one.
 
-A pair in one place has one of three shapes: `main/` and `assistant/` side by side (a run's folder), a main with its
-`assistant/` inside (published in one repository), or an assistant alone, whose pair.json names its main's repository.
+A pair in one place has one of four shapes: `main/` and `assistant/` side by side (a run's folder), a main with its
+`assistant/` inside (published in one repository), an assistant alone, whose pair.json names its main's repository, or
+a published main NAME, whose assistant is NAME-assistant.
 """
 
 import argparse
@@ -32,16 +33,19 @@ def pair_of(args: argparse.Namespace) -> tuple[str, str | None]:
     return pair_at(args.pair) if args.pair else (args.main, args.assistant)
 
 
-def pair_at(place: str) -> tuple[str, str]:
+def pair_at(place: str, revision: str | None = None) -> tuple[str, str]:
     """The main's and the assistant's folders or Hub ids of a pair in one place."""
     local = Path(place).is_dir()
-    folder = Path(place) if local else hub_folder(place)
+    folder = Path(place) if local else hub_folder(place, revision)
     for main in (folder / "main", folder):
         if (main / "config.json").is_file() and (folder / "assistant" / "config.json").is_file():
             return str(main), str(folder / "assistant")
     lineage = Lineage.load(folder)
     if lineage is None and (folder / "assistant").is_dir():
         lineage, folder = Lineage.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
+    if lineage is None and not local:
+        folder = _published_assistant(place)
+        lineage = Lineage.load(folder)
     if lineage is None:
         raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
     if not REPOSITORY.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
@@ -50,3 +54,17 @@ def pair_at(place: str) -> tuple[str, str]:
             " --assistant."
         )
     return lineage.main, str(folder)
+
+
+def _published_assistant(main: str) -> Path:
+    """Of a main in a repository of its own. Raises InputError where there is none that was made for it."""
+    try:
+        folder = hub_folder(f"{main}-assistant")
+    except InputError as error:
+        raise InputError(
+            f"{main}: holds no assistant, and {main}-assistant was not found; name both with --main and --assistant."
+        ) from error
+    lineage = Lineage.load(folder)
+    if lineage is None or lineage.main != main:
+        raise InputError(f"{main}-assistant: was made for {lineage.main if lineage else 'no main that it names'}.")
+    return folder

@@ -24,6 +24,7 @@ class Corpus:
     judges: bool  # its validation and test parts are of a size to be decoded in full
     speaker: str | None = None  # column
     revision: str | None = None
+    audio: str | None = None  # column, where it is not called audio
 
 
 @cache
@@ -37,7 +38,7 @@ def code_of(language: str) -> str:
     wanted = language.strip().lower()
     if wanted in names:
         return wanted
-    by_name = {name.lower(): code for code, name in names.items()}
+    by_name = {name.lower(): code for code, name in names.items()} | table()["aliases"]
     if wanted in by_name:
         return by_name[wanted]
     near = difflib.get_close_matches(wanted, [*by_name, *names], n=1, cutoff=0.0)[0]

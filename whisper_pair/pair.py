@@ -20,6 +20,7 @@ from .checkpoints import (
 from .decoding import Decoded, Engine, Options
 from .draft_vocabulary import proposable
 from .errors import InputError
+from .hub import pair_at
 
 if TYPE_CHECKING:
     from .longform import Transcription
@@ -50,15 +51,18 @@ class Pair:
     def from_pretrained(
         cls,
         main: str | Path,
-        assistant: str | Path | None,
+        assistant: str | Path | None = "its own",
         dtype=None,
         device: str = "cpu",
         revision: str | None = None,
     ) -> "Pair":
         """`main` and `assistant` are folders or Hub ids; `assistant` None: the main alone.
 
+        `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see hub.py).
         Raises InputError for an assistant that was not made for this main.
         """
+        if assistant == "its own":
+            main, assistant = pair_at(str(main), revision)
         main_at = checkpoint_folder(str(main), revision)
         draft = lineage = vocabulary = None
         if assistant is not None:

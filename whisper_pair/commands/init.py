@@ -29,18 +29,30 @@ ADVICE = (
         " below, set train: null and distil for Whisper as it stands. The assistant also learns from audio alone.",
     ),
 )
+OWN = (
+    "From about 5 transcribed hours fine-tuning begins to pay; under that, set train: null below and distil for Whisper"
+    " as it stands. The assistant also learns from audio alone (text: null), by the hundred hours if you have them."
+)
+COMMON_VOICE = (
+    "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); add it as a folder."
+)
+UNVERIFIED = (
+    "# Not yet measured: everything. Not verified: the hours (they are the papers'), and that each data set still",
+    "# loads under these names; the run checks them before it trains.",
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("language", help="code or English name: nl, Dutch")
     parser.add_argument("--model", default="openai/whisper-large-v3", help="the Whisper to start from")
+    parser.add_argument("--clips", metavar="DIR", help="your own: train/, validation/ and test/, instead of the Hub's")
     parser.add_argument("--out", metavar="FILE", help="where the config goes (NAME.yaml); - prints it")
 
 
 def run(args: argparse.Namespace) -> None:
     code = code_of(args.language)
     slug = name_of(code).lower().replace(" ", "-")
-    text = config_text(code, args.model, slug)
+    text = config_text(code, args.model, slug, args.clips)
     if args.out == "-":
         print(text, end="")
         return
@@ -55,25 +67,25 @@ def run(args: argparse.Namespace) -> None:
     print(f"{path}: read its head, then: whisper-pair run {path}")
 
 
-def config_text(code: str, model: str, slug: str) -> str:
-    found = corpora(code)
+def config_text(code: str, model: str, slug: str, clips: str | None = None) -> str:
+    """`clips`: the folder of one's own speech; None: the Hub's corpora, where some are known."""
+    found = [] if clips else corpora(code)
     hours = sum(corpus.hours for corpus in found)
     judging = [corpus for corpus in found if corpus.judges]
+    folder = clips or "clips"
     lines = [
         f"# {name_of(code)}: {model} and an assistant of 2 decoder layers.",
         "#",
         f"#   whisper-pair run {slug}.yaml",
         "#",
-        *(known(found) or ["# No transcribed corpus on the Hub is known for it: the folders below are yours to fill."]),
-        "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); add it as a folder.",
+        *(told_of(clips) if clips else known(found)),
         "#",
-        *folded(next(advice for least, advice in ADVICE if hours >= least)),
+        *folded(OWN if clips else next(advice for least, advice in ADVICE if hours >= least)),
         "# Reckoned from published recipes, not measured.",
         "#",
         f"# Judged by {metric_name(code).upper()}"
         + (": it is written without spaces." if metric_name(code) == "cer" else "."),
-        "# Not yet measured: everything. Not verified: the hours (they are the papers'), and that each data set still",
-        "# loads under these names; the run checks them before it trains.",
+        *(UNVERIFIED if found else ["# Not yet measured: everything."]),
         "",
         f'language: "{code}"' if code == "no" else f"language: {code}",
         f"model: {model}",
@@ -85,13 +97,13 @@ def config_text(code: str, model: str, slug: str) -> str:
     for corpus in found:
         lines += source_lines(corpus, "train")
     if not found:
-        lines += ["    - folder: clips/train  # audio files and a metadata.csv: file_name,text"]
+        lines += [f"    - folder: {folder}/train  # audio files and a metadata.csv: file_name,text"]
     for split in ("validation", "test"):
         lines.append(f"  {split}:")
         for corpus in judging:
             lines += source_lines(corpus, split)
         if not judging:
-            lines.append(f"    - folder: clips/{split}")
+            lines.append(f"    - folder: {folder}/{split}")
     lines += [
         "  long_test_audio: drop  # Whisper hears 30 s at once; the count of longer clips is printed",
         "",
@@ -109,15 +121,26 @@ def config_text(code: str, model: str, slug: str) -> str:
     return "\n".join(lines)
 
 
+def told_of(clips: str) -> list[str]:
+    return [
+        f"# Your own speech in {clips}: train/, validation/ and test/, each with audio files and a metadata.csv",
+        "# (file_name,text). What it holds in hours, and what is dropped and why, is told by the run, in data.md.",
+    ]
+
+
 def known(found: list[Corpus]) -> list[str]:
     if not found:
-        return []
+        return [
+            "# No transcribed corpus on the Hub is known for it: the folders below are yours to fill.",
+            COMMON_VOICE,
+        ]
     total = sum(corpus.hours for corpus in found)
     rows = [
-        f"#   {corpus.hub}, {corpus.config}: about {corpus.hours} h, {corpus.what}, {corpus.licence}; {corpus.style}"
+        f"#   {corpus.hub}, {corpus.config}: about {corpus.hours} h, {corpus.what}\n"
+        f"#     {corpus.licence}; text: {corpus.style}"
         for corpus in found
     ]
-    return [f"# Known on the Hub, about {total} hours of transcribed speech for training:", *rows]
+    return [f"# Known on the Hub, about {total} hours of transcribed speech for training:", *rows, COMMON_VOICE]
 
 
 def folded(text: str, width: int = 116) -> list[str]:
@@ -128,6 +151,6 @@ def folded(text: str, width: int = 116) -> list[str]:
 
 def source_lines(corpus: Corpus, split: str) -> list[str]:
     keys = {"hub": corpus.hub, "config": corpus.config, "revision": corpus.revision, "split": split}
-    keys |= {"text": corpus.text, "speaker": corpus.speaker if split == "train" else None}
+    keys |= {"audio": corpus.audio, "text": corpus.text, "speaker": corpus.speaker if split == "train" else None}
     told = [f"{key}: {value}" for key, value in keys.items() if value and (key, value) != ("split", "train")]
     return [f"    - {told[0]}", *(f"      {line}" for line in told[1:])]

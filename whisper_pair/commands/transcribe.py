@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-timestamps", action="store_true", help="for a main that has forgotten them; implies --chunked"
     )
-    parser.add_argument("--words", action="store_true", help="when each word was said; short subtitle lines")
+    parser.add_argument("--words", action="store_true", help="when each word was said; subtitles by it")
     parser.add_argument(
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
     )
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
 def todo(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
     """Each file with where its result goes (None: printed), without those that are done."""
     for file in args.files:
+        if Path(file).is_dir():
+            raise InputError(f"{file}: is a folder; name the files in it.")
         if not Path(file).is_file():
             raise InputError(f"{file}: there is no such file.")
     if args.batch_size < 1:
@@ -108,8 +111,9 @@ def todo(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
         raise InputError(f"{twice}: would be written for several files of that name; transcribe them apart.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # not only after an hour of decoding
     except OSError as error:
-        raise InputError(f"--output {folder}: cannot be made ({error.strerror}).") from error
+        raise InputError(f"--output {folder}: cannot be written to ({error.strerror}).") from error
     return [(f, target) for f, target in zip(args.files, targets, strict=True) if args.overwrite or not target.exists()]
 
 

@@ -1,11 +1,17 @@
-"""A transcription as text, subtitles or data. A cue is a segment, or with word times at most two short lines of it."""
+"""A transcription as text, subtitles or data. A cue is at most two short lines of a segment.
+
+With word times a cue lasts as its words do. Without them a segment that is too long for one cue is cut all the same,
+and its time is shared out by the characters of the parts.
+"""
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from .recording import Transcription, Word
+from ..text import WITHOUT_SPACES
+from .recording import Segment, Transcription, Word
 
 LINE = 42  # characters; the usual limit of broadcasters' guidelines
 LINES = 2
@@ -23,34 +29,52 @@ def cues(heard: Transcription) -> list[Cue]:
     """In order, each over before the next begins."""
     found = []
     for segment in heard.segments:
-        if segment.words:
-            found += [Cue(part[0].start, part[-1].end, lines(part)) for part in parts(segment.words)]
-        elif segment.text.strip():
-            found.append(Cue(segment.start, segment.end, segment.text.strip()))
+        timed = parts(segment.words, LONGEST_CUE) or parts(shared_out(segment, heard.language))
+        found += [Cue(part[0].start, part[-1].end, "\n".join(balanced_lines(part))) for part in timed]
     return [replace(cue, end=min(cue.end, max(cue.start, after.start))) for cue, after in pairwise(found)] + found[-1:]
 
 
-def parts(words: list[Word]) -> Iterator[list[Word]]:
-    """Runs of words that fit a cue's lines and its time."""
-    part: list[Word] = []
+def shared_out(segment: Segment, language: str | None) -> list[Word]:
+    """A segment's words (characters, where it is written without spaces), its time shared out by their lengths."""
+    text = segment.text.strip()
+    texts = list(text) if language in WITHOUT_SPACES else re.findall(r"\s*\S+", text)
+    seconds = (segment.end - segment.start) / max(1, len(text))  # of a character
+    places = [0, *accumulate(map(len, texts))]
+    times = [segment.start + seconds * place for place in places]
+    return [Word(word, start, end) for word, (start, end) in zip(texts, pairwise(times), strict=True)]
+
+
+def parts(words: list[Word], longest: float = float("inf")) -> list[list[Word]]:
+    """Runs of words that fit a cue's lines and its time, no more of them than need be and about equally long."""
+    count = len(filled(words, LINE, longest))
+    return next(found for width in range(1, LINE + 1) if len(found := filled(words, width, longest)) <= count)
+
+
+def filled(words: list[Word], width: int, longest: float) -> list[list[Word]]:
+    """Each run takes as many words as fit."""
+    runs: list[list[Word]] = []
     for word in words:
-        longer = [*part, word]
-        if part and (lines(longer).count("\n") >= LINES or word.end - part[0].start > LONGEST_CUE):
-            yield part
-            longer = [word]
-        part = longer
-    if part:
-        yield part
+        if runs and len(lines([*runs[-1], word], width)) <= LINES and word.end - runs[-1][0].start <= longest:
+            runs[-1].append(word)
+        else:
+            runs.append([word])
+    return runs
 
 
-def lines(words: list[Word]) -> str:
+def balanced_lines(words: list[Word]) -> list[str]:
+    """As few lines as need be, about equally long."""
+    count = len(lines(words, LINE))
+    return next(found for width in range(1, LINE + 1) if len(found := lines(words, width)) <= count)
+
+
+def lines(words: list[Word], width: int) -> list[str]:
     """Words filled into lines; only a word that is longer than a line makes a longer one."""
-    filled = [""]
+    found = [""]
     for word in words:
-        if filled[-1] and len((filled[-1] + word.text).strip()) > LINE:
-            filled.append("")
-        filled[-1] += word.text
-    return "\n".join(line.strip() for line in filled)
+        if found[-1] and len((found[-1] + word.text).strip()) > width:
+            found.append("")
+        found[-1] += word.text
+    return [line.strip() for line in found]
 
 
 def clock(seconds: float, point: str) -> str:
@@ -81,9 +105,10 @@ def as_vtt(heard: Transcription) -> str:
 
 
 def as_tsv(heard: Transcription) -> str:
-    """Milliseconds, as openai/whisper writes them."""
+    """A segment a row, times in milliseconds, as openai/whisper writes them."""
     rows = (
-        f"{round(1000 * cue.start)}\t{round(1000 * cue.end)}\t{' '.join(cue.text.split())}\n" for cue in cues(heard)
+        f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{' '.join(segment.text.split())}\n"
+        for segment in heard.segments
     )
     return "".join(["start\tend\ttext\n", *rows])
 

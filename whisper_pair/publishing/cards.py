@@ -22,7 +22,7 @@ class Names:
 
 
 def main_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
-    metadata = _metadata(config, report, names.main, base_model(config), "main", report["quality"]["main"]["rate"])
+    metadata = _metadata(config, report, names, base_model(config), "main", report["quality"]["main"]["rate"])
     what = (
         f"A Whisper fine-tuned for {name_of(config.language)} ({config.task}), with a matched assistant for"
         f" speculative decoding{beside(names)}: the assistant drafts, this model checks all of a draft at once, and the"
@@ -32,7 +32,7 @@ def main_card(config: Config, report: dict[str, Any], names: Names, hours: float
 
 
 def assistant_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
-    metadata = _metadata(config, report, names.assistant, names.main, "assistant", None)
+    metadata = _metadata(config, report, names, names.main, "assistant", None)
     pair = report["pair"]
     what = (
         f"The decoder of a Whisper, {len(pair['layers'])} of {pair['main_layers']} layers, distilled from"
@@ -44,7 +44,7 @@ def assistant_card(config: Config, report: dict[str, Any], names: Names, hours: 
 
 def standalone_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
     rate = report["quality"]["assistant"]["rate"]
-    metadata = _metadata(config, report, names.standalone, names.main, "standalone", rate)
+    metadata = _metadata(config, report, names, names.main, "standalone", rate)
     what = (
         f"The encoder of [{names.main}](https://huggingface.co/{names.main}) with the decoder of its assistant: a"
         " complete, smaller and faster Whisper. Alone it is less accurate than the pair, whose text is the main's own."
@@ -52,7 +52,8 @@ def standalone_card(config: Config, report: dict[str, Any], names: Names, hours:
     use = f"""from transformers import pipeline
 
 recogniser = pipeline("automatic-speech-recognition", "{names.standalone}")
-print(recogniser("speech.wav", generate_kwargs={{"language": "{config.language}", "task": "{config.task}"}}))"""
+asked = {{"language": "{config.language}", "task": "{config.task}"}}
+print(recogniser("speech.wav", generate_kwargs=asked))  # a file's name needs an FFmpeg program; samples do not"""
     return _joined(names.standalone, metadata, what, [f"## Use\n\n```python\n{use}\n```",
                    _quality(report), _training(config, hours), LIMITS, _provenance(report)])  # fmt: skip
 
@@ -67,7 +68,7 @@ def _joined(name: str, metadata, what: str, parts: list[str]) -> bytes:
     return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n".encode()
 
 
-def _metadata(config: Config, report: dict[str, Any], name: str, base: str | None, role: str, rate: float | None):
+def _metadata(config: Config, report: dict[str, Any], names: Names, base: str | None, role: str, rate: float | None):
     from huggingface_hub import EvalResult, ModelCardData
 
     results = None
@@ -77,15 +78,11 @@ def _metadata(config: Config, report: dict[str, Any], name: str, base: str | Non
             EvalResult(
                 task_type="automatic-speech-recognition",
                 task_name="Automatic Speech Recognition",
-                dataset_type=source.hub or "audiofolder",
-                dataset_name=source.hub or "held-out clips",
-                dataset_config=source.config,
-                dataset_split=source.split if source.hub else None,
+                **_tested_on(config.data.test),
                 metric_type=metric,
                 metric_name=metric.upper(),
                 metric_value=round(100 * rate, 2),
             )
-            for source in config.data.test[:1]
         ]
     return ModelCardData(
         language=config.language,
@@ -94,10 +91,26 @@ def _metadata(config: Config, report: dict[str, Any], name: str, base: str | Non
         pipeline_tag="automatic-speech-recognition",
         datasets=hub_datasets(config) or None,
         metrics=[report["quality"]["metric"]],
-        tags=[*TAGS, f"whisper-pair-{role}"],
-        model_name=name.split("/")[1] if results else None,
+        tags=[*TAGS, f"whisper-pair-{role}", f"whisper-pair:{names.main}"],
+        model_name=getattr(names, role).split("/")[1] if results else None,
         eval_results=results,
     )
+
+
+def _tested_on(sources: list[Source]) -> dict[str, str | None]:
+    """The rate is pooled over all test sources: it is named for one of them only where there is no other."""
+    if len(sources) > 1:
+        told = [" ".join(filter(None, [source.hub or "held-out clips", source.config])) for source in sources]
+        return {"dataset_type": "mixed", "dataset_name": " + ".join(told)}
+    (source,) = sources
+    if source.hub is None:
+        return {"dataset_type": "audiofolder", "dataset_name": "held-out clips"}
+    return {
+        "dataset_type": source.hub,
+        "dataset_name": source.hub,
+        "dataset_config": source.config,
+        "dataset_split": source.split,
+    }
 
 
 def base_model(config: Config) -> str | None:
@@ -127,10 +140,10 @@ processor = AutoProcessor.from_pretrained("{names.main}")
 inputs = processor(samples, sampling_rate=16_000, return_tensors="pt")  # float samples at 16 kHz, at most 30 s
 tokens = main.generate(**inputs, assistant_model=assistant, language="{config.language}", task="{config.task}")
 print(processor.batch_decode(tokens, skip_special_tokens=True))"""
-    pair = f"--pair {names.main}" if names.subfolder else f"--main {names.main} --assistant {names.assistant}"
+    named = names.main if names.subfolder or names.assistant == f"{names.main}-assistant" else names.assistant
     return (
         "## Use\n\nIn batches and on recordings of any length, with the `whisper-pair` package:\n\n"
-        f"```bash\nwhisper-pair transcribe recording.mp3 {pair} --language {config.language}\n```\n\n"
+        f"```bash\nwhisper-pair transcribe recording.mp3 --pair {named} --language {config.language}\n```\n\n"
         "With plain transformers, one clip at a time (it takes an assistant at batch size 1 and without beams alone):"
         f"\n\n```python\n{stock}\n```"
     )

@@ -1,7 +1,8 @@
 """To the Hub: large files first, each for itself, then one commit a repository.
 
-What was uploaded before an interruption is not sent again, for the Hub knows it by its SHA-256; and a repository shows
-nothing of a release until the commit that makes it whole. What is there already unchanged makes no commit.
+What was uploaded before an interruption is not sent again: the Hub knows a whole file by its SHA-256 and, by Xet, each
+chunk of one by its hash. A repository shows nothing of a release until the commit that makes it whole. What is there
+already unchanged makes no commit.
 """
 
 from fnmatch import fnmatch
@@ -14,9 +15,7 @@ WEIGHTS = "*.safetensors*"  # shards of an earlier release would be loaded with 
 
 def publish(repository: Repository, private: bool, message: str) -> str:
     """The commit's URL. Raises InputError where the Hub refuses."""
-    import httpx
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
     try:
@@ -28,7 +27,7 @@ def publish(repository: Repository, private: bool, message: str) -> str:
         stale = [path for path in there if fnmatch(path, WEIGHTS) and path not in repository.files]
         operations = [*additions, *(CommitOperationDelete(path) for path in stale)]
         return api.create_commit(repository.name, operations, commit_message=message).commit_url
-    except (HfHubHTTPError, httpx.HTTPError, OSError, RuntimeError) as error:
+    except Exception as error:  # the client's own, those of its HTTP library and of hf_xet: many kinds
         raise InputError(f"{repository.name}: {refusal(error)}") from error
 
 
@@ -38,4 +37,6 @@ def refusal(error: Exception) -> str:
     if status in (401, 403):
         return "the Hub does not let you write there; log in with `hf auth login`, or set HF_TOKEN to a write token."
     reason = " ".join(str(error).split())[:200]
+    if "xet-write-token" in reason:  # the client sends large files by Xet alone wherever hf_xet is installed
+        return "that Hub does not offer Xet, by which large files are sent; set HF_HUB_DISABLE_XET=1 and try again."
     return f"the upload stopped ({reason}); give the same command again, and it goes on where it was."
