@@ -86,7 +86,7 @@ class Server:
                     with gradio.Row():
                         listen = gradio.Button("Listen", variant="primary", elem_id="listen", min_width=100)
                         stop = gradio.Button("Stop", elem_id="stop", min_width=100)
-            shown = gradio.HTML(sentence_html(FIRST), elem_id="shown")
+            shown = gradio.HTML(sentence_html(FIRST, role="note"), elem_id="shown")
             listen.click(self.hear, [sound, language, task, drafts], shown, concurrency_limit=1, **EVENT)
             stop.click(self.stop, queue=False, **EVENT)
         return page

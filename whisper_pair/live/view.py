@@ -72,9 +72,9 @@ def contest_html(contest: Contest, spelling: Spelling, setting: str) -> str:
     )
 
 
-def sentence_html(sentence: str) -> str:
+def sentence_html(sentence: str, role: str = "alert") -> str:
     """A mistake in the input, or what to do first."""
-    return f'<div class="contest"><p class="verdict sentence" role="alert">{escape(sentence)}</p></div>'
+    return f'<div class="contest"><p class="verdict sentence" role="{role}">{escape(sentence)}</p></div>'
 
 
 def _progress(contest: Contest) -> str:
