@@ -14,6 +14,8 @@ import soundfile
 
 from tests.conftest import ROOT
 
+Keys = pytest.importorskip("selenium.webdriver.common.keys", reason="selenium is not installed").Keys
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
@@ -31,9 +33,12 @@ FLAGS = (
 PHONE, DESK = (390, 844), (1280, 900)
 PATIENCE = 60  # seconds, for a machine with other work
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium with its driver here: apt-get install chromium chromium-driver"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no Chromium with its driver here: apt-get install chromium chromium-driver"
+    ),
+    pytest.mark.xdist_group("browser"),  # one browser and one server for all
+]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +106,7 @@ def shown(browser, selector: str) -> list[str]:
     )
 
 
-def listen(browser, server: str, file: Path | None) -> None:
+def listen(browser, server: str, file: Path | None, drafts: str = "4") -> None:
     """Open the page, give it a file and press the button; window.seen gathers what the sides showed meanwhile."""
     browser.get(server)
     until(lambda: browser.find_elements("id", "listen"))
@@ -109,6 +114,10 @@ def listen(browser, server: str, file: Path | None) -> None:
         browser.execute_script("document.querySelector('[aria-label=\"Upload file\"]').click()")
         until(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(str(file))
         until(lambda: not browser.find_elements("css selector", "input[type=file]"))  # a player took its place
+    choice = browser.find_element("css selector", "[aria-label='Tokens drafted a round']")
+    choice.click()
+    choice.send_keys(drafts, Keys.ENTER)
+    assert choice.get_attribute("value") == drafts
     browser.execute_script(
         "window.seen = []; new MutationObserver(() => seen.push([...document.querySelectorAll('#shown .side')].map("
         "(side) => [side.querySelectorAll('.said > *').length, side.querySelector('.clock').textContent])))"
@@ -117,36 +126,39 @@ def listen(browser, server: str, file: Path | None) -> None:
     browser.find_element("id", "listen").click()
 
 
+def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
+    """By the way they came: (text, (background, line through it))."""
+    found = browser.execute_script(
+        "return [...document.querySelectorAll(`#shown .${arguments[0]} .said > *`)].map((e) => {"
+        " const style = getComputedStyle(e);"
+        " return [e.classList[0], e.textContent, style.backgroundColor, style.textDecorationLine]})",
+        side,
+    )
+    return {
+        way: [(text, (ground, line)) for its, text, ground, line in found if its == way]
+        for way in ("own", "accepted", "rejected")
+    }
+
+
 def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser, server, material):
     requests(browser)
     resize(browser, DESK)
     listen(browser, server, min((material / "test").glob("*.wav")))
     verdict = until(lambda: shown(browser, ".same, .different, .sentence[role=alert]"))[0]
-    assert verdict.startswith("Identical text: all ")
-    main, pair = (
-        browser.execute_script(
-            "return Object.fromEntries(['own', 'accepted', 'rejected'].map((way) => [way,"
-            " [...document.querySelectorAll(`#shown .${arguments[0]} .said > .${way}`)].map("
-            "(e) => [e.textContent, getComputedStyle(e).backgroundColor, getComputedStyle(e).textDecorationLine])]))",
-            side,
-        )
-        for side in ("main", "pair")
-    )
-    assert main["own"]
+    main, pair = tokens(browser, "main"), tokens(browser, "pair")
+    assert verdict.startswith(f"Identical text: all {len(main['own'])} token ids are the same.")
     assert not main["accepted"] + main["rejected"]
-    decided = [text for side in (main, pair) for text in ["".join(t for t, *_ in side["own"] + side["accepted"])]]
-    assert sorted(decided[0]) == sorted(decided[1])
-    assert pair["accepted"]
-    assert {line for *_, line in pair["rejected"]} == {"line-through"}
-    backgrounds = [{colour for _, colour, _ in pair[way]} for way in ("own", "accepted", "rejected")]
-    assert [len(some) for some in backgrounds] == [1, 1, 1]
-    assert len(set.union(*backgrounds)) == 3
-    parts = shown(browser, ".parts span")
-    assert [part.split()[0] for part in parts] == ["encoder", "tokens"] * 2
-    assert all(float(part.split()[-2].removeprefix("encoder").removeprefix("tokens")) >= 0 for part in parts)
-    seen = browser.execute_script("return window.seen")
-    assert len({sides[0][1] for sides in seen if sides}) >= 2  # the clock was seen running
-    assert all(sides[0][0] == len(main["own"]) for sides in seen if sides and sides[1][0])  # one after the other
+    assert len(pair["own"] + pair["accepted"]) == len(main["own"])
+    assert shown(browser, ".main .said > :not(del)") == shown(browser, ".pair .said > :not(del)")
+    looks = [{look for _, look in some} for some in pair.values()]
+    assert [len(some) for some in looks] == [1, 1, 1]
+    assert len(set.union(*looks)) == 3
+    assert {line for _, (_, line) in pair["rejected"]} == {"line-through"}
+    assert [part.split()[0] for part in shown(browser, ".parts span")] == ["encoder", "tokens"] * 2
+    assert min(float(clock.removesuffix(" s")) for clock in shown(browser, ".clock")) > 0
+    seen = [sides for sides in browser.execute_script("return window.seen") if sides]
+    assert len({clock for (_, clock), _ in seen}) >= 2  # it was seen running
+    assert all(said == len(main["own"]) for (said, _), (its, _) in seen if its)  # one after the other
     for size in (DESK, PHONE):
         resize(browser, size)
         assert not overflows(browser)
