@@ -12,7 +12,7 @@ demo: .venv/ready
 	.venv/bin/whisper-pair run configs/demo.yaml --overwrite
 
 test: .venv/ready
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -m 'not real'
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup -m 'not real'
 
 # The site, in site/. A link to nowhere is an error.
 docs: .venv/ready

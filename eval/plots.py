@@ -81,7 +81,9 @@ def surface(report: dict[str, Any]):
     for y, batch in enumerate(batches):
         for x, prediction in enumerate(batch["predictions"]):
             measured = f"\n({prediction['measured']:.2f})" if prediction["measured"] is not None else ""
-            axes.text(x, y, f"{prediction['end_to_end']:.2f}{measured}", ha="center", va="center", fontsize=7.5)
+            ink = "white" if abs(prediction["end_to_end"] - 1) > 0.7 * farthest else "black"
+            text = f"{prediction['end_to_end']:.2f}{measured}"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=ink)
     return figure
 
 

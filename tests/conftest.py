@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the Hub
 
 ROOT = Path(__file__).parent.parent
+LIMIT = 20  # tokens of a text of the untrained pair
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +70,57 @@ def command():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory, material) -> tuple[Path, Path]:
+    """An untrained main of short texts, and an assistant cut from it, which agrees with it now and then."""
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    from distill.student import build_student
+    from whisper_pair.checkpoints import Lineage, encoder_sha256, vocabulary_sha256
+
+    folder = tmp_path_factory.mktemp("pair")
+    torch.manual_seed(3)
+    main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+    decoder = main.model.decoder
+    spread = 2 * decoder.embed_tokens.weight.std()
+    decoder.embed_positions.weight.data = spread * torch.randn_like(decoder.embed_positions.weight)  # texts that vary
+    for layer in decoder.layers:
+        layer.encoder_attn.out_proj.weight.data *= 6  # and differ from clip to clip
+    main.generation_config.max_length = LIMIT
+    end, size = main.generation_config.eos_token_id, main.config.vocab_size
+    main.generation_config.suppress_tokens = list(range(end + 1, size))  # text alone, as a trained main would say
+    main.save_pretrained(folder / "main")
+    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
+    assistant = build_student(main, (0, 1, 2, 3, 4))
+    places = assistant.model.decoder.embed_positions.weight
+    places.data += 0.8 * spread * torch.randn_like(places)
+    assistant.save_pretrained(folder / "assistant")
+    for part in ("main", "assistant"):
+        processor.save_pretrained(folder / part)
+    lineage = Lineage(
+        "main",
+        encoder_sha256(folder / "main"),
+        vocabulary_sha256(processor.tokenizer),
+        (0, 1, 2, 3, 4),
+        "nl",
+        "transcribe",
+    )
+    lineage.save(folder / "assistant")
+    return folder / "main", folder / "assistant"
+
+
+@pytest.fixture(scope="session")
+def judged(pair, material, command, tmp_path_factory) -> Path:
+    """The folder that `whisper-pair evaluate` leaves; made by the first of pytest's workers that asks for it."""
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judged"
+    asked = ["--main", pair[0], "--assistant", pair[1], "--data", material / "test", "--language", "nl", "--out", out]
+    settings = ["eval.timed_clips=3", "eval.repeats=2", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
+    with FileLock(f"{out}.lock"):
+        if not out.exists():
+            done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
+            assert done.returncode == 0, done.stderr
+    return out

@@ -15,12 +15,10 @@ from types import SimpleNamespace
 
 import pyarrow.parquet
 import pytest
-import torch
 import yaml
 from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperProcessor
 
 import eval.evaluate as stage
-from distill.student import build_student
 from eval import contenders, cost, ctranslate, listen
 from eval.__main__ import main as run_stage
 from eval.compare import compare
@@ -28,9 +26,9 @@ from eval.evaluate import evaluate
 from eval.schema import check, problems, read_report
 from eval.settings import write_best_setting
 from eval.verdict import verdict_section
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import Lineage, encoder_sha256, load_draft, load_main, vocabulary_sha256
+from whisper_pair.checkpoints import Lineage, load_draft, load_main
 from whisper_pair.command import guarded
 from whisper_pair.commands.evaluate import source
 from whisper_pair.config import load_config
@@ -39,7 +37,6 @@ from whisper_pair.decoding.acceptance import Match, acceptances
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
 
-LIMIT = 20  # tokens of a text
 SMALL = {
     "timed_clips": 2,
     "repeats": 1,
@@ -48,40 +45,6 @@ SMALL = {
     "limit": 3,
     "long_form_minutes": 0,
 }
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory, material) -> tuple[Path, Path]:
-    """An untrained main of short texts, and an assistant cut from it, which agrees with it now and then."""
-    folder = tmp_path_factory.mktemp("pair")
-    torch.manual_seed(3)
-    main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
-    decoder = main.model.decoder
-    spread = 2 * decoder.embed_tokens.weight.std()
-    decoder.embed_positions.weight.data = spread * torch.randn_like(decoder.embed_positions.weight)  # texts that vary
-    for layer in decoder.layers:
-        layer.encoder_attn.out_proj.weight.data *= 6  # and differ from clip to clip
-    main.generation_config.max_length = LIMIT
-    end, size = main.generation_config.eos_token_id, main.config.vocab_size
-    main.generation_config.suppress_tokens = list(range(end + 1, size))  # text alone, as a trained main would say
-    main.save_pretrained(folder / "main")
-    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
-    assistant = build_student(main, (0, 1, 2, 3, 4))
-    places = assistant.model.decoder.embed_positions.weight
-    places.data += 0.8 * spread * torch.randn_like(places)
-    assistant.save_pretrained(folder / "assistant")
-    for part in ("main", "assistant"):
-        processor.save_pretrained(folder / part)
-    lineage = Lineage(
-        "main",
-        encoder_sha256(folder / "main"),
-        vocabulary_sha256(processor.tokenizer),
-        (0, 1, 2, 3, 4),
-        "nl",
-        "transcribe",
-    )
-    lineage.save(folder / "assistant")
-    return folder / "main", folder / "assistant"
 
 
 @pytest.fixture
@@ -113,17 +76,6 @@ def report_of(config) -> dict:
 
 def criterion(report: dict, name: str) -> dict:
     return next(c for c in report["verdict"]["criteria"] if c["name"] == name)
-
-
-@pytest.fixture(scope="module")
-def judged(pair, material, command, tmp_path_factory) -> Path:
-    """The folder that `whisper-pair evaluate` leaves."""
-    out = tmp_path_factory.mktemp("judged") / "out"
-    asked = ["--main", pair[0], "--assistant", pair[1], "--data", material / "test", "--language", "nl", "--out", out]
-    settings = ["eval.timed_clips=3", "eval.repeats=2", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
-    done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 # What an evaluation leaves

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from .command import guarded
-from .commands import compare, doctor, evaluate, init, publish, run, synthesize, transcribe
+from .commands import compare, demo_server, doctor, evaluate, init, publish, run, synthesize, transcribe
 
 COMMANDS = {
     "init": init,
@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "compare": compare,
     "transcribe": transcribe,
+    "demo-server": demo_server,
     "publish": publish,
     "doctor": doctor,
     "synthesize": synthesize,

@@ -1,0 +1,226 @@
+"""What people look at, looked at by Chromium: the page of demo-server, and report.html, on a desk and on a phone."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import ROOT
+
+Keys = pytest.importorskip("selenium.webdriver.common.keys", reason="selenium is not installed").Keys
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",  # small in containers
+    "about:blank",
+)
+PHONE, DESK = (390, 844), (1280, 900)
+PATIENCE = 60  # seconds, for a machine with other work
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no Chromium with its driver here: apt-get install chromium chromium-driver"
+    ),
+    pytest.mark.xdist_group("browser"),  # one browser and one server for all
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(PATIENCE)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def server(pair):
+    """The address of `whisper-pair demo-server`, as its user starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["-m", "whisper_pair.cli", "demo-server", pair[0].parent, "--port", port, "--device", "cpu"]
+    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    said = process.stdout.readline()
+    assert said.startswith(f"http://127.0.0.1:{port}/ shows ")
+    yield said.split()[0]
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def until(true):
+    """What `true()` says once it says something."""
+    end = time.monotonic() + PATIENCE
+    while not (found := true()):
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.1)
+    return found
+
+
+def resize(browser, size: tuple[int, int]) -> None:
+    """The screen of a phone or of a desk. (A window is no narrower than 500 pixels.)"""
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def requests(browser) -> list[str]:
+    """Addresses that the browser has asked for since the last call, but for its own pages."""
+    entries = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    asked = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith(("chrome", "data:", "blob:"))]
+
+
+def overflows(browser) -> bool:
+    return browser.execute_script("return document.documentElement.scrollWidth > innerWidth")
+
+
+# The page of demo-server
+
+
+def shown(browser, selector: str) -> list[str]:
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#shown ' + arguments[0])].map((e) => e.textContent)", selector
+    )
+
+
+def listen(browser, server: str, file: Path | None, drafts: str = "4") -> None:
+    """Open the page, give it a file and press the button; window.seen gathers what the sides showed meanwhile."""
+    browser.get(server)
+    until(lambda: browser.find_elements("id", "listen"))
+    if file is not None:
+        browser.execute_script("document.querySelector('[aria-label=\"Upload file\"]').click()")
+        until(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(str(file))
+        until(lambda: not browser.find_elements("css selector", "input[type=file]"))  # a player took its place
+    choice = browser.find_element("css selector", "[aria-label='Tokens drafted a round']")
+    choice.click()
+    choice.send_keys(drafts, Keys.ENTER)
+    assert choice.get_attribute("value") == drafts
+    browser.execute_script(
+        "window.seen = []; new MutationObserver(() => seen.push([...document.querySelectorAll('#shown .side')].map("
+        "(side) => [side.querySelectorAll('.said > *').length, side.querySelector('.clock').textContent])))"
+        ".observe(document.getElementById('shown'), {childList: true, subtree: true, characterData: true})"
+    )
+    browser.find_element("id", "listen").click()
+
+
+def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
+    """By the way they came: (text, (background, line through it))."""
+    found = browser.execute_script(
+        "return [...document.querySelectorAll(`#shown .${arguments[0]} .said > *`)].map((e) => {"
+        " const style = getComputedStyle(e);"
+        " return [e.classList[0], e.textContent, style.backgroundColor, style.textDecorationLine]})",
+        side,
+    )
+    return {
+        way: [(text, (ground, line)) for its, text, ground, line in found if its == way]
+        for way in ("own", "accepted", "rejected")
+    }
+
+
+def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser, server, material):
+    requests(browser)
+    resize(browser, DESK)
+    listen(browser, server, min((material / "test").glob("*.wav")))
+    verdict = until(lambda: shown(browser, ".same, .different, .sentence[role=alert]"))[0]
+    main, pair = tokens(browser, "main"), tokens(browser, "pair")
+    assert verdict.startswith(f"Identical text: all {len(main['own'])} token ids are the same.")
+    assert not main["accepted"] + main["rejected"]
+    assert len(pair["own"] + pair["accepted"]) == len(main["own"])
+    assert shown(browser, ".main .said > :not(del)") == shown(browser, ".pair .said > :not(del)")
+    looks = [{look for _, look in some} for some in pair.values()]
+    assert [len(some) for some in looks] == [1, 1, 1]
+    assert len(set.union(*looks)) == 3
+    assert {line for _, (_, line) in pair["rejected"]} == {"line-through"}
+    assert [part.split()[0] for part in shown(browser, ".parts span")] == ["encoder", "tokens"] * 2
+    assert min(float(clock.removesuffix(" s")) for clock in shown(browser, ".clock")) > 0
+    seen = [sides for sides in browser.execute_script("return window.seen") if sides]
+    assert len({clock for (_, clock), _ in seen}) >= 2  # it was seen running
+    assert all(said == len(main["own"]) for (said, _), (its, _) in seen if its)  # one after the other
+    for size in (DESK, PHONE):
+        resize(browser, size)
+        assert not overflows(browser)
+    assert [url for url in requests(browser) if not url.startswith(server)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (None, "Record something or choose a file, then press Listen."),
+        ("silent.wav", "silent.wav: holds nothing but silence; check the microphone, or choose another file."),
+        ("broken.wav", "broken.wav: cannot be decoded as audio."),
+    ],
+)
+def test_a_mistake_is_one_sentence_on_the_page(browser, server, tmp_path, name, said):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    listen(browser, server, name and tmp_path / name)
+    assert until(lambda: shown(browser, ".sentence[role=alert]")) == [said]
+
+
+# report.html
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judged, size):
+    requests(browser)
+    resize(browser, size)
+    address = (judged / "eval" / "report.html").as_uri()
+    browser.get(address)
+    assert not overflows(browser)
+    pictures = browser.execute_script(
+        "return [...document.querySelectorAll('figure > svg, figure > img')].map((e) => {"
+        " const box = e.getBoundingClientRect();"
+        " return [box.width, box.height, e.tagName === 'IMG' ? e.naturalWidth : e.querySelectorAll('path').length]})"
+    )
+    assert len(pictures) >= 5
+    assert all(min(picture) > 0 for picture in pictures)
+    sounds = browser.execute_script("return [...document.querySelectorAll('audio')].map((e) => e.src.slice(0, 16))")
+    assert len(sounds) >= 5
+    assert set(sounds) == {"data:audio/flac;"}
+    played = browser.execute_async_script(
+        "const [done] = arguments, sound = document.querySelector('#utterances audio');"
+        "sound.addEventListener('ended', () => done([sound.duration, sound.currentTime]));"
+        "sound.addEventListener('error', () => done(sound.error.message));"
+        "sound.playbackRate = 4; sound.play().catch((error) => done(error.message))"
+    )
+    assert played[0] > 0.5
+    assert played[0] == pytest.approx(played[1], abs=0.1)
+    for heading in ("seconds", "clip"):
+        for direction in ("ascending", "descending"):
+            column, values, told = browser.execute_script(
+                "const head = [...document.querySelectorAll('#utterances th')].find("
+                "(e) => e.textContent === arguments[0]); head.querySelector('button').click();"
+                "const column = [...head.parentElement.children].indexOf(head);"
+                "return [column, [...document.querySelectorAll('#utterances tbody tr')].map("
+                "(row) => row.children[column].dataset.value ?? row.children[column].textContent),"
+                "head.getAttribute('aria-sort')]",
+                heading,
+            )
+            values = [float(value) for value in values] if heading == "seconds" else values
+            assert told == direction
+            assert len(set(values)) > 1
+            assert values == sorted(values, reverse=direction == "descending"), column
+    assert [url for url in requests(browser) if url != address] == []

@@ -1,0 +1,39 @@
+"""`whisper-pair demo-server DIR`: a page that hears with the main alone and with the pair, side by side."""
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import InputError
+from ..hub import add_pair, pair_of
+from .transcribe import load
+
+SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("place", nargs="?", metavar="DIR", help="a run's folder or a published pair, as --pair")
+    add_pair(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; default: this machine alone")
+    parser.add_argument("--port", type=int, default=7860, help="default 7860")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; unset: the GPU where there is one")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="unset: fp16 on a GPU, fp32 on a CPU")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.place and args.pair:
+        raise InputError(f"{args.place} and --pair {args.pair}: name one pair.")
+    args.pair = args.pair or args.place
+    main, assistant = pair_of(args)
+    if assistant is None:
+        raise InputError("demo-server shows a pair: add --assistant A.")
+    if not 0 < args.port < 65536:
+        raise InputError(f"--port {args.port}: expected a number from 1 to 65535.")
+    if find_spec("gradio") is None:
+        raise InputError("demo-server needs gradio, which is not here: pip install 'whisper-pair[server]'.")
+    pair = load(main, assistant, args.device, args.precision)
+
+    from ..live.server import Server
+
+    Server(pair, args.pair or f"{Path(main).name} with {Path(assistant).name}").serve(args.host, args.port)
+    return 0

@@ -1,0 +1,145 @@
+"""The page around a contest, by gradio: a microphone or a file, the choices, and one contest at a time.
+
+It binds to this machine unless told otherwise, and nothing leaves it: no analytics, no share link, no font or script
+from elsewhere. Recordings lie in a folder that goes with the server.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import torch
+
+from ..audio import read_audio
+from ..decoding import Options
+from ..errors import InputError
+from ..languages import table
+from ..signals import Asked
+from .contest import Contest
+from .view import Spelling, contest_html, sentence_html
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pydub misses the program ffmpeg, which nothing here runs
+    import gradio
+
+DRAFTS = ("auto", "1", "2", "4", "6", "8", "12", "16")
+FIRST = "Record something or choose a file, then press Listen."
+CLOSED = {  # whatever gradio would offer besides the page
+    "share": False,
+    "footer_links": [],
+    "enable_monitoring": False,
+    "run_history": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "mcp_server": False,
+}
+EVENT = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+class Server:
+    def __init__(self, pair, name: str):
+        self.pair, self.name = pair, name
+        self.special = pair.engine.special
+        self.spelling = Spelling(pair.processor.tokenizer, self.special.end)
+        self.contest: Contest | None = None  # the one that runs, or ran last
+        self.listener: str | None = None  # the page that asked for it
+
+    def serve(self, host: str, port: int) -> None:
+        """Until Ctrl-C or SIGTERM. Raises InputError where the port cannot be had."""
+        for drafts in (0, "auto"):  # costs measured and kernels compiled, so that the first contest is not slow
+            self.pair.engine.warm_up(Options(batch_size=1, draft_tokens=drafts))
+        with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, Asked() as asked:
+            os.environ["GRADIO_TEMP_DIR"] = recordings
+            page, style = self.page(), Path(__file__).with_name("page.css")
+            try:
+                page.launch(
+                    server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, theme=theme(),
+                    css_paths=style, **CLOSED,
+                )  # fmt: skip
+            except OSError as error:
+                raise InputError(f"--host {host} --port {port}: cannot be had; choose another.") from error
+            print(f"{page.local_url} shows {self.name}; Ctrl-C ends it", flush=True)
+            while not asked.soon():
+                pass
+            page.close(verbose=False)
+
+    def page(self) -> gradio.Blocks:
+        known = self.languages()
+        tasks = list(self.special.tasks) or ["transcribe"]
+        chosen = self._made_for("language", [code for _, code in known]), self._made_for("task", tasks)
+        narrow = {"min_width": 160}
+        with gradio.Blocks(title="Whisper Pair", analytics_enabled=False) as page:
+            gradio.HTML(self._head())
+            with gradio.Row():
+                with gradio.Column(scale=3, min_width=300):
+                    sound = gradio.Audio(sources=["microphone", "upload"], type="filepath", label="Speech", buttons=[])
+                with gradio.Column(scale=2, min_width=300):
+                    with gradio.Row():
+                        language = gradio.Dropdown(
+                            known, value=chosen[0], label="Language", visible=len(known) > 1, **narrow
+                        )
+                        task = gradio.Dropdown(tasks, value=chosen[1], label="Task", visible=len(tasks) > 1, **narrow)
+                        drafts = gradio.Dropdown(list(DRAFTS), value="auto", label="Tokens drafted a round", **narrow)
+                    with gradio.Row():
+                        listen = gradio.Button("Listen", variant="primary", elem_id="listen", min_width=100)
+                        stop = gradio.Button("Stop", elem_id="stop", min_width=100)
+            shown = gradio.HTML(sentence_html(FIRST, role="note"), elem_id="shown")
+            listen.click(self.hear, [sound, language, task, drafts], shown, concurrency_limit=1, **EVENT)
+            stop.click(self.stop, queue=False, **EVENT)
+        return page
+
+    def hear(self, sound: str | None, language: str, task: str, drafts: str, request: gradio.Request) -> Iterator[str]:
+        """The page's answer to Listen, again and again until the contest is over."""
+        if self.contest is not None:
+            self.contest.stop()  # of a page that was closed
+        try:
+            if sound is None:
+                raise InputError(FIRST)
+            options = Options(
+                language=language or None, task=task, draft_tokens=drafts if drafts == "auto" else int(drafts)
+            )
+            name = Path(sound).name
+            self.contest = Contest(self.pair, read_audio(sound, name), options, name)
+            self.listener = request.session_hash
+            for contest in self.contest.watch():
+                yield contest_html(contest, self.spelling, self._setting(drafts))
+        except InputError as error:
+            yield sentence_html(str(error))
+
+    def stop(self, request: gradio.Request) -> None:
+        if self.contest is not None and self.listener == request.session_hash:
+            self.contest.stop()
+
+    def languages(self) -> list[tuple[str, str]]:
+        """(name, code), by name; first that it be detected."""
+        names = table()["languages"]
+        known = sorted((names.get(code, code), code) for code in self.special.languages)
+        return [("as heard", ""), *known]
+
+    def _made_for(self, what: str, known: list[str]) -> str:
+        """The language or task that the assistant was distilled for, where the main knows it."""
+        value = getattr(self.pair.lineage, what, None)
+        return value if value in known else known[0]
+
+    def _setting(self, drafts: str) -> str:
+        where = str(self.pair.main.device)
+        if where == "cpu":
+            where = f"cpu with {torch.get_num_threads()} threads"
+        return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} tokens drafted a round"
+
+    def _head(self) -> str:
+        layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers
+        return (
+            f'<div class="head"><h1>Whisper Pair</h1><p>{escape(self.name)}: a main of {layers[0]} decoder layers, and'
+            f" an assistant of {layers[1]} that drafts for it. Both sides hear the same. The text must be the same, and"
+            " the pair should have it sooner.</p></div>"
+        )
+
+
+def theme() -> gradio.Theme:
+    """Fonts of the machine that reads; the report's blue."""
+    sans = ("system-ui", "sans-serif")
+    return gradio.themes.Default(primary_hue="blue", font=sans, font_mono=("ui-monospace", "monospace"))
