@@ -1,5 +1,6 @@
 """python -m eval CONFIG [key.sub=value ...] [--strict]"""
 
+import os
 import sys
 
 from whisper_pair.command import stage_command
@@ -19,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
         if dry_run:
             from .rehearse import rehearse
 
-            print(rehearse(config))
+            if os.environ.get("RANK", "0") == "0":  # a probe for all processes of a launch
+                print(rehearse(config))
             return 0
         from .evaluate import evaluate
 

@@ -85,9 +85,12 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     main_at = main_folder(config)
     ours_at = checkpoint_folder(assistant_name(config))
     stage = stage_of(config, main_at, ours_at)
+    processes = this_process()
     if stage.finished():
         stage.tidy()
-        print(f"{stage.folder}: already evaluated with these inputs")
+        processes.print(f"{stage.folder}: already evaluated with these inputs")
+        if not processes.is_main_process:
+            return 0
         return status(json.loads((stage.folder / "report.json").read_text(encoding="utf-8")), stage, strict)
     stage.refuse_other_inputs(overwrite)
     folders = {"ours": ours_at} | {name: checkpoint_folder(name) for name in config.eval.compare}
@@ -96,7 +99,6 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     log_mel = LogMel(load_processor(main_at).feature_extractor)
     available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
-    processes = this_process()
     device, dtype = processes.device, DTYPES[config.eval.precision]
     main = load_main(main_at, dtype, device)
     SpecialTokens.of(main).check_task(config.task)

@@ -39,6 +39,13 @@ def test_a_gradient_that_is_no_number_ends_training_unless_fp16_skips_the_step(w
         checked(*[wrong] * 20, scaled=True)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_training_under_any_precision(wrong):
+    for scaled in (False, True):
+        with pytest.raises(TrainingError, match=f"The loss became {wrong} at step 3, on clip; lower the learning rate"):
+            Guard().check(3, wrong, 1.0, ["clip"], scaled)
+
+
 def test_weights_are_not_touched_by_a_gradient_that_is_no_number(tmp_path, monkeypatch):
     """The loss is sound, its gradient is not, as of the square root of 0."""
     monkeypatch.setattr(Summed, "forward", lambda self, x, y, mask: (self.weight - 1).abs().sqrt().sum())

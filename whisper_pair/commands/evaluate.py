@@ -5,7 +5,6 @@ DIR/config.yaml` asks the same again.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 
 from ..config import load_config
 from ..errors import InputError
+from .run import status_of
 
 SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         load_config(file, args.overrides)  # a mistake is answered before the stage's process starts
         flags = [f"--{name}" for name in ("strict", "overwrite", "debug") if getattr(args, name)]
         command = [sys.executable, "-m", "whisper_pair.stages.eval", str(file), *args.overrides, *flags]
-        return subprocess.run(command).returncode
+        return status_of(command)
 
 
 def question(args: argparse.Namespace) -> dict[str, Any]:

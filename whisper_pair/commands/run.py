@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}
         command += [flag for flag, on in flags.items() if on]
         print(f"== {stage} ==", flush=True)
-        status = _finished(command)
+        status = status_of(command)
         if status:
             return status
     if args.dry_run:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _finished(command: list[str]) -> int:
+def status_of(command: list[str]) -> int:
     """The status of a stage's processes, which are asked to stop when this one is, and when this one is killed."""
     with Asked() as asked:
         process = subprocess.Popen(command, process_group=0, preexec_fn=_end_with_parent)
