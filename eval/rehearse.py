@@ -16,7 +16,8 @@ from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.estimate import Estimate, peak_memory
 
 SOME = 4  # clips
-CONTENDERS = 5  # timed beside each assistant: our greedy and the assistant alone, transformers alone and assisted, ours
+REREAD = 1.5  # windows that the sequential algorithm takes of a recording, over those that it lasts
+CONTENDERS = 6  # timed beside each assistant: greedy and assisted, ours and transformers', the assistant, CTranslate2
 
 
 def rehearse(config: Config) -> str:
@@ -37,6 +38,7 @@ def rehearse(config: Config) -> str:
     assistants = 1 + len(config.eval.compare)
     once = len(clips) * (2 + 2 * assistants)  # the main, the start, and each assistant in the pair and alone
     timed = min(config.eval.timed_clips, len(clips)) * (config.eval.repeats + 1) * len(config.eval.batch_sizes)
-    seconds = each * (once + timed * CONTENDERS * assistants)
+    long = REREAD * 60 * config.eval.long_form_minutes / log_mel.seconds  # windows, heard twice by main and pair each
+    seconds = each * (once + timed * CONTENDERS * assistants + 4 * long)
     estimate = Estimate("eval", len(clips), None, seconds, *peak_memory(), 10_000 * len(clips), 1)
     return f"{estimate}; at the most, taking each contender to be as slow as the main alone"
