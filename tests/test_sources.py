@@ -56,6 +56,14 @@ def test_a_fingerprint_tells_contents_apart(tmp_path, form):
     assert fingerprint([changed])[0]["sha256"] != before[0]["sha256"]
 
 
+def test_another_audio_column_is_another_corpus(tmp_path):
+    source = write(tmp_path / "one", "streamed", clips())
+    assert fingerprint([replace(source, audio="far_microphone")]) != fingerprint([source])
+    load_training_clips([source], data(tmp_path), 30)
+    with pytest.raises(InputError, match="no column 'far_microphone'"):  # and not the audio that was kept
+        load_training_clips([replace(source, audio="far_microphone")], data(tmp_path), 30)
+
+
 @pytest.mark.parametrize("form", ["folder", "streamed"])
 def test_audio_is_listened_to_once_however_often_it_is_loaded(tmp_path, form, monkeypatch):
     source = write(tmp_path / form, form, clips())
