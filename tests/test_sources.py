@@ -17,7 +17,7 @@ import soundfile
 from tests.corpora import FORMS, clips, tone, wav, write, write_parquet, write_table, write_tar
 from whisper_pair.audio import to_pcm
 from whisper_pair.config import Data, Source
-from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
+from whisper_pair.data import fingerprint, load_test_clips, load_training_clips, pack
 from whisper_pair.data import survey as survey_module
 from whisper_pair.errors import InputError
 
@@ -36,15 +36,19 @@ def data(tmp_path: Path, **settings) -> Data:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_source_gives_the_same_clips_twice(tmp_path, form):
+def test_every_form_of_source_gives_the_same_clips_and_windows_twice(tmp_path, form):
     rows = clips()
     wanted = load_training_clips([write(tmp_path / "plain", "folder", rows)], data(tmp_path), 30).clips
+    windows = pack(wanted, data(tmp_path), 30, seed=0)
     source = write(tmp_path / form, form, rows)
     for _ in range(2):  # the second time from what the first found
         found = load_training_clips([source], data(tmp_path), 30).clips
         assert [(c.text, c.speaker, c.seconds) for c in found] == [(c.text, c.speaker, c.seconds) for c in wanted]
         for one, two in zip(found, wanted, strict=True):
             assert np.array_equal(one.read(), two.read())
+        for one, two in zip(pack(found, data(tmp_path), 30, seed=0), windows, strict=True):
+            assert (one.text, one.times) == (two.text, two.times)
+            assert np.array_equal(one.pcm(), two.pcm())
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -54,6 +58,14 @@ def test_a_fingerprint_tells_contents_apart(tmp_path, form):
     assert fingerprint([source]) == before
     changed = write(tmp_path / "two", form, clips(7))
     assert fingerprint([changed])[0]["sha256"] != before[0]["sha256"]
+
+
+def test_another_audio_column_is_another_corpus(tmp_path):
+    source = write(tmp_path / "one", "streamed", clips())
+    assert fingerprint([replace(source, audio="far_microphone")]) != fingerprint([source])
+    load_training_clips([source], data(tmp_path), 30)
+    with pytest.raises(InputError, match="no column 'far_microphone'"):  # and not the audio that was kept
+        load_training_clips([replace(source, audio="far_microphone")], data(tmp_path), 30)
 
 
 @pytest.mark.parametrize("form", ["folder", "streamed"])

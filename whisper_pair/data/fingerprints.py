@@ -29,6 +29,8 @@ def fingerprint(sources: Sequence[Source], times: bool = False) -> list[dict[str
 def _of(source: Source, times: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"source": source.name, "text": source.text, "speaker": source.speaker}
     entry["weight"] = source.weight
+    if source.audio != Source.audio:  # only then, so that runs from before it stood here are still known
+        entry["audio"] = source.audio
     if source.kind == "hub":
         return entry | {"revision": source.revision}
     if source.kind == "folder":

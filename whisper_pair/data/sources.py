@@ -17,6 +17,7 @@ from ..errors import InputError
 from .clips import Audio, HubRow, Slice, cell_audio
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+CONVERTED = "refs/convert/parquet"  # where the Hub keeps its own Parquet form of a set: CONFIG/SPLIT/0000.parquet
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".webm"})
 
 
@@ -246,13 +247,40 @@ def load_table(source: Source) -> Any:
     else:
         arguments = (source.hub, source.config)
         options = {"split": source.split, "revision": source.revision, "streaming": source.stream}
+        if source.revision == CONVERTED:  # no card says there which folder belongs to which configuration
+            arguments, options = (source.hub,), options | {"data_dir": source.config}
     try:
         table = datasets.load_dataset(*arguments, **options)
         columns = table.column_names or list(next(iter(table), {}))
     except Exception as error:  # datasets raises many kinds; the user needs the one sentence
-        raise InputError(f"{source.name}: the data set cannot be loaded ({' '.join(str(error).split())}).") from error
+        known = _configurations(source) if source.revision == CONVERTED else []
+        if known and source.config not in known:
+            said = f"there is no configuration {source.config!r}; it has {', '.join(known)}."
+            raise InputError(f"{source.name}: {said}") from error
+        raise InputError(f"{source.name}: the data set cannot be loaded ({what_failed(error)}).") from error
     _need_columns(columns, [source.audio, source.text, source.speaker], source.name)
     return table.cast_column(source.audio, datasets.Audio(decode=False))
+
+
+def what_failed(error: Exception) -> str:
+    """An error of the `datasets` library as one line, with the mend where it is known."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, ImportError) and "torchcodec" in str(cause)):
+        cause = cause.__cause__
+    if cause is not None:
+        return "it reads tars on the Hub with torchcodec alone; fetch them by `hf download`, and name them webdataset:"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _configurations(source: Source) -> list[str]:
+    """The folders of a set that the Hub has converted to Parquet; none where that cannot be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().list_repo_files(source.hub, repo_type="dataset", revision=CONVERTED)
+    except Exception:  # the set itself cannot be reached, which is being told
+        return []
+    return sorted({name.partition("/")[0] for name in files if "/" in name})
 
 
 def files_of(source: Source, suffix: str) -> list[Path]:

@@ -29,7 +29,7 @@ from ..config import Source
 from ..errors import InputError
 from .clips import Slice, openable
 from .fingerprints import fingerprint
-from .sources import Row, load_table, rows_of, streamed_rows
+from .sources import Row, load_table, rows_of, streamed_rows, what_failed
 
 PART = 512  # clips whose findings, and audio where it is streamed, are written together
 AT_ONCE = 64  # clips in memory at a time
@@ -117,7 +117,7 @@ def _streamed(source: Source, folder: Path, longest: float | None, bar) -> Itera
     if number:
         state = json.loads((folder / f"part-{number - 1:06d}.state").read_text(encoding="utf-8"))
         table.load_state_dict(state)
-    rows = streamed_rows(source, table, first)
+    rows = _unbroken(streamed_rows(source, table, first), source)
     with ThreadPoolExecutor(_threads()) as pool:
         while records := _convert(rows, folder / f"part-{number:06d}.flac", pool, longest, bar):
             state = folder / f"part-{number:06d}.state"  # where the stream stands: the next start goes on from there
@@ -126,6 +126,18 @@ def _streamed(source: Source, folder: Path, longest: float | None, bar) -> Itera
             yield from (_kept(path.with_suffix(".flac"), record) for record in records)
             number += 1
     (folder / "complete").touch()
+
+
+def _unbroken(rows: Iterator[Row], source: Source) -> Iterator[Row]:
+    """The rows of a stream, or the one sentence for whatever ends it too soon: datasets and its file systems raise many
+    kinds of error."""
+    try:
+        yield from rows
+    except Exception as error:
+        raise InputError(
+            f"{source.name}: the stream broke off ({what_failed(error)}); the same command goes on from where the last "
+            f"{PART} clips began."
+        ) from error
 
 
 def _convert(rows: Iterator[Row], path: Path, pool: ThreadPoolExecutor, longest: float | None, bar) -> list[dict]:
