@@ -2,7 +2,7 @@
 
     python benchmarks/decoding.py --pair demo=MAIN,ASSISTANT,AUDIO --machine cpu
     python benchmarks/decoding.py --scripted large-v3 --alphas 0.8 0.9 --batch-sizes 1 4 8 16 --repeats 3 \\
-        --dtype float16 --device cuda --machine NAME      # on a GPU, meant to take less than ten minutes; not yet run
+        --dtype bfloat16 --device cuda --machine NAME     # on a GPU, meant to take less than ten minutes; not yet run
 
 A pair is two checkpoints and a folder of audio; a scripted pair (scripted_pair.py) needs neither checkpoints nor audio,
 nor the `datasets` library or a network.

@@ -87,11 +87,12 @@ def resize(browser, size: tuple[int, int]) -> None:
 
 
 def asked_elsewhere(browser, page: str) -> list[str]:
-    """Addresses outside it that the page has asked for."""
+    """Addresses outside it that the page has asked for. The icon of the page before is what the browser itself wants."""
     entries = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
     asked = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
     urls = [one["request"]["url"] for one in asked if one["documentURL"].startswith(page)]
-    return [url for url in urls if not url.startswith((page, "data:", "blob:"))]
+    own = (page, "data:", "blob:")
+    return [url for url in urls if not url.startswith(own) and not url.endswith("/favicon.ico")]
 
 
 def overflows(browser) -> bool:
