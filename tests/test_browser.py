@@ -87,7 +87,7 @@ def resize(browser, size: tuple[int, int]) -> None:
 
 
 def asked_elsewhere(browser, page: str) -> list[str]:
-    """Addresses outside it that the page has asked for. The icon of the page before is what the browser itself wants."""
+    """Addresses outside it that the page has asked for; the icon of the page before is the browser's own wish."""
     entries = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
     asked = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
     urls = [one["request"]["url"] for one in asked if one["documentURL"].startswith(page)]

@@ -335,6 +335,8 @@ def test_the_articles_config_prints_our_figures_beside_its_own(question, pair, m
         "eval.batch_sizes": "[1]",
         "eval.draft_tokens": "[2]",
         "eval.repeats": 1,
+        "eval.precision": "fp32",  # a CPU is slow in half precision
+        "eval.long_form_minutes": 0,
     }
     overrides = [f"{key}={value}" for key, value in replaced.items()]
     config = load_config(ROOT / "configs" / "article-dutch.yaml", overrides)
