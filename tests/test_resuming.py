@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from test_training import StoppedError, train
 
+from whisper_pair.batches import Encoding
 from whisper_pair.config import Config, Data, Source, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.runs import Stage, write_json
+from whisper_pair.states import EncoderCache
 
 
 def states(folder) -> list[str]:
@@ -294,6 +297,16 @@ def test_two_runs_may_share_a_cache_of_encoder_states(tmp_path):
     )
     both = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), way]) for way in ("up", "down")]
     assert [process.wait() for process in both] == [0, 0]
+
+
+def test_encoder_states_are_the_same_when_they_are_met_first_and_when_they_are_read(tmp_path):
+    """Else a step that is taken again after a kill would see other states than the first time."""
+    cache = EncoderCache(tmp_path, windows=2, frames=4, width=3)
+    encoding = Encoding(lambda mel: SimpleNamespace(last_hidden_state=mel), lambda waves: waves, None, cache)
+    batch = {"waves": torch.randn(2, 4, 3), "rows": ([], [0, 1]), "samples": [0, 1], "seeds": [0, 0], "states": None}
+    met = encoding.states(batch, "cpu")
+    assert not torch.equal(met, batch["waves"])
+    assert torch.equal(met, torch.stack([cache.read(0), cache.read(1)]).float())
 
 
 def test_the_weights_of_a_state_are_safetensors_and_hold_what_is_trained(stopped):

@@ -95,6 +95,7 @@ class Encoding:
         if new:
             fresh = self.encoder(self.features(batch, device)).last_hidden_state
             if self.cache is not None:
+                fresh = self.cache.rounded(fresh)
                 for row, states in zip(new, fresh, strict=True):
                     self.cache.write(batch["samples"][row], states)
         if not known:

@@ -51,6 +51,8 @@ class Listener:
             waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)
             with torch.no_grad():
                 fresh = encoder(self.log_mel(waves).to(model.dtype)).last_hidden_state
+            if cache is not None:
+                fresh = cache.rounded(fresh)
             for row, states in zip(some, fresh, strict=True):
                 found[row] = states
                 if cache is not None:

@@ -29,6 +29,7 @@ class EncoderCache:
         dtype: str = "float16",
     ):
         """`about`: what the states are computed from; empty where the folder belongs to one main and data set."""
+        self.dtype = getattr(torch, dtype)
         self._cache = WindowCache(folder, {"states": (dtype, width)}, [frames] * windows, about)
 
     def __contains__(self, window: int) -> bool:
@@ -44,6 +45,10 @@ class EncoderCache:
         view = copy.copy(self)
         view._cache = self._cache.of(windows)
         return view
+
+    def rounded(self, states: Tensor) -> Tensor:
+        """As they will be read: who meets a window first must not see other states than who meets it again."""
+        return states.to(self.dtype).to(states.dtype)
 
     def write(self, window: int, states: Tensor) -> None:
         self._cache.write(window, {"states": states.float().cpu().numpy()})
