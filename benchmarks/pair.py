@@ -109,7 +109,21 @@ def table(result: dict[str, Any]) -> str:
         f"{identity['identical']} of {identity['utterances']}. Speeds are medians of interleaved passes, features to "
         "tokens; in brackets 95 % intervals of the ratios."
     )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{told}\n"
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{told}{long_form(quality)}\n"
+
+
+def long_form(quality: dict[str, Any]) -> str:
+    """The pair over the main on recordings of several windows, where they were heard."""
+    section = quality.get("long_form", {"skipped": "an older report"})
+    if section["skipped"] is not None or section["speedup_interval"] is None:
+        return ""
+    low, high = section["speedup_interval"]
+    mean = section["seconds"] / section["recordings"]
+    return (
+        f" On {section['recordings']} recordings of {mean:.0f} s ({section['mode']}, batch {section['batch_size']}, "
+        f"{section['draft_tokens']} drafts) the pair was {section['speedup']:.2f}x "
+        f"({low:.2f}-{high:.2f}) as fast as the main, its segments the main's in {section['identical']}."
+    )
 
 
 def percent(rate: dict[str, Any]) -> str:
