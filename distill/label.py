@@ -7,7 +7,7 @@ not. The shards become one file, in the windows' order, at the end.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,17 +94,20 @@ def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerat
     accelerator.wait_for_everyone()  # nobody writes a shard before everybody has seen those there are
     mine = starts[accelerator.process_index :: accelerator.num_processes]
 
+    def count(firsts: Iterable[int]) -> int:
+        return sum(min(size, len(windows) - start) for start in firsts)
+
     def kept() -> str:
-        there = sum(_shard(folder, start, size).is_file() for start in range(0, len(windows), size))
-        return f"labels of {min(there * size, len(windows))} of {len(windows)} windows are kept"
+        there = (start for start in range(0, len(windows), size) if _shard(folder, start, size).is_file())
+        return f"labels of {count(there)} of {len(windows)} windows are kept"
 
     silent = not accelerator.is_main_process
-    with stopping(kept), tqdm(total=len(mine) * size, desc="labelling", unit="window", disable=silent) as bar:
+    with stopping(kept), tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar:
         for start in mine:
             numbers = range(start, min(start + size, len(windows)))
             rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
             write_table(_shard(folder, start, size), rows)
-            bar.update(size)
+            bar.update(len(numbers))
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         if not finished:

@@ -5,7 +5,7 @@ make a file, whole or absent. Which clips go together depends neither on the pro
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,16 @@ def listen(
     processes.wait_for_everyone()  # nobody writes before everybody has seen what there is
     mine = missing[processes.process_index :: processes.num_processes]
 
+    def count(firsts: Iterable[int]) -> int:
+        return sum(min(AT_ONCE, len(clips) - first) for first in firsts)
+
     def kept() -> str:
-        heard = sum(min(AT_ONCE, len(clips) - first) for first, file in files.items() if file.is_file())
+        heard = count(first for first, file in files.items() if file.is_file())
         return f"{heard} of {len(clips)} test clips are decoded and kept"
 
     greedy, engines = Engine(main), {a.name: (a.engine(main), a.alone(main)) for a in assistants}
     silent = not processes.is_main_process
-    with stopping(kept), tqdm(total=len(mine) * AT_ONCE, desc="decoding", unit="clip", disable=silent) as bar:
+    with stopping(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
             features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
