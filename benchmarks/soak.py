@@ -110,6 +110,9 @@ def outcome(output: Path) -> dict[str, str]:
     """What a whole road must always give; the clock's figures are not among it."""
     report = json.loads((output / "eval" / "report.json").read_text())
     figures = {name: report[name] for name in ("quality", "identity", "data")}
+    figures["quality"]["long_form"] = {  # which holds seconds, too
+        name: report["quality"]["long_form"].get(name) for name in ("skipped", "main", "pair", "identical")
+    }
     for row in report["acceptance"]["by_draft_tokens"]:
         counted = {name: row[name] for name in ("draft_tokens", "accepted", "drafted", "rounds")}
         figures[f"drafts {row['draft_tokens']}"] = counted
