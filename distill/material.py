@@ -47,9 +47,7 @@ class Material:
             processor=processor,
             log_mel=log_mel,
             targets=targets,
-            normalizer=Normalizer(
-                config.text_language, getattr(tokenizer, "english_spelling_normalizer", None) or None
-            ),
+            normalizer=Normalizer.of(config.text_language, tokenizer),
             corpus=corpus,
             windows=windows,
             held_out=held_out,

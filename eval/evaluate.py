@@ -175,8 +175,7 @@ class Evaluation:
         self.processor = load_processor(main_at)
         self.tokenizer = self.processor.tokenizer
         self.pieces = Pieces(self.tokenizer)
-        spelling = getattr(self.tokenizer, "english_spelling_normalizer", None) or None
-        self.normalizer = Normalizer(config.text_language, spelling)
+        self.normalizer = Normalizer.of(config.text_language, self.tokenizer)
         self.texts = transcripts(self.heard, self.tokenizer)
         self.rates = rates_of(self.texts, [clip.text for clip in clips], config.text_language, self.normalizer)
 

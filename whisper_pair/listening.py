@@ -24,9 +24,7 @@ class Listener:
     def __init__(self, clips: list[Clip], log_mel: LogMel, tokenizer, config: Config, keep: Path | None = None):
         """`keep`: the folder for encoder states, where the encoder is the same at every call."""
         self.clips, self.log_mel, self.tokenizer, self.config, self.keep = clips, log_mel, tokenizer, config, keep
-        self.normalizer = Normalizer(
-            config.text_language, getattr(tokenizer, "english_spelling_normalizer", None) or None
-        )
+        self.normalizer = Normalizer.of(config.text_language, tokenizer)
 
     def options(self) -> Options:
         language = self.config.language if self.tokenizer_is_multilingual else None

@@ -58,6 +58,11 @@ class Normalizer:
 
             self._english = EnglishTextNormalizer(spelling)
 
+    @classmethod
+    def of(cls, language: str, tokenizer) -> "Normalizer":
+        """With the spelling that came with a checkpoint's tokenizer, where it did."""
+        return cls(language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
+
     def __call__(self, text: str) -> str:
         return self._english(text) if self._english else basic_normalize(text)
 
