@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.decoder import Decoder
+from whisper_pair.decoding.linear import Packed, plain
 
 RESULTS = Path(__file__).parent / "results"
 LEAST_WINDOWS = 24
@@ -190,11 +191,12 @@ def decode_step(case: Case, batch_size: int, bandwidth: float) -> dict:
     """One plain step of the main: the bytes that it cannot but read, over its time, against a copy's bandwidth."""
     costs = case.engine.costs(batch_size)
     decoder, frames = case.engine.main, case.engine.encoders.frames
-    weights = decoder.head.nbytes
+    head = plain(decoder.head)
+    weights = head.nbytes
     for layer in decoder.layers:
         read = (layer.qkv, layer.self_out, layer.cross_query, layer.cross_out, layer.feed_in, layer.feed_out)
-        weights += sum(part.nbytes for pair in read for part in pair)
-    keys = 2 * len(decoder.layers) * batch_size * (frames + 64) * decoder.width * decoder.head.element_size()
+        weights += sum(plain(part).nbytes for pair in read for part in pair)
+    keys = 2 * len(decoder.layers) * batch_size * (frames + 64) * decoder.width * head.element_size()
     step = costs.verify[0]
     return {
         "pair": case.name,
@@ -212,16 +214,14 @@ def decode_step(case: Case, batch_size: int, bandwidth: float) -> dict:
 
 def memory(case: Case, batch_size: int) -> dict:
     """Weights of the main alone and of the pair; on a GPU also the peak of a decode with and without the assistant."""
-    main = [*case.main.parameters(), *tensors_of(case.engine.main)]
-    extra = tensors_of(case.engine.draft)
-    if isinstance(case.draft, WhisperForConditionalGeneration):
-        extra += case.draft.model.encoder.parameters()
-    alone, both = unique_bytes(main), unique_bytes(main + extra)
+    engine, draft = case.engine, own_parameters(case)
+    main = held([*case.main.parameters()], engine.main, engine.encoders.main)
+    extra = held(draft, engine.draft, engine.encoders.draft)
+    alone, both = sum(main.values()), sum((main | extra).values())
     row = {"pair": case.name, "measure": "memory", "main_bytes": alone, "pair_bytes": both}
     row["pair_over_main"] = round(both / alone, 4)
     if case.main.device.type == "cuda":
-        weights = unique_bytes([*case.main.parameters()])
-        added = unique_bytes(own_parameters(case))
+        weights, added = (sum(held(some).values()) for some in (case.main.parameters(), draft))
         lone = weights + working(lambda: Engine(case.main), case, batch_size)
         paired = weights + added + working(lambda: Engine(case.main, case.draft), case, batch_size)
         row |= {"main_peak_bytes": lone, "pair_peak_bytes": paired, "batch_size": batch_size}
@@ -235,13 +235,20 @@ def own_parameters(case: Case) -> list[Tensor]:
     return [p for name, p in case.draft.named_parameters() if not (shared and "embed_tokens" in name)]
 
 
-def tensors_of(decoder: Decoder) -> list[Tensor]:
-    parts = [part for layer in decoder.layers for pair in layer for part in pair]
-    return [*parts, *decoder.norm, decoder.embeddings, decoder.head, decoder.position_embeddings]
-
-
-def unique_bytes(tensors: list[Tensor]) -> int:
-    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+def held(
+    parameters: Iterable[Tensor], decoder: Decoder | None = None, encoder: torch.nn.Module | None = None
+) -> dict[tuple[str, int], int]:
+    """Bytes by what they are and where: of a checkpoint's parameters and of what an engine keeps beside them. All
+    weights that can be packed count twice, for they are once they were of use."""
+    found = {("tensor", each.data_ptr()): each.nbytes for each in parameters}
+    weights = []
+    if decoder is not None:
+        weights = [decoder.head, *(part for layer in decoder.layers for pair in layer for part in pair)]
+    for weight in weights:
+        found["tensor", plain(weight).data_ptr()] = plain(weight).nbytes
+    packed = [plain(weight) for weight in weights if isinstance(weight, Packed)]
+    packed += [] if encoder is None else [part.weight for part in encoder.modules() if "forward" in vars(part)]
+    return found | {("blocks", weight.data_ptr()): weight.nbytes for weight in packed}
 
 
 def working(engine: Callable[[], Engine], case: Case, batch_size: int) -> int:

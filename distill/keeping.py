@@ -15,6 +15,8 @@ from whisper_pair.audio import LogMel
 from whisper_pair.cache import WindowCache
 from whisper_pair.config import Distill
 from whisper_pair.data import Window
+from whisper_pair.decoding.linear import twin
+from whisper_pair.decoding.windows import encode
 from whisper_pair.errors import InputError
 from whisper_pair.runs import write_json
 
@@ -55,14 +57,13 @@ class Keeping:
 def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> Keeping:
     some = _readable(windows)
     frames, width, k = main.config.max_source_positions, main.config.d_model, settings.cache_top_k
-    device = main.device
+    device, encoder = main.device, twin(main.model.encoder)
 
-    @torch.no_grad()
-    def encode():
+    def hear():
         waves = log_mel.pad([window.pcm()[: log_mel.samples] for window in some]).to(device)
-        return main.model.encoder(log_mel(waves).to(main.dtype)).last_hidden_state
+        return encode(encoder, log_mel(waves))
 
-    states = encode()
+    states = hear()
     inputs = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)
 
     @torch.no_grad()
@@ -75,7 +76,7 @@ def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window
     of_teacher = _Disk({"ids": ("int32", k), "best": (dtype, k)}, inputs.shape[1], len(some), work)
     free = shutil.disk_usage(work).free * MOST_OF_THE_DISK
     told, keep = [], []
-    for name, compute, disk in (("encoder states", encode, of_states), ("likeliest tokens", listen, of_teacher)):
+    for name, compute, disk in (("encoder states", hear, of_states), ("likeliest tokens", listen, of_teacher)):
         anew, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
         size = disk.bytes_a_window * len(windows)
         fits = size <= free

@@ -59,10 +59,9 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
             return EncoderCache(folder / "states", len(windows), *material.states_shape, about(windows), dtype)
 
     cache = states(labels.folder if labels.finished() else labels.work, windows)
-    encoding = Encoding(main.model.encoder, material.log_mel, None, cache)
-    labeller = Labeller(
-        Engine(main), encoding, material.targets, material.config, material.normalizer, material.options
-    )
+    engine = Engine(main)
+    encoding = Encoding(engine.encoders.main, material.log_mel, None, cache)
+    labeller = Labeller(engine, encoding, material.targets, material.config, material.normalizer, material.options)
     seconds = 0.0
     if not labels.finished():
         begun = time.perf_counter()

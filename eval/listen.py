@@ -15,7 +15,7 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import Lineage, complete
 from whisper_pair.data import Clip
-from whisper_pair.decoding import Decoded, Engine, Match, Options
+from whisper_pair.decoding import Decoded, Engine, Match, Options, windows
 from whisper_pair.runs import write_json
 from whisper_pair.signals import stopping
 
@@ -91,14 +91,15 @@ def listen(
         for first in mine:
             some = clips[first : first + AT_ONCE]
             features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
-            states = encode(main, features)
+            states = encode(greedy.encoders.main, features)
             decoded = greedy.decode(encoder_states=states, options=options)
             heard = Heard([row.tokens for row in decoded])
             if start is not None:
                 heard.start = [row.tokens for row in Engine(start).decode(features, options)]
             for assistant in assistants:
-                own = encode(assistant.model, features) if assistant.has_encoder else None
-                heard.by[assistant.name] = _said(*engines[assistant.name], states, own, decoded, options)
+                engine, alone = engines[assistant.name]
+                own = encode(engine.encoders.draft, features) if assistant.has_encoder else None
+                heard.by[assistant.name] = _said(engine, alone, states, own, decoded, options)
             write_json(files[first], asdict(heard))
             bar.update(len(some))
         processes.wait_for_everyone()
@@ -143,8 +144,6 @@ def _said(engine: Engine, alone: Engine, states, own_states, decoded: list[Decod
     )
 
 
-@torch.no_grad()
-def encode(model, features):
+def encode(encoder, features):
     """[clips, mel, frames] -> [clips, frames, width], eight clips at a time."""
-    encoder = model.model.encoder
-    return torch.cat([encoder(part.to(model.dtype)).last_hidden_state for part in features.split(8)])
+    return torch.cat([windows.encode(encoder, part) for part in features.split(8)])

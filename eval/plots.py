@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 DARK, LIGHT, GREY = "#08519c", "#9ecae1", "#bdbdbd"
+LINE, PLOT = 10, 230  # points: a label's line, and about the height of the plot that has such labels
 PARTS = {"encoder": "#525252", "draft": "#fdae6b", "verification": DARK, "rest": GREY}
 
 
@@ -114,16 +115,26 @@ def quality_speed(report: dict[str, Any]):
     quality, rows = report["quality"], report["speed"]["rows"]
     batch = min(row["batch_size"] for row in rows)
     title = f"Error rate and speed, batch {batch}"
-    figure, axes = _new(title, "seconds of audio per second", quality["metric"].upper() + ", %")
+    figure, axes = _new(title, "seconds of audio per second", quality["metric"].upper() + ", %", (6.4, 4.6))
+    level: dict[float, list] = {}  # contenders by error rate, for most have the main's
     for row in rows:
         if row["batch_size"] != batch or (row["engine"] != "pair" and row["unexplained"]):
             continue
         if row["engine"] == "pair" and isinstance(row["draft_tokens"], int):
             continue  # the grid of draft lengths has a picture of its own
         spoken = "assistant" if row["mode"] == "assistant" else "main"
-        axes.plot(row["rtfx"], 100 * quality[spoken]["rate"], "o", color=DARK if row["engine"] == "pair" else GREY)
-        axes.annotate(label(row), (row["rtfx"], 100 * quality[spoken]["rate"]), fontsize=7, rotation=35)
-    axes.margins(0.2, 0.35)
+        level.setdefault(100 * quality[spoken]["rate"], []).append(row)
+    for rate, alike in level.items():
+        for number, row in enumerate(sorted(alike, key=lambda row: row["rtfx"])):  # each label a line above the last
+            axes.plot(row["rtfx"], rate, "o", color=DARK if row["engine"] == "pair" else GREY)
+            axes.annotate(
+                label(row), (row["rtfx"], rate), (0, LINE * (number + 1)), textcoords="offset points", ha="center",
+                fontsize=7, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 3},
+            )  # fmt: skip
+    room = LINE * (max(map(len, level.values())) + 2) / PLOT  # share of the height that labels take
+    height = (max(level) - min(level) or 1.0) / (0.9 - room)
+    axes.set_ylim(min(level) - 0.1 * height, max(level) + room * height)
+    axes.margins(x=0.25)
     return figure
 
 

@@ -17,6 +17,7 @@ from whisper_pair.data import Clip
 from whisper_pair.decoding import Costs, Match
 from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.draft_length import between, blend
+from whisper_pair.decoding.linear import twin
 from whisper_pair.decoding.windows import encode
 
 from .contenders import Contender, Spoken
@@ -81,9 +82,9 @@ def speed_section(
         "rows": [],
     }
     judge = Judge(timed, witness)
-    encoders = {"main": main.model.encoder}
+    encoders = {"main": twin(main.model.encoder)}  # as our engine runs them
     if judged.has_encoder:
-        encoders["assistant"] = judged.model.model.encoder
+        encoders["assistant"] = twin(judged.model.model.encoder)
     for batch_size in settings.batch_sizes:
         fitting = [c for c in contenders if c.batches or batch_size == 1]
         parts = timed.features.split(batch_size)

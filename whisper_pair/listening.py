@@ -12,6 +12,8 @@ from .audio import LogMel
 from .config import Config
 from .data import Clip
 from .decoding import Decoded, Engine, Options
+from .decoding.linear import twin
+from .decoding.windows import encode
 from .states import EncoderCache
 from .text import ErrorRate, Normalizer, error_rates, pooled
 
@@ -36,7 +38,7 @@ class Listener:
 
     def states(self, model, rows: list[int]) -> Tensor:
         """Encoder states of some clips: [clips, frames, width]."""
-        encoder, device = model.model.encoder, model.device
+        encoder, device = twin(model.model.encoder), model.device
         cache = None
         if self.keep is not None:
             shape = (model.config.max_source_positions, model.config.d_model)
@@ -47,8 +49,7 @@ class Listener:
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
             waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)
-            with torch.no_grad():
-                fresh = encoder(self.log_mel(waves).to(model.dtype)).last_hidden_state
+            fresh = encode(encoder, self.log_mel(waves))
             if cache is not None:
                 fresh = cache.rounded(fresh)
             for row, states in zip(some, fresh, strict=True):

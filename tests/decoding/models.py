@@ -1,7 +1,9 @@
 """Tiny random Whispers whose outputs vary and end, assistants that half agree, and transformers' own answer."""
 
 import copy
+from contextlib import contextmanager
 
+import pytest
 import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
 
@@ -141,3 +143,12 @@ def theirs(
         decoded = sequence[sequence.index(START) + 1 + forced :]
         rows.append(decoded[: decoded.index(END) + 1] if END in decoded else decoded)
     return rows
+
+
+@contextmanager
+def packing(everything: bool = True):
+    """Of layers as small as these, which are not worth it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if everything:
+            patch.setattr("whisper_pair.decoding.linear.WORTH", 0)
+        yield

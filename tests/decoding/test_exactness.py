@@ -18,6 +18,7 @@ from tests.decoding.models import (
     START,
     cut,
     features,
+    packing,
     theirs,
     tiny_whisper,
     with_own_encoder,
@@ -68,20 +69,22 @@ def drafter(main, kind, noise):
     draft_tokens=st.integers(0, 12),
     limit=st.sampled_from([None, 1, 6]),
     rows=st.lists(st.tuples(st.integers(0, 8), st.lists(st.integers(0, 99), max_size=30)), min_size=1, max_size=5),
+    packed=st.booleans(),
 )
-def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows):
+def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed):
     main, windows = model(*key), features(9, key[0])
     engine = Engine(main, drafter(main, *draft))
     expected = [plain(key, window, tuple(prompt), timestamps, limit) for window, prompt in rows]
-    found = tokens_of(
-        engine,
-        windows[[window for window, _ in rows]],
-        [prompt for _, prompt in rows],
-        timestamps=timestamps,
-        batch_size=batch_size,
-        draft_tokens=draft_tokens,
-        max_new_tokens=limit,
-    )
+    with packing(packed):
+        found = tokens_of(
+            engine,
+            windows[[window for window, _ in rows]],
+            [prompt for _, prompt in rows],
+            timestamps=timestamps,
+            batch_size=batch_size,
+            draft_tokens=draft_tokens,
+            max_new_tokens=limit,
+        )
     assert found == expected
 
 
@@ -93,15 +96,15 @@ def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_token
     task=st.sampled_from(["transcribe", "translate"]),
     batch_size=st.integers(1, 9),
     draft_tokens=st.integers(1, 12),
+    packed=st.booleans(),
 )
-def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens):
+def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed):
     main, windows = model(*key), features(9, key[0])
     expected = theirs(main, windows, language="nl", task=task, return_timestamps=timestamps)
     engine = Engine(main, drafter(main, *draft))
-    found = tokens_of(
-        engine, windows, timestamps=timestamps, task=task, batch_size=batch_size, draft_tokens=draft_tokens
-    )
-    assert found == expected
+    options = {"timestamps": timestamps, "task": task, "batch_size": batch_size, "draft_tokens": draft_tokens}
+    with packing(packed):
+        assert tokens_of(engine, windows, **options) == expected
 
 
 @pytest.mark.parametrize("timestamps", [False, True])

@@ -15,24 +15,30 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
+from .linear import Weight, activated, linear, packed, plain
+
 MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
 
 MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
 
 
 class Layer(NamedTuple):
-    """One decoder layer's weights: the module's own tensors, except those that are fused."""
+    """One decoder layer's weights and biases: the module's own tensors, except those that are fused."""
 
-    self_norm: tuple[Tensor, Tensor]  # weight, bias
-    qkv: tuple[Tensor, Tensor]  # fused: [3 d, d], [3 d]
-    self_out: tuple[Tensor, Tensor]
+    self_norm: tuple[Tensor, Tensor]
+    qkv: tuple[Weight, Tensor]  # fused: [3 d, d], [3 d]
+    self_out: tuple[Weight, Tensor]
     cross_norm: tuple[Tensor, Tensor]
-    cross_query: tuple[Tensor, Tensor]
-    cross_key_value: tuple[Tensor, Tensor]  # fused: [2 d, d], [2 d]
-    cross_out: tuple[Tensor, Tensor]
+    cross_query: tuple[Weight, Tensor]
+    cross_key_value: tuple[Weight, Tensor]  # fused: [2 d, d], [2 d]
+    cross_out: tuple[Weight, Tensor]
     feed_norm: tuple[Tensor, Tensor]
-    feed_in: tuple[Tensor, Tensor]
-    feed_out: tuple[Tensor, Tensor]
+    feed_in: tuple[Weight, Tensor]
+    feed_out: tuple[Weight, Tensor]
+
+    def plain(self) -> "Layer":
+        """With nothing but tensors, for a compiler."""
+        return Layer(*((plain(weight), bias) for weight, bias in self))
 
 
 def layer_forward(
@@ -52,7 +58,7 @@ def layer_forward(
     split = (batch, length, heads, width // heads)
 
     y = torch.layer_norm(x, norm, *layer.self_norm)
-    qkv = F.linear(y, *layer.qkv)  # [B, T, 3 d]
+    qkv = linear(y, *layer.qkv)  # [B, T, 3 d]
     query, fresh = qkv.split((width, 2 * width), -1)
     query = query.view(split).transpose(1, 2)
     if cache is not None:
@@ -65,15 +71,15 @@ def layer_forward(
     else:
         key, value = fresh.view(batch, length, 2, heads, -1).transpose(1, 3).unbind(2)
         y = F.scaled_dot_product_attention(query, key, value, is_causal=length > 1)
-    x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.self_out)
+    x = x + linear(y.transpose(1, 2).reshape(batch, length, width), *layer.self_out)
 
     y = torch.layer_norm(x, norm, *layer.cross_norm)
-    query = F.linear(y, *layer.cross_query).view(split).transpose(1, 2)
+    query = linear(y, *layer.cross_query).view(split).transpose(1, 2)
     y = F.scaled_dot_product_attention(query, *cross)
-    x = x + F.linear(y.transpose(1, 2).reshape(batch, length, width), *layer.cross_out)
+    x = x + linear(y.transpose(1, 2).reshape(batch, length, width), *layer.cross_out)
 
     y = torch.layer_norm(x, norm, *layer.feed_norm)
-    return x + F.linear(activation(F.linear(y, *layer.feed_in)), *layer.feed_out)
+    return x + linear(activated(activation, y, *layer.feed_in), *layer.feed_out)
 
 
 class Cache:
@@ -113,12 +119,12 @@ class Decoder:
         self.positions = config.max_target_positions + MAX_DRAFT_TOKENS  # L
         self.activation = F.gelu if config.activation_function == "gelu" else ACT2FN[config.activation_function]
         self.dtype, self.device = head.dtype, head.device
-        self.norm = (module.layer_norm.weight.detach(), module.layer_norm.bias.detach())
+        self.norm = affine(module.layer_norm)
         self.embeddings = module.embed_tokens.weight.detach()  # [vocabulary, d]
-        self.head = head.detach()  # [vocabulary, d]
+        self.head = packed(head.detach())  # [vocabulary, d]
         if like is not None:  # an assistant that kept the main's embeddings needs no copy of its own
             self.embeddings = like.embeddings if same(self.embeddings, like.embeddings) else self.embeddings
-            self.head = like.head if same(self.head, like.head) else self.head
+            self.head = like.head if same(plain(self.head), plain(like.head)) else self.head
         places = module.embed_positions.weight.detach()
         self.position_embeddings = F.pad(places, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
         ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
@@ -129,6 +135,7 @@ class Decoder:
     def compile(self, backend: str = "inductor") -> None:
         """Compile the cached step: one layer, once a shape, serves them all, for its weights are arguments."""
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+        self.layers, self.head = [layer.plain() for layer in self.layers], plain(self.head)
         self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -142,7 +149,7 @@ class Decoder:
             shape = (len(self.layers), 2, rows, self.heads, frames, self.width // self.heads)
             into = [(layer[0], layer[1]) for layer in states.new_empty(shape)]
         for layer, (keys, values) in zip(self.layers, into, strict=True):
-            both = F.linear(states, *layer.cross_key_value).view(rows, frames, 2, self.heads, -1)
+            both = linear(states, *layer.cross_key_value).view(rows, frames, 2, self.heads, -1)
             keys.copy_(both[:, :, 0].transpose(1, 2))
             values.copy_(both[:, :, 1].transpose(1, 2))
         return into
@@ -183,28 +190,32 @@ def same(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
-def pair(module: torch.nn.Linear | torch.nn.LayerNorm) -> tuple[Tensor, Tensor]:
+def affine(module: torch.nn.LayerNorm) -> tuple[Tensor, Tensor]:
     return module.weight.detach(), module.bias.detach()
 
 
-def joined(*modules: torch.nn.Linear) -> tuple[Tensor, Tensor]:
+def alone(module: torch.nn.Linear) -> tuple[Weight, Tensor]:
+    return packed(module.weight.detach()), module.bias.detach()
+
+
+def joined(*modules: torch.nn.Linear) -> tuple[Weight, Tensor]:
     """Several linear maps of one input as one; Whisper's key projection has no bias."""
     weight = torch.cat([module.weight.detach() for module in modules])
     none = weight.new_zeros(weight.shape[1])
-    return weight, torch.cat([none if module.bias is None else module.bias.detach() for module in modules])
+    return packed(weight), torch.cat([none if module.bias is None else module.bias.detach() for module in modules])
 
 
 def fused(layer: torch.nn.Module) -> Layer:
     own, cross = layer.self_attn, layer.encoder_attn
     return Layer(
-        self_norm=pair(layer.self_attn_layer_norm),
+        self_norm=affine(layer.self_attn_layer_norm),
         qkv=joined(own.q_proj, own.k_proj, own.v_proj),
-        self_out=pair(own.out_proj),
-        cross_norm=pair(layer.encoder_attn_layer_norm),
-        cross_query=pair(cross.q_proj),
+        self_out=alone(own.out_proj),
+        cross_norm=affine(layer.encoder_attn_layer_norm),
+        cross_query=alone(cross.q_proj),
         cross_key_value=joined(cross.k_proj, cross.v_proj),
-        cross_out=pair(cross.out_proj),
-        feed_norm=pair(layer.final_layer_norm),
-        feed_in=pair(layer.fc1),
-        feed_out=pair(layer.fc2),
+        cross_out=alone(cross.out_proj),
+        feed_norm=affine(layer.final_layer_norm),
+        feed_in=alone(layer.fc1),
+        feed_out=alone(layer.fc2),
     )

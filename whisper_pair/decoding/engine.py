@@ -23,6 +23,7 @@ from .costs import measure
 from .decoder import Cache, Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength, blend
 from .graphs import Graphs
+from .linear import linear, plain
 from .options import Decoded, Options, Round
 from .rows import Row
 from .rules import Rules
@@ -58,13 +59,12 @@ class Engine:
         self.draft = None if draft is None else Decoder(draft.model.decoder, draft.proj_out.weight, like=self.main)
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
-        self.encoders = Encoders(main.model.encoder, own_encoder)
+        self.encoders = Encoders(main.model.encoder, own_encoder, compile)
         self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
         if compile:
             for decoder in filter(None, (self.main, self.draft)):
                 decoder.compile()
-            self.encoders.compile()
         self._sources = Sources(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
@@ -222,12 +222,12 @@ class Engine:
             return [self.special.language_token(options.language)] * count
         hidden = self.main.read(torch.full((count, 1), self.special.start, device=self.device), cross)
         known = torch.tensor(sorted(self.special.languages.values()), device=self.device)
-        return known[F.linear(hidden[:, 0], self.main.head[known]).argmax(-1)].tolist()
+        return known[F.linear(hidden[:, 0], plain(self.main.head)[known]).argmax(-1)].tolist()
 
     def _hear(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
         """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
         at = (tokens == self.special.start).long().argmax(1)  # the prompt holds none: its tokens are text
-        logits = F.linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)
+        logits = linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)
         silence = logits.float().softmax(-1)[:, self.special.no_timestamps - 1]
         for row, value in zip(rows, silence.tolist(), strict=True):
             row.no_speech_probability = value
@@ -341,15 +341,11 @@ class Engine:
 
 
 class Sources:
-    """Notices when weights of which the engine holds fused copies have changed since."""
+    """Notices when weights of which the engine holds copies, fused or packed, have changed since."""
 
     def __init__(self, *models: torch.nn.Module | None):
         weights = [
-            attention.k_proj.weight
-            for model in models
-            if model is not None
-            for layer in model.model.decoder.layers
-            for attention in (layer.self_attn, layer.encoder_attn)
+            weight for model in models if model is not None for weight in model.parameters() if weight.dim() == 2
         ]
         self.seen = [(weakref.ref(weight), weight._version) for weight in weights]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .decoder import Cache, Decoder
 from .graphs import Graphs
+from .linear import Weight, linear, packed, plain
 from .rules import History, Rules
 from .sampling import accept, distribution, draw
 
@@ -26,17 +27,17 @@ from .sampling import accept, distribution, draw
 class Head(NamedTuple):
     """From hidden states to tokens: the output embedding, or the slice of it that `rules.vocabulary` names."""
 
-    weight: Tensor  # [K, d]
+    weight: Weight  # [K, d]
     bias: Tensor  # [K] -inf where suppressed
     rules: Rules
 
     @classmethod
     def of(cls, decoder: Decoder, rules: Rules) -> "Head":
-        weight = decoder.head if rules.vocabulary is None else decoder.head[rules.vocabulary]
-        return cls(weight, rules.bias.to(weight.dtype), rules)
+        weight = decoder.head if rules.vocabulary is None else packed(plain(decoder.head)[rules.vocabulary])
+        return cls(weight, rules.bias.to(decoder.dtype), rules)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.weight, self.bias)  # [B, T, K]
+        return linear(hidden, self.weight, self.bias)  # [B, T, K]
 
     def masked(self, hidden: Tensor, history: History, size: int) -> Tensor:
         """Logits under the rules over the whole vocabulary, float32: [B, T, size]."""

@@ -1,6 +1,6 @@
 """From features to encoder states, a batch at a time and only as the engine asks for them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -9,17 +9,20 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..errors import InputError
 from .checks import check_window
+from .linear import twin
 from .rows import Row
 
 Windows = Tensor | Iterable[Tensor]
 
 
 class Encoders:
-    """The main's encoder, and the draft's where it has its own."""
+    """The main's encoder, and the draft's where it has its own, each as `encode` takes it."""
 
-    def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None):
-        self.main, self.draft = main, draft
-        self.run_main, self.run_draft = main, draft
+    def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None, compile: bool = False):
+        def ready(encoder: WhisperEncoder) -> WhisperEncoder:
+            return torch.compile(twin(encoder, pack=False), dynamic=False) if compile else twin(encoder)
+
+        self.main, self.draft = ready(main), None if draft is None else ready(draft)
         frames, stride = main.config.max_source_positions, main.conv1.stride[0] * main.conv2.stride[0]
         self.frames = frames
         self.shapes = {
@@ -27,10 +30,6 @@ class Encoders:
             "encoder states": (frames, main.config.d_model),
             "draft states": (frames, main.config.d_model if draft is None else draft.config.d_model),
         }
-
-    def compile(self) -> None:
-        self.run_main = torch.compile(self.main, dynamic=False)
-        self.run_draft = None if self.draft is None else torch.compile(self.draft, dynamic=False)
 
     def check(
         self, features: Windows | None, states: Windows | None, draft_states: Windows | None, prompts: Sequence
@@ -54,8 +53,8 @@ class Encoders:
 
     def rows_of_features(self, features: Windows, prompts: Sequence, batch_size: int) -> Iterator[Row]:
         for indices, batch in self._drawn(features, "features", batch_size):
-            states = encode(self.main, batch, self.run_main)
-            own = [None] * len(indices) if self.draft is None else encode(self.draft, batch, self.run_draft)
+            states = encode(self.main, batch)
+            own = [None] * len(indices) if self.draft is None else encode(self.draft, batch)
             for index, one, other in zip(indices, states, own, strict=True):
                 yield Row(index, prompt_of(prompts, index), one, other)
 
@@ -87,16 +86,8 @@ def prompt_of(prompts: Sequence, index: int):
     return prompts[index]
 
 
-def encode(encoder: WhisperEncoder, windows: Sequence[Tensor] | Tensor, run: Callable | None = None) -> Tensor:
-    """[mel, frames] each -> states [n, F, d], without dropout, whatever mode the module is in.
-
-    run: the encoder as it was compiled, if it was.
-    """
+@torch.no_grad()
+def encode(encoder: WhisperEncoder, windows: Sequence[Tensor] | Tensor) -> Tensor:
+    """[mel, frames] each -> states [n, F, d]. Encoder: one of an engine's `encoders`, or any in eval mode."""
     weight = encoder.conv1.weight
-    batch = torch.stack(list(windows)).to(weight.device, weight.dtype)
-    training = encoder.training
-    encoder.eval()
-    try:
-        return (encoder if run is None else run)(batch).last_hidden_state
-    finally:
-        encoder.train(training)
+    return encoder(torch.stack(list(windows)).to(weight.device, weight.dtype)).last_hidden_state

@@ -172,9 +172,9 @@ class Contest:
     def _states(self, window: Tensor, side: Side) -> dict[str, Tensor]:
         """What the engine decodes from: the encoder's states, and the draft's own where it has its own encoder."""
         encoders = self.engine.encoders
-        states = {"encoder_states": encode(encoders.main, [window], encoders.run_main)}
+        states = {"encoder_states": encode(encoders.main, [window])}
         if side.drafting and encoders.draft is not None:
-            states["draft_states"] = encode(encoders.draft, [window], encoders.run_draft)
+            states["draft_states"] = encode(encoders.draft, [window])
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return states

@@ -132,7 +132,7 @@ def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
     if word_times and spans:
         offset = window.first * STEP / recording.stride
         features = window.features()
-        states = encode(pair.main.model.encoder, [features], pair.engine.encoders.run_main)
+        states = encode(pair.engine.encoders.main, [features])
         (ends,) = token_ends(
             pair.main, states, [decoded.prompt], [decoded.tokens], [-(-window.frames // recording.stride)]
         )

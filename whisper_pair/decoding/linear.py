@@ -1,0 +1,80 @@
+"""Linear maps for inference. On the CPU oneDNN computes them, over weights that were laid out once in its own blocks.
+
+PyTorch gives float32 products to the BLAS that it was built with, which lays the weights out anew at every call or, for
+a few rows, reads them once a row. Over blocks, a step takes about the time of reading its weights, for one token as for
+six: what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
+benchmarks/results/decoding-cpu.json.) The operators are those that Inductor uses for frozen weights. The price is
+a second copy of each weight that is used so.
+"""
+
+import copy
+from collections.abc import Callable
+from functools import cached_property, partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROWS = 64  # tokens that the layout is chosen for; one for a single row would be a poor one for more, not so in reverse
+WORTH = 1 << 18  # multiplications; for less the operator's own fixed cost, some microseconds, is not won back
+
+
+class Packed:
+    """A weight [N, K], and the same in oneDNN's blocks from when they are first of use."""
+
+    def __init__(self, weight: Tensor):
+        self.weight = weight
+
+    @cached_property
+    def blocks(self) -> Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+
+    def linear(self, x: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+        if x.numel() * len(self.weight) < WORTH:
+            y = F.linear(x, self.weight, bias)
+            return F.gelu(y) if gelu else y
+        return torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "gelu" if gelu else "none", [], "none")
+
+
+Weight = Tensor | Packed
+
+
+def packed(weight: Tensor) -> Weight:
+    """Ready for `linear`: packed where that is faster."""
+    worth = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return Packed(weight) if worth else weight
+
+
+def plain(weight: Weight) -> Tensor:
+    return weight.weight if isinstance(weight, Packed) else weight
+
+
+def linear(x: Tensor, weight: Weight, bias: Tensor | None = None) -> Tensor:
+    """x [..., K] -> x W^T + bias: [..., N]"""
+    return weight.linear(x, bias) if isinstance(weight, Packed) else F.linear(x, weight, bias)
+
+
+def activated(activation: Callable[[Tensor], Tensor], x: Tensor, weight: Weight, bias: Tensor) -> Tensor:
+    """activation(x W^T + b), in one where that can be."""
+    if activation is F.gelu and isinstance(weight, Packed):
+        return weight.linear(x, bias, gelu=True)
+    return activation(linear(x, weight, bias))
+
+
+def twin(module: torch.nn.Module, pack: bool = True) -> torch.nn.Module:
+    """The module for inference: without dropout whatever the module's own mode, its linear layers packed (which a
+    compiler cannot take).
+
+    Parameters are shared. What was packed does not follow when they change.
+    """
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    found = copy.deepcopy(module, shared).eval()
+    for part in found.modules():
+        if pack and type(part) is torch.nn.Linear and isinstance(weight := packed(part.weight.detach()), Packed):
+            part.forward = partial(forward, weight, part.bias)
+    return found
+
+
+def forward(weight: Packed, bias: Tensor | None, x: Tensor) -> Tensor:
+    """Under autocast, which knows nothing of packed weights, as autocast would have it."""
+    return F.linear(x, weight.weight, bias) if torch.is_autocast_enabled("cpu") else weight.linear(x, bias)
