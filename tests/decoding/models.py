@@ -147,7 +147,7 @@ def theirs(
 
 @contextmanager
 def packing(everything: bool = True):
-    """Of layers as small as these, which are not worth it."""
+    """Of layers as small as these, which are not worth it; for engines that are built inside."""
     with pytest.MonkeyPatch.context() as patch:
         if everything:
             patch.setattr("whisper_pair.decoding.linear.WORTH", 0)

@@ -73,18 +73,18 @@ def drafter(main, kind, noise):
 )
 def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed):
     main, windows = model(*key), features(9, key[0])
-    engine = Engine(main, drafter(main, *draft))
-    expected = [plain(key, window, tuple(prompt), timestamps, limit) for window, prompt in rows]
     with packing(packed):
-        found = tokens_of(
-            engine,
-            windows[[window for window, _ in rows]],
-            [prompt for _, prompt in rows],
-            timestamps=timestamps,
-            batch_size=batch_size,
-            draft_tokens=draft_tokens,
-            max_new_tokens=limit,
-        )
+        engine = Engine(main, drafter(main, *draft))
+    expected = [plain(key, window, tuple(prompt), timestamps, limit) for window, prompt in rows]
+    found = tokens_of(
+        engine,
+        windows[[window for window, _ in rows]],
+        [prompt for _, prompt in rows],
+        timestamps=timestamps,
+        batch_size=batch_size,
+        draft_tokens=draft_tokens,
+        max_new_tokens=limit,
+    )
     assert found == expected
 
 
@@ -101,10 +101,10 @@ def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_token
 def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed):
     main, windows = model(*key), features(9, key[0])
     expected = theirs(main, windows, language="nl", task=task, return_timestamps=timestamps)
-    engine = Engine(main, drafter(main, *draft))
-    options = {"timestamps": timestamps, "task": task, "batch_size": batch_size, "draft_tokens": draft_tokens}
     with packing(packed):
-        assert tokens_of(engine, windows, **options) == expected
+        engine = Engine(main, drafter(main, *draft))
+    options = {"timestamps": timestamps, "task": task, "batch_size": batch_size, "draft_tokens": draft_tokens}
+    assert tokens_of(engine, windows, **options) == expected
 
 
 @pytest.mark.parametrize("timestamps", [False, True])

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
-from .linear import Weight, activated, linear, packed, plain
+from .linear import Weight, activated, at_once, linear, packed, plain
 
 MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
 
@@ -148,10 +148,12 @@ class Decoder:
         if into is None:
             shape = (len(self.layers), 2, rows, self.heads, frames, self.width // self.heads)
             into = [(layer[0], layer[1]) for layer in states.new_empty(shape)]
-        for layer, (keys, values) in zip(self.layers, into, strict=True):
-            both = linear(states, *layer.cross_key_value).view(rows, frames, 2, self.heads, -1)
-            keys.copy_(both[:, :, 0].transpose(1, 2))
-            values.copy_(both[:, :, 1].transpose(1, 2))
+        size = at_once(states)
+        for layer, places in zip(self.layers, into, strict=True):
+            for some, keys, values in zip(*(each.split(size) for each in (states, *places)), strict=True):
+                both = linear(some, *layer.cross_key_value).view(len(some), frames, 2, self.heads, -1)
+                keys.copy_(both[:, :, 0].transpose(1, 2))
+                values.copy_(both[:, :, 1].transpose(1, 2))
         return into
 
     def read(

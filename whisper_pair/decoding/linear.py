@@ -24,13 +24,14 @@ class Packed:
 
     def __init__(self, weight: Tensor):
         self.weight = weight
+        self.least = WORTH // len(weight)  # elements of the input
 
     @cached_property
     def blocks(self) -> Tensor:
         return torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
 
     def linear(self, x: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-        if x.numel() * len(self.weight) < WORTH:
+        if x.numel() < self.least:
             y = F.linear(x, self.weight, bias)
             return F.gelu(y) if gelu else y
         return torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "gelu" if gelu else "none", [], "none")
@@ -59,6 +60,12 @@ def activated(activation: Callable[[Tensor], Tensor], x: Tensor, weight: Weight,
     if activation is F.gelu and isinstance(weight, Packed):
         return weight.linear(x, bias, gelu=True)
     return activation(linear(x, weight, bias))
+
+
+def at_once(windows: Tensor) -> int:
+    """How many encoder windows to run together. One keeps a CPU's cores busy, and its memory is handed from layer to
+    layer, where that of several would come from the system anew each time."""
+    return 1 if windows.device.type == "cpu" else len(windows)
 
 
 def twin(module: torch.nn.Module, pack: bool = True) -> torch.nn.Module:

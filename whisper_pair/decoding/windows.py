@@ -9,7 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..errors import InputError
 from .checks import check_window
-from .linear import twin
+from .linear import at_once, twin
 from .rows import Row
 
 Windows = Tensor | Iterable[Tensor]
@@ -90,4 +90,5 @@ def prompt_of(prompts: Sequence, index: int):
 def encode(encoder: WhisperEncoder, windows: Sequence[Tensor] | Tensor) -> Tensor:
     """[mel, frames] each -> states [n, F, d]. Encoder: one of an engine's `encoders`, or any in eval mode."""
     weight = encoder.conv1.weight
-    return encoder(torch.stack(list(windows)).to(weight.device, weight.dtype)).last_hidden_state
+    batch = torch.stack(list(windows)).to(weight.device, weight.dtype)
+    return torch.cat([encoder(part).last_hidden_state for part in batch.split(at_once(batch))])
