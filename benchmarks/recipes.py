@@ -22,8 +22,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -42,7 +41,7 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor, main_folder
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
-from whisper_pair.decoding import Costs, Engine
+from whisper_pair.decoding import Costs, Engine, predicted_speedup
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.listening import Listener
@@ -116,7 +115,7 @@ class Recipes:
         language = self.config.language if SpecialTokens.of(self.main).languages else None
         self.options = label_options(self.config, language)
         self.tokens = self._spoken()
-        self.costs: dict[tuple, Costs] = {}  # by the assistant's shape: one yardstick for all that are shaped alike
+        self.costs = read_costs(runs / "costs.json")
 
     def _spoken(self) -> list[list[int]]:
         """The fine-tuned main's tokens of the test clips, decoded once."""
@@ -137,18 +136,13 @@ class Recipes:
         given = [f"model={model}", "train=null", f"output={output}", f"seed={seed}"]
         given = [*self.overrides, *given, *variant.overrides]
         config = load_config(self.path, given)
-        borrowed = self._prepare_labels(config, variant)
-        start = time.perf_counter()
+        self._prepare_labels(config, variant)
         if distilled([self.path, *given]):
             raise SystemExit(f"{variant.name}: distillation failed; what it said stands above.")
-        seconds = time.perf_counter() - start
         draft = load_draft(output / "assistant")
         if variant.main == "stock":  # its decoder learnt over the stock encoder, so it brings that one along
             draft = complete(load_main(self.stock_at), draft)
-        return self.score(variant, seed, draft, proposable(output / "assistant")) | {
-            "stage_seconds": round(seconds),
-            "labels_borrowed": borrowed,  # else the stage's seconds hold the labelling too
-        }
+        return self.score(variant, seed, draft, proposable(output / "assistant"))
 
     def foreign(self, name: str) -> dict:
         at = checkpoint_folder(name)
@@ -164,42 +158,38 @@ class Recipes:
         for start in range(0, len(self.tokens), 32):
             rows = list(range(start, min(start + 32, len(self.tokens))))
             matches += engine.agreement(listener.states(hears, rows), self.tokens[start : start + 32], self.options)
-        shape = draft.config.decoder_layers, draft.config.d_model, None if vocabulary is None else len(vocabulary)
-        if shape not in self.costs:
-            self.costs[shape] = engine.costs(1)
-        costs = self.costs[shape]
-        found = acceptance_section(matches, costs)
-        best = max(found["by_draft_tokens"], key=lambda row: row["predicted_speedup"])
+        found = acceptance_section(matches, self._costs(engine, name := shape_of(draft, vocabulary)))
         return {
             "variant": variant.name,
             "question": variant.question,
             "seed": seed,
+            "assistant": name,
             "agreement": found["agreement"],
             "tau": {str(row["draft_tokens"]): row["mean_accepted_length"] for row in found["by_draft_tokens"]},
-            "predicted_speedup": best["predicted_speedup"],
-            "draft_tokens": best["draft_tokens"],
-            "cost_ratio": costs.cost_ratio,
             "own_encoder": bool(draft.config.is_encoder_decoder),
         }
 
-    def _prepare_labels(self, config: Config, variant: Variant) -> bool:
-        """Links the labels and caches of an earlier run that would compute the same, or makes those of other texts.
+    def _costs(self, engine: Engine, shape: str) -> Costs:
+        """Measured once for all assistants of a shape, by all calls: one yardstick."""
+        if shape not in self.costs:
+            self.costs[shape] = engine.costs(1)
+            write_json(self.runs / "costs.json", {name: asdict(costs) for name, costs in self.costs.items()})
+        return self.costs[shape]
 
-        Returns whether the run finds labels.
-        """
+    def _prepare_labels(self, config: Config, variant: Variant) -> None:
+        """Links the labels and caches of an earlier run that would compute the same, or makes those of other texts."""
         stage = labels_stage(config, checkpoint_folder(config.model))
         if stage.folder.exists():
-            return True
+            return
         if variant.labels != "main":
             self._replace_labels(config, variant, stage.folder)
-            return True
+            return
         for folder in sorted(self.runs.glob("*/labels")):
             own = not (folder.parent / "other-labels").exists()
             if own and json.loads((folder / "inputs.json").read_text()) == stage.inputs:
                 shutil.copytree(folder, stage.folder, copy_function=os.link)
                 shutil.copyfile(folder.parent / "config.yaml", stage.folder.parent / "config.yaml")
-                return True
-        return False
+                return
 
     def _replace_labels(self, config: Config, variant: Variant, target: Path) -> None:
         """The fine-tuned main's labels, with the tokens of the human text or of the stock main in their place."""
@@ -260,6 +250,35 @@ class Recipes:
             writer.writerows(rows)
 
 
+def shape_of(draft, vocabulary) -> str:
+    """What an assistant's speed hangs on."""
+    config = draft.config
+    return f"{config.decoder_layers} layers of {config.d_model}, {'all' if vocabulary is None else 'some'} tokens"
+
+
+def read_costs(file: Path) -> dict[str, Costs]:
+    if not file.is_file():
+        return {}
+    by_count = ("verify", "rounds")  # JSON's keys are text
+    told = json.loads(file.read_text())
+    return {
+        shape: Costs(**costs | {part: {int(count): cost for count, cost in costs[part].items()} for part in by_count})
+        for shape, costs in told.items()
+    }
+
+
+def reckoned(row: dict, costs: Costs) -> dict:
+    """The row with the greatest speedup that its tokens won a round promise."""
+
+    def promised(count: str) -> float:
+        return predicted_speedup(row["tau"][count], int(count), costs.cost_ratio, costs.verification(int(count)))
+
+    best = max(row["tau"], key=promised)
+    return row | {
+        "predicted_speedup": promised(best), "draft_tokens": int(best), "cost_ratio": costs.cost_ratio
+    }  # fmt: skip
+
+
 def distilled(arguments: list[str]) -> int:
     """The exit status of the stage, in a process of its own."""
     command = [sys.executable, "-m", "whisper_pair.stages.distill", *arguments]
@@ -299,6 +318,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for number, (kind, what, seed) in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {what if kind == 'foreign' else what.name}", flush=True)
         rows.append(recipes.foreign(what) if kind == "foreign" else recipes.run(what, seed))
+        rows = [reckoned(row, recipes.costs[row["assistant"]]) for row in rows]
         write(out, rows, arguments, recipes)
         print(
             f"  agreement {rows[-1]['agreement']:.3f}, predicted speedup {rows[-1]['predicted_speedup']:.2f}",
