@@ -158,12 +158,13 @@ class Recipes:
         for start in range(0, len(self.tokens), 32):
             rows = list(range(start, min(start + 32, len(self.tokens))))
             matches += engine.agreement(listener.states(hears, rows), self.tokens[start : start + 32], self.options)
-        found = acceptance_section(matches, self._costs(engine, name := shape_of(draft, vocabulary)))
+        shape = shape_of(draft, vocabulary)
+        found = acceptance_section(matches, self._costs(engine, shape))
         return {
             "variant": variant.name,
             "question": variant.question,
             "seed": seed,
-            "assistant": name,
+            "assistant": shape,
             "agreement": found["agreement"],
             "tau": {str(row["draft_tokens"]): row["mean_accepted_length"] for row in found["by_draft_tokens"]},
             "own_encoder": bool(draft.config.is_encoder_decoder),
