@@ -243,7 +243,8 @@ def held(
     found = {("tensor", each.data_ptr()): each.nbytes for each in parameters}
     weights = []
     if decoder is not None:
-        weights = [decoder.head, *(part for layer in decoder.layers for pair in layer for part in pair)]
+        of_layers = (part for layer in decoder.layers for pair in layer for part in pair)
+        weights = [decoder.head, decoder.position_embeddings, *of_layers]
     for weight in weights:
         found["tensor", plain(weight).data_ptr()] = plain(weight).nbytes
     packed = [plain(weight) for weight in weights if isinstance(weight, Packed)]

@@ -41,7 +41,7 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor, main_folder
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
-from whisper_pair.decoding import Costs, Engine, predicted_speedup
+from whisper_pair.decoding import Costs, Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.listening import Listener
@@ -115,7 +115,9 @@ class Recipes:
         language = self.config.language if SpecialTokens.of(self.main).languages else None
         self.options = label_options(self.config, language)
         self.tokens = self._spoken()
-        self.costs = read_costs(runs / "costs.json")
+        self.yardsticks = runs / "costs.json"
+        told = json.loads(self.yardsticks.read_text()) if self.yardsticks.is_file() else {}
+        self.costs = {shape: Costs.told(costs) for shape, costs in told.items()}
 
     def _spoken(self) -> list[list[int]]:
         """The fine-tuned main's tokens of the test clips, decoded once."""
@@ -159,7 +161,9 @@ class Recipes:
             rows = list(range(start, min(start + 32, len(self.tokens))))
             matches += engine.agreement(listener.states(hears, rows), self.tokens[start : start + 32], self.options)
         shape = shape_of(draft, vocabulary)
-        found = acceptance_section(matches, self._costs(engine, shape))
+        costs = self._costs(engine, shape)
+        found = acceptance_section(matches, costs)
+        best = max(found["by_draft_tokens"], key=lambda row: row["predicted_speedup"])
         return {
             "variant": variant.name,
             "question": variant.question,
@@ -167,6 +171,9 @@ class Recipes:
             "assistant": shape,
             "agreement": found["agreement"],
             "tau": {str(row["draft_tokens"]): row["mean_accepted_length"] for row in found["by_draft_tokens"]},
+            "predicted_speedup": best["predicted_speedup"],
+            "draft_tokens": best["draft_tokens"],
+            "cost_ratio": costs.cost_ratio,
             "own_encoder": bool(draft.config.is_encoder_decoder),
         }
 
@@ -174,7 +181,7 @@ class Recipes:
         """Measured once for all assistants of a shape, by all calls: one yardstick."""
         if shape not in self.costs:
             self.costs[shape] = engine.costs(1)
-            write_json(self.runs / "costs.json", {name: asdict(costs) for name, costs in self.costs.items()})
+            write_json(self.yardsticks, {name: asdict(costs) for name, costs in self.costs.items()})
         return self.costs[shape]
 
     def _prepare_labels(self, config: Config, variant: Variant) -> None:
@@ -257,29 +264,6 @@ def shape_of(draft, vocabulary) -> str:
     return f"{config.decoder_layers} layers of {config.d_model}, {'all' if vocabulary is None else 'some'} tokens"
 
 
-def read_costs(file: Path) -> dict[str, Costs]:
-    if not file.is_file():
-        return {}
-    by_count = ("verify", "rounds")  # JSON's keys are text
-    told = json.loads(file.read_text())
-    return {
-        shape: Costs(**costs | {part: {int(count): cost for count, cost in costs[part].items()} for part in by_count})
-        for shape, costs in told.items()
-    }
-
-
-def reckoned(row: dict, costs: Costs) -> dict:
-    """The row with the greatest speedup that its tokens won a round promise."""
-
-    def promised(count: str) -> float:
-        return predicted_speedup(row["tau"][count], int(count), costs.cost_ratio, costs.verification(int(count)))
-
-    best = max(row["tau"], key=promised)
-    return row | {
-        "predicted_speedup": promised(best), "draft_tokens": int(best), "cost_ratio": costs.cost_ratio
-    }  # fmt: skip
-
-
 def distilled(arguments: list[str]) -> int:
     """The exit status of the stage, in a process of its own."""
     command = [sys.executable, "-m", "whisper_pair.stages.distill", *arguments]
@@ -319,7 +303,6 @@ def main(arguments: list[str] | None = None) -> dict:
     for number, (kind, what, seed) in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {what if kind == 'foreign' else what.name}", flush=True)
         rows.append(recipes.foreign(what) if kind == "foreign" else recipes.run(what, seed))
-        rows = [reckoned(row, recipes.costs[row["assistant"]]) for row in rows]
         write(out, rows, arguments, recipes)
         print(
             f"  agreement {rows[-1]['agreement']:.3f}, predicted speedup {rows[-1]['predicted_speedup']:.2f}",

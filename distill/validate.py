@@ -130,6 +130,4 @@ class Drafting:
             if not self.yardstick.is_file():
                 write_json(self.yardstick, asdict(engine.costs(1)))
             kept = [json.loads(self.yardstick.read_text())]
-        found = broadcast_object_list(kept)[0]
-        by_count = ("verify", "rounds")
-        return Costs(**found | {name: {int(n): t for n, t in found[name].items()} for name in by_count})
+        return Costs.told(broadcast_object_list(kept)[0])

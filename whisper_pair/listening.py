@@ -38,7 +38,7 @@ class Listener:
 
     def states(self, model, rows: list[int]) -> Tensor:
         """Encoder states of some clips: [clips, frames, width]."""
-        encoder, device = twin(model.model.encoder), model.device
+        device = model.device
         cache = None
         if self.keep is not None:
             shape = (model.config.max_source_positions, model.config.d_model)
@@ -46,6 +46,7 @@ class Listener:
         stored = {row: cache.read(row) for row in rows} if cache is not None else {}
         found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
         missing = [row for row in rows if row not in found]
+        encoder = twin(model.model.encoder) if missing else None
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
             waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)

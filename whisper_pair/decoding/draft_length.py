@@ -12,7 +12,7 @@ are measured on this machine at this batch size; a is the running estimate of th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
@@ -27,6 +27,12 @@ class Costs:
     draft: float  # one draft step: one token a row
     verify: dict[int, float]  # draft length -> one forward of the main over that many tokens and one more
     rounds: dict[int, float]  # draft length -> one whole round, what the host does included
+
+    @classmethod
+    def told(cls, costs: dict[str, Any]) -> "Costs":
+        """From what `asdict` and JSON made of it, whose keys are text."""
+        by_count = {name: {int(count): time for count, time in costs[name].items()} for name in ("verify", "rounds")}
+        return cls(**costs | by_count)
 
     @property
     def cost_ratio(self) -> float:

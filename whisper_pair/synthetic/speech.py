@@ -82,16 +82,16 @@ class Espeak:
             import espeakng_loader
         except ImportError as error:
             raise InputError("Synthetic speech needs espeak-ng: pip install espeakng-loader") from error
-        self.library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+        self.espeak = ctypes.CDLL(str(espeakng_loader.get_library_path()))
         data_path = str(espeakng_loader.get_data_path()).encode()
-        self.sample_rate = self.library.espeak_Initialize(self.SYNCHRONOUS, 0, data_path, 0)  # Hz
+        self.sample_rate = self.espeak.espeak_Initialize(self.SYNCHRONOUS, 0, data_path, 0)  # Hz
         if self.sample_rate <= 0:
             raise InputError(f"espeak-ng cannot read its data in {data_path.decode()}: reinstall espeakng-loader")
-        self.library.espeak_ng_SetRandSeed(ctypes.c_long(0))  # breathy voices; from the clock otherwise
+        self.espeak.espeak_ng_SetRandSeed(ctypes.c_long(0))  # breathy voices; from the clock otherwise
         self.pieces: list[np.ndarray] = []
         receive = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._receive = receive(self._keep)  # a reference held here, or Python frees what espeak-ng calls
-        self.library.espeak_SetSynthCallback(self._receive)
+        self.espeak.espeak_SetSynthCallback(self._receive)
 
     def _keep(self, samples, count: int, events) -> int:
         if samples and count:
@@ -101,13 +101,13 @@ class Espeak:
     def speak(self, clip: Clip) -> np.ndarray:
         """The text in the clip's voice: float64 in [-1, 1) at `self.sample_rate`."""
         voice = f"nl+{clip.speaker}"
-        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+        if self.espeak.espeak_SetVoiceByName(voice.encode()) != 0:
             raise InputError(f"espeak-ng has no voice {voice}: reinstall espeakng-loader")
         for parameter, value in ((self.RATE, clip.rate), (self.PITCH, clip.pitch), (self.RANGE, clip.pitch_range)):
-            self.library.espeak_SetParameter(parameter, value, 0)
+            self.espeak.espeak_SetParameter(parameter, value, 0)
         self.pieces.clear()
         text = clip.text.encode()
-        self.library.espeak_Synth(text, len(text) + 1, 0, 1, 0, self.UTF8, None, None)
+        self.espeak.espeak_Synth(text, len(text) + 1, 0, 1, 0, self.UTF8, None, None)
         return np.concatenate(self.pieces) / 32768
 
 
