@@ -33,7 +33,6 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.decoding import RESULTS, machine
-from benchmarks.distillation import without_out
 from distill.distil import labels_stage
 from distill.label import FILE, label_options
 from eval.acceptance import acceptance_section
@@ -51,6 +50,7 @@ BASE = "as configured"
 LOSSES = {
     "cross-entropy alone": {"kl": 0},
     "KL alone": {"cross_entropy": 0},
+    "KL at temperature 1": {"temperature": 1},
     "KL at temperature 2": {"temperature": 2},
     "reverse KL": {"kl": 0, "reverse_kl": 1},
     "Jensen-Shannon": {"kl": 0, "jensen_shannon": 1},
@@ -281,7 +281,6 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--minutes", type=float, nargs="+", default=[], help="sizes of smaller training data")
     parser.add_argument("--machine", help="a word for the machine, in the result's name")
     parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")
-    arguments = sys.argv[1:] if arguments is None else arguments
     args = parser.parse_intermixed_args(arguments)
     transformers.logging.set_verbosity_error()
     recipes = Recipes(args.config, args.overrides, args.runs)
@@ -303,7 +302,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for number, (kind, what, seed) in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {what if kind == 'foreign' else what.name}", flush=True)
         rows.append(recipes.foreign(what) if kind == "foreign" else recipes.run(what, seed))
-        write(out, rows, arguments, recipes)
+        write(out, rows, command(args), recipes)
         print(
             f"  agreement {rows[-1]['agreement']:.3f}, predicted speedup {rows[-1]['predicted_speedup']:.2f}",
             flush=True,
@@ -311,10 +310,20 @@ def main(arguments: list[str] | None = None) -> dict:
     return json.loads(out.read_text())
 
 
-def write(out: Path, rows: list[dict], arguments: list[str], recipes: Recipes) -> None:
+def command(args: argparse.Namespace) -> str:
+    """As it reads elsewhere, and without what only chose the rows of one call among many."""
+    options = {"runs": [args.runs], "machine": [args.machine], "foreign": args.foreign, "minutes": args.minutes}
+    words = [args.config, *args.overrides]
+    for name, values in options.items():
+        given = [f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None]
+        words += [f"--{name}", *given] if given else []
+    return f"python benchmarks/recipes.py {shlex.join(words)}"
+
+
+def write(out: Path, rows: list[dict], command: str, recipes: Recipes) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {
-        "command": f"python benchmarks/recipes.py {shlex.join(without_out(arguments))}",
+        "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device("cpu")),
         "versions": {
@@ -331,18 +340,15 @@ def write(out: Path, rows: list[dict], arguments: list[str], recipes: Recipes) -
 
 def table(result: dict) -> str:
     """Agreement and predicted speedup of each variant, means over seeds, by what it is compared for."""
-    by_name: dict[str, list[dict]] = {}
-    for row in result["rows"]:
-        by_name.setdefault(row["variant"], []).append(row)
-    base = mean(by_name[BASE], "agreement")
+    by_name = named(result["rows"])
     questions = list(dict.fromkeys(rows[0]["question"] for rows in by_name.values()))
     lines = ["| compared for | variant | agreement | over the first row | predicted speedup | runs |"]
     lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
     for question in sorted(questions, key=lambda question: question != "all"):
         for name, rows in by_name.items():
             if rows[0]["question"] == question:
-                agreement = mean(rows, "agreement")
-                figures = f"{agreement:.3f} | {agreement - base:+.3f} | {mean(rows, 'predicted_speedup'):.2f}x"
+                over = gain(rows, by_name[BASE])
+                figures = f"{mean(rows, 'agreement'):.3f} | {over:+.3f} | {mean(rows, 'predicted_speedup'):.2f}x"
                 lines.append(f"| {question} | {name} | {figures} | {len(rows)} |")
     machine, data = result["machine"], result["data"]
     told = (
@@ -352,24 +358,35 @@ def table(result: dict) -> str:
     return "\n".join(lines) + f"\n\n{told}\n"
 
 
+def named(rows: list[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["variant"], []).append(row)
+    return found
+
+
 def mean(rows: list[dict], name: str) -> float:
     return sum(row[name] for row in rows) / len(rows)
 
 
+def gain(rows: list[dict], base: list[dict]) -> float:
+    """In agreement, over the runs of the base with the same seeds; what has no seed, over all of them."""
+    same = {row["seed"]: row["agreement"] for row in base}
+    otherwise = mean(base, "agreement")
+    return sum(row["agreement"] - same.get(row["seed"], otherwise) for row in rows) / len(rows)
+
+
 def targets(rows: list[dict]) -> dict[str, dict]:
     """Of the means over seeds, as far as the rows tell."""
-    means: dict[str, float] = {}
-    for name in {row["variant"] for row in rows}:
-        means[name] = mean([row for row in rows if row["variant"] == name], "agreement")
-    found = {}
-    if BASE in means:
-        found["agreement with the fine-tuned main"] = (0.75, means[BASE])
-        for row in rows:
-            if row["seed"] is None:
-                found[f"agreement above that of {row['variant']}"] = (0.15, means[BASE] - row["agreement"])
-        for other in ("human text", "from the stock main"):
-            if other in means:
-                found[f"agreement above that of {other}"] = (0.0, means[BASE] - means[other])
+    by_name, found = named(rows), {}
+    if BASE in by_name:
+        base = by_name[BASE]
+        found["agreement with the fine-tuned main"] = (0.75, mean(base, "agreement"))
+        for name, others in by_name.items():
+            if others[0]["seed"] is None:
+                found[f"agreement above that of {name}"] = (0.15, -gain(others, base))
+            elif name in ("human text", "from the stock main"):
+                found[f"agreement above that of {name}"] = (0.0, -gain(others, base))
     return {
         name: {"target": target, "reached": reached, "higher_is_better": True}
         for name, (target, reached) in sorted(found.items())

@@ -48,7 +48,7 @@ def batch(main):
 def test_what_the_teacher_remembers_is_what_it_would_say_again(main, batch, tmp_path, dtype, k):
     heard, inputs, labels, examples = batch
     k = k or main.config.vocab_size
-    settings = Distill(losses=Losses(kl=1.0, cross_entropy=0.0))
+    settings = Distill(losses=Losses(kl=1.0, cross_entropy=0.0, temperature=1.0))
     module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, settings)
     teacher = Teacher(main, teacher_cache(tmp_path, examples, k, dtype, {}))
 

@@ -11,7 +11,7 @@ from whisper_pair.losses import TopK, Whole, chunks, cross_entropy, mixed, since
 from whisper_pair.losses.divergences import lk
 
 VOCABULARY = 17
-NONE = {"cross_entropy": 0.0, "kl": 0.0}
+NONE = {"cross_entropy": 0.0, "kl": 0.0, "temperature": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
     weights = torch.rand(len(hidden), generator=torch.Generator().manual_seed(0))
     q = (hidden @ head.T).softmax(-1)
     each = 0.8 * F.cross_entropy(hidden @ head.T, labels, reduction="none") + 1.5 * naive_kl(probabilities(teacher), q)
-    found = mixed(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5), weights)
+    found = mixed(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5, temperature=1.0), weights)
     same(found, (each * weights).sum(), hidden, head)
 
 

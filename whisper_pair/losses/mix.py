@@ -42,6 +42,9 @@ class TopK:
     The bias: a divergence over these k + 1 outcomes is never above the one over the vocabulary (data processing). KL
     falls short by r KL(p' || q'), with r the remaining mass and p', q' the distributions within it: how q spreads what
     the teacher deems unlikely is not learnt. With k the whole vocabulary nothing remains and nothing is lost.
+
+    At another temperature than 1 these k + 1 outcomes are softened, the rest as one. The softened whole distribution is
+    another goal, whose tail weighs more, and its KL may lie above or below.
     """
 
     ids: Tensor  # [tokens, k]
