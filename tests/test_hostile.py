@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from distill.student import build_student
@@ -141,6 +141,7 @@ def test_metadata_of_any_bytes(tmp_path_factory, name, content):
 
 
 @quick
+@example([{"\n": None}])
 @given(st.lists(st.dictionaries(st.sampled_from(["file_name", "text", "x"]), trees, max_size=3) | trees, max_size=3))
 def test_metadata_of_any_rows(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("corpus")

@@ -123,7 +123,11 @@ def test_what_the_smaller_head_gains_and_loses_is_reported(road):
     assert 0 < len(listed["tokens"]) == report["pair"]["draft_vocabulary"]
     assert listed["covered"] >= 0.9
     whole = "ours, all tokens"
-    assert report["acceptance"]["agreement"] <= report["compared"][whole]["agreement"]
+    rows = pyarrow.parquet.read_table(road[1] / "eval" / "utterances.parquet").to_pylist()
+    said = [token for row in rows for token in row["tokens"]]
+    missing = sum(token not in listed["tokens"] for token in said) / len(said)
+    # lost are the main's tokens that are not listed; beside the others fewer compete
+    assert report["acceptance"]["agreement"] >= report["compared"][whole]["agreement"] - missing - 1e-9
     drafting = [row["assistant"] for row in report["speed"]["rows"] if row["schedule"] == "auto"]
     assert drafting == ["ours", whole] * 2
     assert report["quality"]["pair"] == report["quality"][f"pair {whole}"]

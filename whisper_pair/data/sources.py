@@ -157,7 +157,8 @@ def _is_utf8(text: str | None) -> bool:
 def _need_columns(columns: list[str], wanted: list[str | None], where: str) -> None:
     for column in wanted:
         if column is not None and column not in columns:
-            raise InputError(f"{where}: there is no column {column!r}; it has {', '.join(map(str, columns))}.")
+            names = (name if name.isprintable() else repr(name) for name in map(str, columns))
+            raise InputError(f"{where}: there is no column {column!r}; it has {', '.join(names)}.")
 
 
 def _text(row: dict, column: str | None) -> str | None:
