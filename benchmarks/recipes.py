@@ -302,7 +302,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for number, (kind, what, seed) in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {what if kind == 'foreign' else what.name}", flush=True)
         rows.append(recipes.foreign(what) if kind == "foreign" else recipes.run(what, seed))
-        write(out, rows, command(args), recipes)
+        write(out, rows, args, recipes)
         print(
             f"  agreement {rows[-1]['agreement']:.3f}, predicted speedup {rows[-1]['predicted_speedup']:.2f}",
             flush=True,
@@ -320,10 +320,10 @@ def command(args: argparse.Namespace) -> str:
     return f"python benchmarks/recipes.py {shlex.join(words)}"
 
 
-def write(out: Path, rows: list[dict], command: str, recipes: Recipes) -> None:
+def write(out: Path, rows: list[dict], args: argparse.Namespace, recipes: Recipes) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {
-        "command": command,
+        "command": command(args),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device("cpu")),
         "versions": {
