@@ -355,7 +355,7 @@ def main(arguments: list[str] | None = None) -> dict:
     rate = matmul_rate(args)
     rows = rows_of(runs, rate)
     result = {
-        "command": " ".join(["python benchmarks/distillation.py", *without_out(arguments)]),
+        "command": " ".join(["python benchmarks/distillation.py", *without(arguments, "--out")]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device(args.device)) | {"matmul_flop_per_second": rate, "clock": args.clock},
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
@@ -370,10 +370,12 @@ def main(arguments: list[str] | None = None) -> dict:
     return result
 
 
-def without_out(arguments: list[str]) -> list[str]:
-    """The command as it reads elsewhere."""
-    at = arguments.index("--out") if "--out" in arguments else len(arguments)
-    return [*arguments[:at], *arguments[at + 2 :]]
+def without(arguments: list[str], *options: str) -> list[str]:
+    """The command as it reads elsewhere: without these options and their values."""
+    for option in options:
+        at = arguments.index(option) if option in arguments else len(arguments)
+        arguments = [*arguments[:at], *arguments[at + 2 :]]
+    return arguments
 
 
 if __name__ == "__main__":

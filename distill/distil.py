@@ -16,7 +16,7 @@ from whisper_pair.checkpoints import (
 from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
-from whisper_pair.estimate import Estimate, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.estimate import Estimate, memory_parts, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.sharding import whole_model
@@ -127,7 +127,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         steps = Plan.of(settings, windows, processes, config.seed).steps
         a_step = probe(accelerator, module, settings, lessons.batches, prepare, lessons.count)
         seconds = lessons.labelling_seconds + steps * a_step
-        estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes)
+        parts = memory_parts(module, [main])
+        estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes, parts)
         accelerator.print(
             f"{estimate}; {lessons.labelling_seconds / 3600:.2g} hours of them to label, validations apart"
         )

@@ -6,6 +6,7 @@ whole or absent: a run that is killed loses at most the batch in flight, and end
 not. The shards become one file, in the windows' order, at the end.
 """
 
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from whisper_pair.errors import InputError
 from whisper_pair.signals import stopping
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer, error_rates
+from whisper_pair.work import Work
 
 FILE = "labels.parquet"
 
@@ -101,15 +103,20 @@ def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerat
         there = (start for start in range(0, len(windows), size) if _shard(folder, start, size).is_file())
         return f"labels of {count(there)} of {len(windows)} windows are kept"
 
-    silent = not accelerator.is_main_process
+    silent, work = not accelerator.is_main_process, Work()
     with stopping(kept), tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar:
         for start in mine:
-            numbers = range(start, min(start + size, len(windows)))
+            begun, numbers = time.perf_counter(), range(start, min(start + size, len(windows)))
             rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
             write_table(_shard(folder, start, size), rows)
+            work.add(len(numbers), sum(len(row["tokens"]) for row in rows), time.perf_counter() - begun)
             bar.update(len(numbers))
         accelerator.wait_for_everyone()
+    if work.batches:
+        accelerator.print(f"labelling: {work}")
     if accelerator.is_main_process:
+        if work.batches:
+            work.save(folder, accelerator.num_processes)
         if not finished:
             shards = [_shard(folder, start, size) for start in range(0, len(windows), size)]
             write_table(folder / FILE, sorted(_rows(shards), key=lambda row: row["window"]))

@@ -10,7 +10,7 @@ import yaml
 from accelerate import Accelerator
 from test_training import Numbers, Summed, train
 
-from whisper_pair.config import Optimization, Train, load_config
+from whisper_pair.config import Train, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.launching import warn_of_one_process_alone
 from whisper_pair.progress import Progress
@@ -95,15 +95,6 @@ def test_a_launch_that_starts_one_process_on_a_cpu_for_several_says_so(capsys):
     assert capsys.readouterr().err == ""
     warn_of_one_process_alone(alone | meeting)  # --num_processes 2 --cpu
     assert capsys.readouterr().err.count("accelerate starts one process under --cpu") == 1
-
-
-@pytest.mark.parametrize("stage", [2, 3])
-def test_the_deepspeed_files_stand_at_our_defaults(stage):
-    """DeepSpeed itself runs on no machine of the tests."""
-    settings = yaml.safe_load((LAUNCHERS / f"deepspeed_zero{stage}.yaml").read_text())["deepspeed_config"]
-    assert settings["zero_stage"] == stage
-    assert settings["gradient_accumulation_steps"] == Optimization().accumulation
-    assert settings["gradient_clipping"] == Optimization().max_grad_norm
 
 
 def test_several_nodes_share_one_file_and_one_address():

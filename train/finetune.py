@@ -22,7 +22,7 @@ from whisper_pair.data import (
 )
 from whisper_pair.data.packing import TIMESTAMPS
 from whisper_pair.errors import InputError
-from whisper_pair.estimate import Estimate, cache_bytes, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.estimate import Estimate, cache_bytes, memory_parts, peak_memory, probe, require_disk, training_bytes
 from whisper_pair.listening import Listener, pooled_over_processes
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
@@ -108,8 +108,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if dry_run:
         seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, len(examples))
         estimate = Estimate(
-            "train", len(examples), plan.steps, seconds, *peak_memory(), disk, accelerator.num_processes
-        )
+            "train", len(examples), plan.steps, seconds, *peak_memory(), disk, accelerator.num_processes,
+            memory_parts(module, [model]),
+        )  # fmt: skip
         accelerator.print(f"{estimate}; validations apart")
         return stage.folder
     require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")

@@ -41,7 +41,7 @@ def stock(model, settings: Train, accelerator):
     """A stock model of whole weights, with the adapters folded in; the model itself where it is one."""
     if settings.parameters != "lora":
         return whole_model(accelerator, model)
-    return with_weights(model, folded(model, whole_weights(accelerator, model)))
+    return with_weights(model, folded(model, whole_weights(model)))
 
 
 def folded(model, weights: dict[str, Tensor]) -> dict[str, Tensor]:

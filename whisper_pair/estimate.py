@@ -10,8 +10,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .config import Config, Optimization
@@ -31,14 +31,17 @@ class Estimate:
     where: str  # whose memory it is
     disk: int  # bytes in the output folder, at the most
     processes: int
+    parts: Mapping[str, int] = field(default_factory=dict)  # of the memory: name -> bytes
 
     def __str__(self) -> str:
         steps = "" if self.steps is None else f", {self.steps} steps"
         hours = self.seconds / 3600
         together = f" ({hours * self.processes:.2g} device-hours)" if self.processes > 1 else ""
+        parts = ", ".join(f"{gigabytes(size)} {name}" for name, size in self.parts.items() if size)
         return (
             f"{self.stage}: {self.windows} windows{steps}; about {hours:.2g} hours{together}, "
-            f"{gigabytes(self.memory)} of {self.where} memory a process, {gigabytes(self.disk)} of disk"
+            f"{gigabytes(self.memory)} of {self.where} memory a process{f' ({parts})' if parts else ''}, "
+            f"{gigabytes(self.disk)} of disk"
         )
 
 
@@ -108,6 +111,25 @@ def peak_memory() -> tuple[int, str]:
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"
+
+
+def memory_parts(trained, models: Iterable) -> dict[str, int]:
+    """What fills the memory of a process that trains `trained` beside other `models`, after a probe: name -> bytes.
+
+    Weights, gradients and AdamW's two moments follow from the parameters; the rest of the peak is what the steps held.
+    """
+    weights = {id(p): p for model in (trained, *models) for p in model.parameters()}.values()
+    taught = [p for p in trained.parameters() if p.requires_grad]
+    learning = sum(p.numel() * p.element_size() for p in {id(p): p for p in taught}.values())
+    frozen = sum(p.numel() * p.element_size() for p in weights) - learning
+    rest = max(0, peak_memory()[0] - frozen - 4 * learning)
+    return {
+        "frozen weights": frozen,
+        "trained weights": learning,
+        "gradients": learning,
+        "AdamW": 2 * learning,
+        "activations and the rest": rest,
+    }
 
 
 def training_bytes(module, saved, settings: Optimization) -> int:

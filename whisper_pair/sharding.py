@@ -1,4 +1,4 @@
-"""Weights that the launcher shards, whole again: FSDP2 and DeepSpeed ZeRO-3.
+"""Weights that FSDP2 shards, whole again.
 
 Such a process holds a share of each trained weight. Decoding and checkpoints need all of it, so at each validation the
 weights are gathered, on every process, into a plain model beside the one that is trained: the wrapped one's layers
@@ -6,6 +6,8 @@ gather and drop their weights by hooks of their own. What is not trained is neve
 """
 
 import copy
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,24 +30,16 @@ def whole_model(accelerator, model) -> Any:
     """The model itself where no launcher shards its weights. All processes call it together."""
     if not is_sharded(accelerator):
         return model
-    return with_weights(model, whole_weights(accelerator, model))
+    return with_weights(model, whole_weights(model))
 
 
 def is_sharded(accelerator) -> bool:
-    return accelerator.is_fsdp2 or _zero_stage(accelerator) == 3
+    return accelerator.is_fsdp2
 
 
-def whole_weights(accelerator, model) -> dict[str, Tensor]:
+def whole_weights(model) -> dict[str, Tensor]:
     """Name -> whole weight; tied weights are one tensor. All processes call it together."""
-    parameters = list(model.parameters())
-    if _zero_stage(accelerator) == 3:
-        from deepspeed.zero import GatheredParameters
-
-        shared = [p for p in parameters if hasattr(p, "ds_id")]  # the frozen encoder's are not
-        with GatheredParameters(shared):
-            whole = {id(p): p.detach().float().clone() if hasattr(p, "ds_id") else p.detach() for p in parameters}
-    else:
-        whole = {id(p): _whole(p.detach()) for p in parameters}
+    whole = {id(p): _whole(p.detach()) for p in model.parameters()}
     return {name: whole[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
 
 
@@ -59,23 +53,28 @@ def with_weights(model, weights: dict[str, Tensor]) -> Any:
     return made.requires_grad_(False).eval()
 
 
-def norm_of(norm: Tensor | float | None) -> float:
-    """A gradient's norm over all shards; DeepSpeed tells none before its first step."""
-    return 0.0 if norm is None else float(_whole(norm) if isinstance(norm, Tensor) else norm)
+def norm_of(norm: Tensor | float) -> float:
+    """A gradient's norm over all shards."""
+    return float(_whole(norm) if isinstance(norm, Tensor) else norm)
 
 
-def refuse_old_sharding(accelerator) -> None:
-    """Raises InputError at the start for FSDP's first version, whose weights are flattened."""
-    if accelerator.distributed_type == "FSDP" and not accelerator.is_fsdp2:
+def refuse_other_sharding(environment: Mapping[str, str] = os.environ) -> None:
+    """Raises InputError for a launcher that shards weights in another way than FSDP2."""
+
+    def asks(name: str) -> bool:
+        return environment.get(name, "").lower() in ("true", "1", "yes")
+
+    if asks("ACCELERATE_USE_FSDP") and environment.get("FSDP_VERSION", "1") != "2":
         raise InputError("fsdp_version: expected 2, found 1; see configs/accelerate/fsdp2.yaml.")
+    for name in ("DEEPSPEED", "MEGATRON_LM"):
+        if asks(f"ACCELERATE_USE_{name}"):
+            raise InputError(
+                f"distributed_type: {name} is not supported; configs/accelerate/fsdp2.yaml shards weights, gradients "
+                "and optimizer state."
+            )
 
 
 def _whole(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _zero_stage(accelerator) -> int | None:
-    plugin = accelerator.state.deepspeed_plugin
-    return plugin and plugin.zero_stage

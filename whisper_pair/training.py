@@ -30,8 +30,9 @@ from .guards import Guard, largest_that_fits, out_of_memory
 from .launching import PATIENCE
 from .progress import Progress
 from .runs import Stage, write_json
-from .sharding import norm_of, prepared, refuse_old_sharding
+from .sharding import norm_of, prepared, refuse_other_sharding
 from .signals import Asked, stopped
+from .work import Work
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
     """accelerate's Accelerator, as the configuration and the launcher ask for it."""
     from accelerate import Accelerator, InitProcessGroupKwargs
 
+    refuse_other_sharding()
     precision = "no" if settings.precision == "fp32" else settings.precision
     if config.tracker == "wandb" and not _wandb_login():
         os.environ.setdefault("WANDB_MODE", "offline")
@@ -140,10 +142,6 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
         project_dir=str(Path(config.output) / "logs"),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
-    refuse_old_sharding(accelerator)
-    deepspeed = accelerator.state.deepspeed_plugin
-    if deepspeed is not None:
-        deepspeed.deepspeed_config["train_micro_batch_size_per_gpu"] = settings.batch_size
     if accelerator.gradient_accumulation_steps != settings.accumulation:
         raise InputError(
             f"{stage}.accumulation: expected the launcher's {accelerator.gradient_accumulation_steps}, found "
@@ -217,11 +215,12 @@ def fit(
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
     save_at = _milestones(plan.steps, settings.checkpoints)
-    guard = Guard()
+    guard, work = Guard(), Work()
     module.train()
     with Asked() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
         micro_batches = iter(loader)
         while progress.step < plan.steps and not _given_up(progress, settings):
+            begun = time.perf_counter()
             step_batches = _read(micro_batches, settings.accumulation, asked)
             tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, asked)
             if save or stop:
@@ -244,6 +243,10 @@ def fit(
                 fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
                 raise _told(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
             progress.step += 1
+            windows, counted = (
+                sum(each) for each in zip(*((len(b["names"]), b["tokens"]) for b in step_batches), strict=True)
+            )
+            work.add(windows, counted, time.perf_counter() - begun)
             accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
@@ -267,8 +270,12 @@ def fit(
             f"stopped early: {settings.patience} validations in a row were no better than that of step "
             f"{progress.best_step}, whose checkpoint is kept"
         )
+    if work.batches:  # none where a stopped run had only its end to write
+        accelerator.print(f"training: {work}")
     if accelerator.is_main_process:
         write_json(progress.best_folder / "history.json", progress.told)
+        if work.batches:
+            work.save(progress.best_folder, accelerator.num_processes)
     accelerator.wait_for_everyone()
     return progress.best_folder
 
@@ -343,7 +350,7 @@ def _fits(
     """The largest part of a micro-batch for which there is memory. Without the other processes: they have gone on."""
     from accelerate.utils import DistributedType
 
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+    if accelerator.distributed_type == DistributedType.FSDP:
         return None
     alone = accelerator.unwrap_model(module)
 

@@ -66,12 +66,12 @@ def tokenizer(size: MicroWhisper, seed: int) -> WhisperTokenizer:
     texts = (" " + text for text in distinct_sentences(Random(seed), TEXTS))  # Whisper's transcripts begin with a space
     learner.train_from_iterator(texts, trainer)
     learnt = json.loads(learner.to_str())["model"]
-    whisper = WhisperTokenizer(
-        vocab=learnt["vocab"],
-        merges=[tuple(pair) for pair in learnt["merges"]],
-        pad_token="<|endoftext|>",
-        model_max_length=size.max_tokens,
-    )
+    return whisper_tokenizer(learnt["vocab"], [tuple(pair) for pair in learnt["merges"]], size)
+
+
+def whisper_tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]], size: MicroWhisper) -> WhisperTokenizer:
+    """A byte-level vocabulary with all that follows the text tokens in large-v3."""
+    whisper = WhisperTokenizer(vocab=vocab, merges=merges, pad_token="<|endoftext|>", model_max_length=size.max_tokens)
     whisper.add_special_tokens(
         {
             "extra_special_tokens": [
