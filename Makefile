@@ -16,7 +16,7 @@ test: .venv/ready
 
 # The site, in site/. A link to nowhere is an error.
 docs: .venv/ready
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 # The wheel, tried in an environment of its own: it must hold all that its commands read. The demo's road, on 24 clips.
 wheel:

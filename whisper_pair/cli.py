@@ -20,14 +20,18 @@ COMMANDS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="whisper-pair", description="Matched Whisper main/assistant pairs.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(prog="whisper-pair", description="Matched Whisper main/assistant pairs.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         its_parser = commands.add_parser(name, help=command.SUMMARY, description=command.__doc__)
         its_parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
         command.add(its_parser)
-    args = parser.parse_args(argv)
+    return whole
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
     return guarded(lambda: COMMANDS[args.command].run(args), args.debug)
 
 

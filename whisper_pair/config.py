@@ -83,18 +83,18 @@ class Data:
 class SpecAugment:
     """Masks over the log-mel spectrogram while training (1904.08779); never saved with the model."""
 
-    time_masks: CountOrZero = 2
+    time_masks: CountOrZero = 2  # a window
     time_width: CountOrZero = 100  # longest mask, in 10 ms frames
-    mel_masks: CountOrZero = 2
+    mel_masks: CountOrZero = 2  # a window
     mel_width: CountOrZero = 20  # widest mask, in mel bins
 
 
 @dataclass(frozen=True)
 class Lora:
-    rank: Count = 32
-    alpha: Count = 64
-    dropout: Share = 0.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+    rank: Count = 32  # of the update of each weight
+    alpha: Count = 64  # the update is scaled by alpha / rank
+    dropout: Share = 0.0  # of the adapters' inputs
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")  # names of the layers adapted
     encoder: bool = False  # adapt the encoder too; the assistant is then built on the finished main's encoder
 
 
@@ -102,16 +102,16 @@ class Lora:
 class Optimization:
     """What both training stages take."""
 
-    epochs: Positive = 3.0
+    epochs: Positive = 3.0  # passes over the windows
     batch_size: Count = 16  # windows per process and micro-batch
     accumulation: Count = 1  # micro-batches per step
-    learning_rate: Positive = 1e-5
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    learning_rate: Positive = 1e-5  # at its highest; of fine-tuning all weights, LoRA takes a hundred times as much
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # how the learning rate falls after its warm-up
     warmup: Share = 0.1  # share of all steps over which the learning rate rises
-    weight_decay: NotNegative = 0.0
-    max_grad_norm: Positive = 1.0
+    weight_decay: NotNegative = 0.0  # AdamW's; runs are too short to need it
+    max_grad_norm: Positive = 1.0  # gradients are clipped to it
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # autocast; weights and optimizer stay float32
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: slower, less memory
     evaluations: Count = 4  # validations over the whole run, the last one at its end
     patience: Count | None = None  # validations in a row without a better one that end training; null: never
     checkpoints: CountOrZero = 4  # resumable states saved over the whole run
@@ -139,8 +139,8 @@ class Losses:
 
     cross_entropy: NotNegative = 1.0  # on the main's tokens
     kl: NotNegative = 1.0  # KL(main || assistant)
-    reverse_kl: NotNegative = 0.0
-    jensen_shannon: NotNegative = 0.0
+    reverse_kl: NotNegative = 0.0  # KL(assistant || main)
+    jensen_shannon: NotNegative = 0.0  # between the two
     total_variation: NotNegative = 0.0  # 1 - acceptance; alone it hardly starts to learn
     log_acceptance: NotNegative = 0.0  # -log of the acceptance
     lk: NotNegative = 0.0  # from KL to total variation as the acceptance rises
@@ -200,9 +200,9 @@ class Distill(Optimization):
 class Published:
     """What others report for the same pair on the same clips, main alone and main with assistant."""
 
-    source: Name
-    greedy_seconds: Positive
-    assisted_seconds: Positive
+    source: Name  # who reports them
+    greedy_seconds: Positive  # of the main alone
+    assisted_seconds: Positive  # of the pair
     error_rate: Share  # of both
 
 
@@ -227,11 +227,11 @@ class Config:
     language: Name  # Whisper's code: nl, de, ...
     model: Name  # the Whisper checkpoint to start from: a Hub id or a folder
     output: Name  # the folder that receives everything
-    data: Data
+    data: Data  # which speech, and how it becomes windows
     revision: str | None = None  # of the checkpoint on the Hub
-    task: Literal["transcribe", "translate"] = "transcribe"
-    seed: int = 0
-    tracker: Literal["none", "wandb", "tensorboard", "trackio"] = "none"
+    task: Literal["transcribe", "translate"] = "transcribe"  # translate: Whisper writes English
+    seed: int = 0  # of orders, masks and perturbations: the same one repeats a run
+    tracker: Literal["none", "wandb", "tensorboard", "trackio"] = "none"  # where losses and figures are sent
     train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it stands
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
