@@ -170,8 +170,9 @@ def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
     config = main.config
     with tempfile.TemporaryDirectory() as folder:
         states = EncoderCache(Path(folder) / "states", len(windows), config.max_source_positions, config.d_model)
-        best = teacher_cache(Path(folder) / "teacher", examples, settings.cache_top_k, settings.cache_dtype, {})
-        encoding, teacher = Encoding(main.model.encoder, lambda features: features, None, states), Teacher(main, best)
+        known = teacher_cache(Path(folder) / "teacher", examples, settings, config.d_model, {})
+        encoding = Encoding(main.model.encoder, lambda features: features, None, states)
+        teacher = Teacher(main, settings, known)
 
         def step(numbers: list[int]) -> None:
             longest = max(len(examples[number].tokens) for number in numbers) - 1
