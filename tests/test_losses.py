@@ -124,12 +124,15 @@ def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says
         same(mixed(hidden, head, labels, top, only), wanted, hidden, head)
 
 
-def like_whisper(tokens: int, sure: float = 15.0):
-    """Log-probabilities [tokens, 5000] of student and teacher, both sure of a few tokens, the teacher a little surer."""
+def like_whisper(tokens: int):
+    """Logits of a student and log-probabilities of its teacher [tokens, 50000], in the shape of whisper-base's on
+    speech: a few likely tokens, and a long tail of e^-15 each, a hundred times more or less, on which both agree
+    partly."""
     generator = torch.Generator().manual_seed(11)
-    likely = torch.rand(tokens, 5, generator=generator) * 4 + sure
-    logits = [torch.randn(tokens, 5000, generator=generator) for _ in range(2)]
-    for one, noise in zip(logits, (1.0, 0.3), strict=True):
+    likely = 15 + 4 * torch.rand(tokens, 5, generator=generator)
+    shared = torch.randn(tokens, 50000, generator=generator)
+    logits = [1.6 * (shared + torch.randn(tokens, 50000, generator=generator)) for _ in range(2)]
+    for one, noise in zip(logits, (2.0, 0.5), strict=True):
         one[:, :5] = likely + noise * torch.randn(tokens, 5, generator=generator)
     return logits[0].requires_grad_(), logits[1].log_softmax(-1)
 
@@ -140,7 +143,7 @@ def divergence_and_gradient(teacher_outcomes, logits, losses):
 
 
 def whole(teacher):
-    return lambda student: Whole(teacher, torch.eye(teacher.shape[-1])).outcomes(student, teacher)
+    return lambda student: lambda temperature: (softened(student, temperature), softened(teacher, temperature))
 
 
 def likeliest(teacher, k, temperature):
@@ -150,36 +153,33 @@ def likeliest(teacher, k, temperature):
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0, 4.0])
 def test_the_gradient_on_the_likeliest_tokens_is_that_of_the_whole_distribution(temperature):
-    logits, teacher = like_whisper(6)
+    logits, teacher = like_whisper(4)
     only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
     _, exact = divergence_and_gradient(whole(teacher), logits, only)
     _, found = divergence_and_gradient(likeliest(teacher, 8, temperature), logits, only)
     best = teacher.topk(8).indices
-    torch.testing.assert_close(found.gather(1, best), exact.gather(1, best), rtol=1e-3, atol=1e-6)
-    assert not torch.allclose(found, exact, rtol=1e-3, atol=1e-6)  # as the tail's is not
+    torch.testing.assert_close(found.gather(1, best), exact.gather(1, best), rtol=1e-3, atol=1e-5)
 
 
-def test_softened_before_the_tail_is_joined_the_gradient_points_as_the_whole_distribution_has_it():
-    """Where the tail is softened as one outcome it does not: the mass of a softened tail is that of many tokens."""
-    logits, teacher = like_whisper(6)
+def test_softened_before_its_tail_is_joined_the_gradient_points_nearer_to_that_of_the_whole_distribution():
+    logits, teacher = like_whisper(4)
     losses = Losses(**NONE | {"kl": 1.0, "temperature": 2.0})
     loss, exact = divergence_and_gradient(whole(teacher), logits, losses)
 
-    def joined_before(student):
+    def joined_first(student):
         top = TopK.of(teacher, 32)
-        one, other = top.outcomes(student, *top.rows)(1.0)
-        return lambda temperature: (softened(one, temperature), softened(other, temperature))
+        return lambda temperature: [softened(one, temperature) for one in top.outcomes(student, *top.rows)(1.0)]
 
-    def cosine(gradient):
+    def cosine(gradient) -> float:
         return F.cosine_similarity(gradient.flatten(), exact.flatten(), dim=0).item()
 
-    ours, gradient = divergence_and_gradient(likeliest(teacher, 32, 2.0), logits, losses)
-    before, other = divergence_and_gradient(joined_before, logits, losses)
-    assert cosine(gradient) > 0.99 > 0.97 > cosine(other)
-    assert abs(ours - loss) < abs(before - loss)
-    most, gradient = divergence_and_gradient(likeliest(teacher, 4000, 2.0), logits, losses)
-    assert ours < most < loss
-    assert cosine(gradient) > 0.999
+    found = {k: divergence_and_gradient(likeliest(teacher, k, 2.0), logits, losses) for k in (32, 2000, 50000)}
+    first = divergence_and_gradient(joined_first, logits, losses)
+    cosines = [cosine(gradient) for _, gradient in found.values()]
+    assert 0.99 < cosines[0] < cosines[1] < cosines[2]
+    assert cosine(first[1]) < 0.95
+    assert found[32][0] < found[2000][0] < loss
+    assert math.isclose(found[50000][0], loss, rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["kl", "reverse_kl", "jensen_shannon", "total_variation", "log_acceptance"])

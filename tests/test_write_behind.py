@@ -154,7 +154,7 @@ def test_a_forked_process_writes_by_a_thread_of_its_own(tmp_path):
     if child == 0:
         cache.write(1, torch.ones(3, 4))
         room.WRITES.flush()
-        os._exit(not (1 in cache))
+        os._exit(1 not in cache)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert 1 in cache
 

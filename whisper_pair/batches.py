@@ -114,7 +114,7 @@ class Encoding:
         return out
 
     def _keep(self, samples: Sequence[int], states: Tensor, exact: bool) -> None:
-        """Writes states [rows, frames, width] to the cache and rounds them in place, unless they are to stay `exact`."""
+        """Writes states [rows, frames, width] to the cache; rounds them in place, unless they are to stay `exact`."""
         dtype = self.rounding if self.cache is None else self.cache.dtype
         if dtype is None:
             return

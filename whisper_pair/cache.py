@@ -6,7 +6,8 @@ disk that fills up, leaves whole windows only. What is read is proved against it
 may fill a cache together.
 
 Whoever writes does not wait: tensors are cast where they lie and copied to the host, and a thread of its own takes
-their checksum and writes them. Until a window is written its own process reads it from memory; to others it is not there.
+their checksum and writes them. Until a window is written, its own process reads it from memory; to others it is not
+there.
 """
 
 import copy
