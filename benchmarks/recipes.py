@@ -61,6 +61,7 @@ LOSSES = {
     "LK alone": {"kl": 0, "cross_entropy": 0, "lk": 1},
     "weights fading since the last mismatch": {"mismatch_decay": 0.9},
 }
+TEACHERS = {"whole distribution": "all", "128 likeliest tokens": 128, "32 likeliest tokens": 32}
 LABELS = {"human text": "human", "labels of the stock main": "stock"}
 
 
@@ -86,6 +87,9 @@ def variants(minutes: list[float], runs: Path, config: Config, all_minutes: floa
         name = f"{count or 'no'} perturbed cop{'y' if count == 1 else 'ies'}"
         fewer = f"distill.epochs={epochs * (1 + copies) / (1 + count):.3g}"
         found.append(Variant(name, "copies", (f"distill.perturb.copies={count}", fewer)))
+    for name, tokens in TEACHERS.items():
+        if tokens != config.distill.teacher_tokens:
+            found.append(Variant(name, "teacher", (f"distill.teacher_tokens={tokens}",)))
     found.append(Variant("not packed", "packing", ("data.pack=false",)))
     found.append(Variant("labels of more than 50 % error dropped", "filter", ("distill.max_label_error=0.5",)))
     found.append(Variant("embeddings trained", "embeddings", ("distill.train_embeddings=true",)))

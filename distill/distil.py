@@ -77,9 +77,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
     if start is not None:
         check_start(start, folder, layers)
-    if settings.cache_top_k > main.config.vocab_size:
+    if settings.teacher_tokens != "all" and settings.teacher_tokens > main.config.vocab_size:
         raise InputError(
-            f"distill.cache_top_k: the main has {main.config.vocab_size} tokens, not {settings.cache_top_k}."
+            f"distill.teacher_tokens: the main has {main.config.vocab_size} tokens, not {settings.teacher_tokens}."
         )
 
     accelerator = make_accelerator(config, settings, "distill")

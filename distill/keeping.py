@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from whisper_pair.audio import LogMel
@@ -19,8 +18,9 @@ from whisper_pair.decoding.linear import twin
 from whisper_pair.decoding.windows import encode
 from whisper_pair.errors import InputError
 from whisper_pair.runs import write_json
+from whisper_pair.write_behind import WRITES
 
-from .teacher import DTYPES
+from .teacher import DTYPES, Teacher, teacher_fields
 
 WINDOWS, TOKENS = 4, 100  # what is timed: so many windows, and so many tokens in each
 
@@ -30,7 +30,7 @@ MOST_OF_THE_DISK = 0.5  # of what is free; more is kept only where the configura
 @dataclass(frozen=True)
 class Keeping:
     states: bool  # the encoder's
-    teacher: bool  # the main's likeliest tokens
+    teacher: bool  # what is learnt of the main's distribution
     why: str
 
     @classmethod
@@ -48,35 +48,30 @@ class Keeping:
         return found
 
     def __str__(self) -> str:
-        kept = [
-            name for name, on in (("encoder states", self.states), ("the main's likeliest tokens", self.teacher)) if on
-        ]
+        kept = [name for name, on in (("encoder states", self.states), ("the main's distribution", self.teacher)) if on]
         return f"kept on disk: {' and '.join(kept) or 'nothing'} ({self.why})"
 
 
 def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> Keeping:
     some = _readable(windows)
-    frames, width, k = main.config.max_source_positions, main.config.d_model, settings.cache_top_k
-    device, encoder = main.device, twin(main.model.encoder)
+    frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
+    device, encoder, teacher = main.device, twin(main.model.encoder), Teacher(main, settings)
 
     def hear():
         waves = log_mel.pad([window.pcm()[: log_mel.samples] for window in some]).to(device)
         return encode(encoder, log_mel(waves))
 
     states = hear()
-    inputs = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)
+    tokens = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)
 
-    @torch.no_grad()
     def listen():
-        hidden = main.model.decoder(input_ids=inputs, encoder_hidden_states=states, use_cache=False).last_hidden_state
-        return main.proj_out(hidden).log_softmax(-1).topk(k)
+        return teacher.knows(states, tokens, tokens, range(len(some)))
 
-    dtype = DTYPES[settings.cache_dtype]
     of_states = _Disk({"states": (dtype, width)}, frames, len(some), work)
-    of_teacher = _Disk({"ids": ("int32", k), "best": (dtype, k)}, inputs.shape[1], len(some), work)
+    of_teacher = _Disk(teacher_fields(settings, width), tokens.shape[1], len(some), work)
     free = shutil.disk_usage(work).free * MOST_OF_THE_DISK
     told, keep = [], []
-    for name, compute, disk in (("encoder states", hear, of_states), ("likeliest tokens", listen, of_teacher)):
+    for name, compute, disk in (("encoder states", hear, of_states), ("the main's distribution", listen, of_teacher)):
         anew, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
         size = disk.bytes_a_window * len(windows)
         fits = size <= free
@@ -116,7 +111,7 @@ class _Disk:
 
     @property
     def bytes_a_window(self) -> int:
-        return self.rows * sum(np.dtype(dtype).itemsize * width for dtype, width in self.fields.values())
+        return self.rows * sum(getattr(torch, dtype).itemsize * width for dtype, width in self.fields.values())
 
     def seconds(self, device: torch.device) -> float:
         """To read all windows and bring them to the device, from the disk and not from memory where that can be had."""
@@ -124,12 +119,13 @@ class _Disk:
         shutil.rmtree(folder, ignore_errors=True)
         cache = WindowCache(folder, self.fields, [self.rows] * self.windows, {})
         for window in range(self.windows):
-            cache.write(window, {n: np.ones((self.rows, width), dtype) for n, (dtype, width) in self.fields.items()})
+            cache.write(window, {name: torch.ones(self.rows, width) for name, (_, width) in self.fields.items()})
+        WRITES.flush()
 
         def read():
             for window in range(self.windows):
-                for array in (cache.read(window) or {}).values():
-                    torch.from_numpy(array).to(device)
+                for tensor in (cache.read(window) or {}).values():
+                    tensor.to(device)
 
         taken = _seconds(read, device, before=lambda: _forget(folder))
         shutil.rmtree(folder)

@@ -52,7 +52,7 @@ class Labeller:
             "rows": ([], list(range(len(kept)))),
             "samples": [number for _, number in kept],
         }
-        states = self.encoding.states(batch, device)
+        states = self.encoding.states(batch, device, exact=True)
         rows = []
         for stamped in (False, True):  # one call of the engine decodes with timestamps or without
             some = [i for i, (window, _) in enumerate(kept) if window.timestamps == stamped]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.data import Window, repeats, write_data_report
 from whisper_pair.decoding import Engine
@@ -13,6 +15,7 @@ from whisper_pair.draft_vocabulary import DraftVocabulary
 from whisper_pair.estimate import cache_bytes, require_disk
 from whisper_pair.runs import Stage
 from whisper_pair.states import EncoderCache
+from whisper_pair.write_behind import WRITES
 
 from .keeping import Keeping
 from .label import Labeller, label, read_labels
@@ -60,13 +63,16 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
 
     cache = states(labels.folder if labels.finished() else labels.work, windows)
     engine = Engine(main)
-    encoding = Encoding(engine.encoders.main, material.log_mel, None, cache)
+    rounding = getattr(torch, DTYPES[settings.cache_dtype])
+    encoding = Encoding(engine.encoders.main, material.log_mel, None, cache, rounding)
     labeller = Labeller(engine, encoding, material.targets, material.config, material.normalizer, material.options)
     seconds = 0.0
     if not labels.finished():
         begun = time.perf_counter()
         label(labeller, windows, labels.work, accelerator)
         seconds = (time.perf_counter() - begun) * len(material.windows) / len(windows)
+        WRITES.flush()  # before the folder moves
+        accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             labels.finish()
         accelerator.wait_for_everyone()
@@ -86,11 +92,11 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     shown = repeats([window for window, _ in labelled.kept], material.config.seed)
     examples = [labelled_example(*labelled.kept[number]) for number in shown]
     encoding.cache = cache and cache.of([numbers[number] for number in shown])
-    teacher = Teacher(main)
+    teacher = Teacher(main, settings)
     if keeping.teacher:
         with accelerator.main_process_first():
-            where = labels.folder / "teacher"
-            teacher.cache = teacher_cache(where, examples, settings.cache_top_k, settings.cache_dtype, about(windows))
+            where, width = labels.folder / "teacher", main.config.d_model
+            teacher.cache = teacher_cache(where, examples, settings, width, about(windows))
     return Lessons(
         batches=Batches(examples, material.log_mel, encoding.cache),
         encoding=encoding,

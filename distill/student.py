@@ -88,5 +88,8 @@ class DistillationLoss(nn.Module):
         if self.losses.mismatch_decay < 1:
             begins = counted & (counted.cumsum(1) == 1)
             weights = since_mismatch(choices(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay)
-        known = Whole(teacher["hidden"], self._teacher_head[0]) if "hidden" in teacher else TopK(**teacher)
+        if "hidden" in teacher:
+            known = Whole(teacher["hidden"], self._teacher_head[0])
+        else:
+            known = TopK(**teacher, temperature=self.losses.temperature)
         return mixed(hidden, head, wanted, known, self.losses, weights)

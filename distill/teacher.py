@@ -1,8 +1,9 @@
 """The main looking on: what it holds likely at each token of its own transcripts, computed or read from disk.
 
-Main and labels are fixed, so its distribution is a function of the window. The cache keeps its k likeliest tokens and
-the mass that remains (k = 32 in half precision: 0.2 kB a token); what that loses stands at whisper_pair.losses.TopK.
-The first epoch trains on what it has just written, so that all epochs see the same.
+Main and labels are fixed, so its distribution is a function of the window. `distill.teacher_tokens` says how much of it
+the student learns from, and so what is kept of each token: the hidden state before the head, which gives all of it
+(large-v3, half precision: 2.6 kB), or the k likeliest tokens and the mass of the others (32: 0.2 kB; what that loses
+stands at whisper_pair.losses.TopK). Computed or read, it is rounded alike, so that the cache changes no loss.
 """
 
 import hashlib
@@ -11,24 +12,34 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from whisper_pair.batches import Example
 from whisper_pair.cache import WindowCache
+from whisper_pair.config import Distill
 from whisper_pair.losses import CHUNK, IGNORE, TopK
 
-DTYPES = {"fp16": "float16", "fp32": "float32"}
+DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 
-def teacher_cache(folder: Path, examples: Sequence[Example], k: int, dtype: str, about: dict[str, Any]) -> WindowCache:
-    """One entry an example: ids, log-probabilities and the remaining mass of each token that is predicted."""
-    fields = {"ids": ("int32", k), "log_probabilities": (DTYPES[dtype], k), "rest": ("float32", 1)}
+def teacher_fields(settings: Distill, width: int) -> dict[str, tuple[str, int]]:
+    """What is known of a token: name -> type, numbers. `width`: of the main's hidden states."""
+    dtype, k = DTYPES[settings.cache_dtype], settings.teacher_tokens
+    if k == "all":
+        return {"hidden": (dtype, width)}
+    return {"ids": ("int32", k), "log_probabilities": (dtype, k), "rest": ("float32", 2)}
+
+
+def teacher_cache(
+    folder: Path, examples: Sequence[Example], settings: Distill, width: int, about: dict[str, Any]
+) -> WindowCache:
+    """One entry an example: what is known of each token that is predicted."""
     lengths = [len(example.tokens) - example.prefix for example in examples]
     said = digest_of([[example.tokens, example.prefix] for example in examples])
-    return WindowCache(folder, fields, lengths, about | {"labels": said})
+    softened = {} if settings.teacher_tokens == "all" else {"temperature": settings.losses.temperature}
+    return WindowCache(folder, teacher_fields(settings, width), lengths, about | {"labels": said} | softened)
 
 
 def digest_of(value: Any) -> str:
@@ -39,8 +50,8 @@ def digest_of(value: Any) -> str:
 class Teacher:
     """Gives DistillationLoss what it must know of the main's distribution."""
 
-    def __init__(self, main, cache: WindowCache | None = None):
-        self.main, self.cache = main, cache
+    def __init__(self, main, settings: Distill, cache: WindowCache | None = None):
+        self.main, self.settings, self.cache = main, settings, cache
 
     @torch.no_grad()
     def knows(self, heard: Tensor, inputs: Tensor, labels: Tensor, samples: Sequence[int]) -> dict[str, Tensor]:
@@ -48,40 +59,37 @@ class Teacher:
 
         Returns what Whole or TopK holds of the counted tokens, row by row.
         """
-        if self.cache is None:
-            return {"hidden": self._hidden(heard, inputs)[labels != IGNORE]}
-        stored = [self.cache.read(sample) for sample in samples]
+        stored = [None if self.cache is None else self.cache.read(sample) for sample in samples]
         new = [row for row, entry in enumerate(stored) if entry is None]
         if new:
             for row, entry in zip(new, self._computed(heard[new], inputs[new], labels[new]), strict=True):
-                self.cache.write(samples[row], entry)
+                if self.cache is not None:
+                    self.cache.write(samples[row], entry)
                 stored[row] = entry
         device = inputs.device
-        joined = {  # by numpy: autocast would have torch.cat change the types
-            name: torch.from_numpy(np.concatenate([entry[name] for entry in stored])).to(device, non_blocking=True)
-            for name in self.cache.fields
-        }
-        return joined | {"rest": joined["rest"][:, 0]}
+        with torch.autocast(device.type, enabled=False):  # it would have torch.cat change the types
+            return {
+                name: torch.cat([entry[name].to(device, non_blocking=True) for entry in stored]) for name in stored[0]
+            }
 
-    def _hidden(self, heard: Tensor, inputs: Tensor) -> Tensor:
-        decoder = self.main.model.decoder
-        return decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state
-
-    def _computed(self, heard: Tensor, inputs: Tensor, labels: Tensor) -> Iterator[dict[str, Any]]:
-        """The entries of some rows, in the cache's own precision."""
+    def _computed(self, heard: Tensor, inputs: Tensor, labels: Tensor) -> Iterator[dict[str, Tensor]]:
+        """What is known of each row's counted tokens, in the types of `teacher_fields`."""
         counted = labels != IGNORE
-        k = self.cache.fields["ids"][1]
+        decoder = self.main.model.decoder
+        hidden = decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state[counted]
+        k = self.settings.teacher_tokens
+        columns = {"hidden": hidden} if k == "all" else self._likeliest(hidden, k)
+        fields = teacher_fields(self.settings, hidden.shape[-1])
+        columns = {name: column.to(getattr(torch, fields[name][0])) for name, column in columns.items()}
+        rows = zip(*(column.split(counted.sum(1).tolist()) for column in columns.values()), strict=True)
+        return (dict(zip(columns, row, strict=True)) for row in rows)
+
+    def _likeliest(self, hidden: Tensor, k: int) -> dict[str, Tensor]:
+        """The columns of TopK, of hidden states [tokens, width]."""
+        temperature = self.settings.losses.temperature
         parts = [
-            TopK.of(F.log_softmax(F.linear(hidden, self.main.proj_out.weight).float(), dim=-1), k)
-            for hidden in self._hidden(heard, inputs)[counted].split(CHUNK)
+            TopK.of(F.log_softmax(F.linear(some, self.main.proj_out.weight).float(), dim=-1), k, temperature).rows
+            for some in hidden.split(CHUNK)
         ]
-        columns = {
-            "ids": torch.cat([part.ids for part in parts]),
-            "log_probabilities": torch.cat([part.log_probabilities for part in parts]),
-            "rest": torch.cat([part.rest for part in parts])[:, None],
-        }
-        at_host = {name: column.cpu().numpy().astype(self.cache.fields[name][0]) for name, column in columns.items()}
-        start = 0
-        for count in counted.sum(1).tolist():
-            yield {name: column[start : start + count] for name, column in at_host.items()}
-            start += count
+        ids, log_probabilities, rest = (torch.cat(column) for column in zip(*parts, strict=True))
+        return {"ids": ids, "log_probabilities": log_probabilities, "rest": rest}

@@ -5,14 +5,15 @@ import os
 import pickle
 import shutil
 
-import numpy as np
 import pytest
+import torch
 
 from whisper_pair import cache as room
 from whisper_pair.cache import WindowCache
 from whisper_pair.errors import InputError
+from whisper_pair.write_behind import WRITES
 
-FIELDS = {"ids": ("int32", 3), "log_probabilities": ("float16", 3), "rest": ("float32", 1)}
+FIELDS = {"ids": ("int32", 3), "log_probabilities": ("float16", 3), "rest": ("float32", 1), "states": ("bfloat16", 2)}
 LENGTHS = [2, 5, 1, 4]
 
 
@@ -21,12 +22,14 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(room, "SHARD", 100)
 
 
-def arrays(window: int) -> dict[str, np.ndarray]:
-    chance = np.random.default_rng(window)
+def tensors(window: int) -> dict[str, torch.Tensor]:
+    chance = torch.Generator().manual_seed(window)
+    rows = LENGTHS[window]
     return {
-        "ids": chance.integers(0, 99, (LENGTHS[window], 3)).astype("int32"),
-        "log_probabilities": chance.normal(size=(LENGTHS[window], 3)).astype("float16"),
-        "rest": chance.normal(size=(LENGTHS[window], 1)).astype("float32"),
+        "ids": torch.randint(0, 99, (rows, 3), generator=chance, dtype=torch.int32),
+        "log_probabilities": torch.randn(rows, 3, generator=chance).half(),
+        "rest": torch.randn(rows, 1, generator=chance),
+        "states": torch.randn(rows, 2, generator=chance).bfloat16(),
     }
 
 
@@ -35,14 +38,19 @@ def opened(folder, about=None, fields=FIELDS) -> WindowCache:
 
 
 def holds(cache: WindowCache, number: int, window: int) -> bool:
+    """On disk, where all caches of the process are written by now."""
+    WRITES.flush()
     found = cache.read(number)
-    return found is not None and all(np.array_equal(found[name], array) for name, array in arrays(window).items())
+    return found is not None and all(
+        found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+        for name, tensor in tensors(window).items()
+    )
 
 
 def test_windows_come_back_as_they_were_after_a_restart(tmp_path):
     first = opened(tmp_path / "cache")
     for window in (3, 1, 0):
-        first.write(window, arrays(window))
+        first.write(window, tensors(window))
     again = opened(tmp_path / "cache")
     assert [window in again for window in range(4)] == [True, True, False, True]
     assert all(holds(again, window, window) for window in (0, 1, 3))
@@ -53,7 +61,7 @@ def test_windows_come_back_as_they_were_after_a_restart(tmp_path):
 def test_a_view_counts_its_own_windows(tmp_path):
     cache = opened(tmp_path)
     view = cache.of([3, 0])
-    view.write(0, arrays(3))
+    view.write(0, tensors(3))
     assert holds(cache, 3, 3)
     assert 0 in view
     assert 1 not in view
@@ -62,14 +70,15 @@ def test_a_view_counts_its_own_windows(tmp_path):
 def test_a_worker_that_was_not_forked_sees_what_comes_later(tmp_path):
     cache = opened(tmp_path)
     sent = pickle.loads(pickle.dumps(cache))
-    cache.write(1, arrays(1))
+    cache.write(1, tensors(1))
     assert holds(sent, 1, 1)
 
 
 def test_a_damaged_window_is_told_and_computed_again(tmp_path, capsys):
     cache = opened(tmp_path)
     for window in range(4):
-        cache.write(window, arrays(window))
+        cache.write(window, tensors(window))
+    WRITES.flush()
     shard = tmp_path / "shard-00000"
     raw = bytearray(shard.read_bytes())
     raw[7] ^= 1
@@ -78,13 +87,14 @@ def test_a_damaged_window_is_told_and_computed_again(tmp_path, capsys):
     assert "shard-00000: window 0 is damaged" in capsys.readouterr().out
     assert 0 not in cache
     assert holds(cache, 1, 1)
-    cache.write(0, arrays(0))
+    cache.write(0, tensors(0))
     assert holds(cache, 0, 0)
 
 
 def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
     cache = opened(tmp_path)
-    cache.write(0, arrays(0))
+    cache.write(0, tensors(0))
+    WRITES.flush()
     (tmp_path / "shard-00000").unlink()
     assert cache.read(0) is None
 
@@ -97,14 +107,14 @@ def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
     ],
 )
 def test_a_cache_made_from_something_else_is_built_anew(tmp_path, capsys, about, fields, said):
-    opened(tmp_path / "cache").write(0, arrays(0))
+    opened(tmp_path / "cache").write(0, tensors(0))
     again = opened(tmp_path / "cache", about, fields)
     assert f"was made with {said}; it is built anew" in capsys.readouterr().out
     assert 0 not in again
 
 
 def test_a_cache_of_another_version_of_the_package_is_built_anew(tmp_path, capsys, monkeypatch):
-    opened(tmp_path).write(0, arrays(0))
+    opened(tmp_path).write(0, tensors(0))
     monkeypatch.setattr(room, "versions", lambda: {"whisper-pair": "99"})
     assert 0 not in opened(tmp_path)
     assert "made_by.whisper-pair" in capsys.readouterr().out
@@ -118,7 +128,8 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(tmp_path, monkeypa
 
 def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, capsys):
     cache = opened(tmp_path)
-    cache.write(0, arrays(0))
+    cache.write(0, tensors(0))
+    WRITES.flush()
     plain, written = os.pwrite, []
 
     def fills_up(file, view, offset):
@@ -128,8 +139,9 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, capsys)
         return written[0]
 
     monkeypatch.setattr(os, "pwrite", fills_up)
-    cache.write(1, arrays(1))
-    cache.write(2, arrays(2))
+    cache.write(1, tensors(1))
+    cache.of([2]).write(0, tensors(2))
+    WRITES.flush()
     monkeypatch.undo()
     assert capsys.readouterr().out.count("No space left on device") == 1
     again = opened(tmp_path)

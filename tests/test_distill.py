@@ -21,6 +21,7 @@ from whisper_pair.config import Distill, Losses, load_config
 from whisper_pair.data import Clip, Window
 from whisper_pair.errors import InputError
 from whisper_pair.losses import IGNORE
+from whisper_pair.write_behind import WRITES
 
 
 @pytest.fixture(scope="module")
@@ -44,44 +45,74 @@ def batch(main):
     return heard, inputs, labels, examples
 
 
-@pytest.mark.parametrize(("dtype", "k"), [("fp32", None), ("fp16", 8)])
-def test_what_the_teacher_remembers_is_what_it_would_say_again(main, batch, tmp_path, dtype, k):
+def caching(main, examples, folder, tokens="all", dtype="fp16", **losses) -> Teacher:
+    """A teacher with an empty cache."""
+    settings = Distill(teacher_tokens=tokens, cache_dtype=dtype, losses=Losses(**losses))
+    return Teacher(main, settings, teacher_cache(folder, examples, settings, main.config.d_model, {}))
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("tokens", ["all", 8])
+def test_the_teacher_knows_the_same_whether_it_is_read_or_computed(main, batch, tmp_path, dtype, tokens):
     heard, inputs, labels, examples = batch
-    k = k or main.config.vocab_size
-    settings = Distill(losses=Losses(kl=1.0, cross_entropy=0.0, temperature=1.0))
-    module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, settings)
-    teacher = Teacher(main, teacher_cache(tmp_path, examples, k, dtype, {}))
+    teacher = caching(main, examples, tmp_path, tokens, dtype)
+    module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, teacher.settings)
 
     def loss(teacher, rows) -> torch.Tensor:
         some = [x[rows] for x in (heard, inputs, labels)]
         return module(*some, teacher.knows(*some, rows))
 
     first = loss(teacher, [0, 2])
+    WRITES.flush()
     mixed_rows = loss(teacher, [2, 1, 0])  # two read, one computed
-    main_is_not_asked = Teacher(None, teacher.cache)
+    WRITES.flush()
+    main_is_not_asked = Teacher(None, teacher.settings, teacher.cache)
     assert torch.equal(loss(main_is_not_asked, [0, 2]), first)
     assert torch.equal(loss(main_is_not_asked, [2, 1, 0]), mixed_rows)
-    exact = loss(Teacher(main), [2, 1, 0])
-    if k == main.config.vocab_size:
-        torch.testing.assert_close(mixed_rows, exact)
-    else:
-        assert mixed_rows < exact  # the bias of TopK
+    torch.testing.assert_close(loss(Teacher(main, teacher.settings), [2, 1, 0]), mixed_rows)
 
 
-def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_path):
+@pytest.mark.parametrize(("temperature", "dtype"), [(1.0, "fp32"), (2.0, "fp32"), (2.0, "fp16"), (2.0, "bf16")])
+def test_all_and_every_token_of_the_vocabulary_are_one_loss_and_fewer_less(main, batch, tmp_path, temperature, dtype):
     heard, inputs, labels, examples = batch
-    teacher = Teacher(main, teacher_cache(tmp_path, examples, 8, "fp16", {}))
+    student = build_student(main, (0,))
+    with torch.no_grad():
+        student.model.decoder.layers[0].fc2.weight += 0.5
+
+    def loss(tokens, dtype) -> torch.Tensor:
+        folder = tmp_path / f"{tokens}-{dtype}"
+        teacher = caching(main, examples, folder, tokens, dtype, cross_entropy=0.0, temperature=temperature)
+        teacher.knows(heard, inputs, labels, [0, 1, 2])
+        module = DistillationLoss(student, main.proj_out.weight, teacher.settings)
+        return module(heard, inputs, labels, teacher.knows(heard, inputs, labels, [0, 1, 2]))
+
+    exact, size = loss("all", "fp32"), main.config.vocab_size
+    close = {} if dtype == "fp32" else {"rtol": 0.02 if dtype == "fp16" else 0.1, "atol": 1e-2}
+    torch.testing.assert_close(loss(size, dtype), exact, **close)
+    torch.testing.assert_close(loss("all", dtype), exact, **close)
+    if dtype == "fp32":
+        assert loss(8, dtype) < loss(64, dtype) < exact  # the bias of TopK
+
+
+@pytest.mark.parametrize("tokens", ["all", 8])
+def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_path, tokens):
+    heard, inputs, labels, examples = batch
+    teacher = caching(main, examples, tmp_path, tokens)
     plain = teacher.knows(heard, inputs, labels, [0, 1, 2])
     with torch.autocast("cpu", torch.bfloat16):
         again = teacher.knows(heard, inputs, labels, [0, 1, 2])
     assert all(torch.equal(plain[name], again[name]) and plain[name].dtype == again[name].dtype for name in plain)
 
 
-def test_teachers_of_other_labels_are_not_believed(main, batch, tmp_path, capsys):
+def test_teachers_of_other_labels_or_another_temperature_are_not_believed(main, batch, tmp_path, capsys):
     *_, examples = batch
-    teacher_cache(tmp_path, examples, 4, "fp16", {})
-    teacher_cache(tmp_path, examples[::-1], 4, "fp16", {})
+    caching(main, examples, tmp_path, 4)
+    caching(main, examples, tmp_path, 4)
+    assert "it is built anew" not in capsys.readouterr().out
+    caching(main, examples[::-1], tmp_path, 4)
     assert "it is built anew" in capsys.readouterr().out
+    caching(main, examples[::-1], tmp_path, 4, temperature=1.5)
+    assert "temperature = 2.0, not 1.5; it is built anew" in capsys.readouterr().out
     assert digest_of([1]) != digest_of([2])
 
 
@@ -181,7 +212,7 @@ def test_embeddings_learn_only_where_asked(main, batch):
     for trained in (False, True):
         student = build_student(main, (0,))
         module = DistillationLoss(student, main.proj_out.weight, Distill(train_embeddings=trained))
-        module(heard, inputs, labels, Teacher(main).knows(heard, inputs, labels, range(3))).backward()
+        module(heard, inputs, labels, Teacher(main, Distill()).knows(heard, inputs, labels, range(3))).backward()
         assert (student.model.decoder.embed_tokens.weight.grad is not None) == trained
         assert np.isfinite(student.model.decoder.layers[0].fc1.weight.grad.numpy()).all()
     assert all(parameter.grad is None for parameter in main.parameters())
@@ -190,7 +221,7 @@ def test_embeddings_learn_only_where_asked(main, batch):
 def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
     heard, inputs, labels, _ = batch
     student = build_student(main, (0,))
-    known = Teacher(main).knows(heard, inputs, labels, range(3))
+    known = Teacher(main, Distill()).knows(heard, inputs, labels, range(3))
     said = student.model.decoder(input_ids=inputs, encoder_hidden_states=heard).last_hidden_state
     agreed = torch.where(labels == IGNORE, IGNORE, (said @ student.proj_out.weight.T).argmax(-1))
     agreed[0, 4:] = labels[0, 4:]  # labels that the student mostly agrees with

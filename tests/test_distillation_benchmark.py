@@ -18,5 +18,7 @@ def test_a_small_run_writes_every_contender_and_its_targets(tmp_path):
         assert 0 < row["spread"][0] <= row["seconds_a_clip"] <= row["spread"][1]
         assert row["peak_bytes"] > 0
     gains = [target["reached"] for target in result["targets"].values()]
-    assert len(gains) == 3
+    assert len(gains) == 4
+    assert result["keeping"]["windows"] > 0
+    assert 0 < gains[3] == result["keeping"]["milliseconds_a_window"]
     assert result["targets"]["tiny-test: peak memory over the usual recipe's"]["higher_is_better"] is False

@@ -5,10 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from whisper_pair.config import Losses
 from whisper_pair.losses import TopK, Whole, chunks, cross_entropy, mixed, since_mismatch
-from whisper_pair.losses.divergences import lk
+from whisper_pair.losses.divergences import lk, softened
+from whisper_pair.losses.mix import divergence
 
 VOCABULARY = 17
 NONE = {"cross_entropy": 0.0, "kl": 0.0, "temperature": 1.0}
@@ -100,30 +103,111 @@ def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
 def test_all_tokens_of_the_teacher_kept_is_the_teacher_itself(losses, naive):
     hidden, head, teacher, labels = tensors(3)
-    top = TopK.of(probabilities(teacher).log(), VOCABULARY)
+    top = TopK.of(probabilities(teacher).log(), VOCABULARY, Losses(**losses).temperature)
     wanted = mixed(hidden, head, labels, teacher, Losses(**losses))
     same(mixed(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
 
 
-def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says():
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says(temperature):
     hidden, head, teacher, labels = tensors(4)
-    p, q = probabilities(teacher), (hidden @ head.T).softmax(-1)
-    only = Losses(**NONE | {"kl": 1.0})
+    only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
+    p, q = probabilities(teacher, temperature), (hidden @ head.T / temperature).softmax(-1)
     order = p.argsort(-1, descending=True)
     p, q = p.gather(1, order), q.gather(1, order)
     for k in (1, 4, 16):
         rest = p[:, k:].sum(-1)
         within_p, within_q = p[:, k:] / rest[:, None], q[:, k:] / q[:, k:].sum(-1, keepdim=True)
         bias = (rest * naive_kl(within_p, within_q)).sum()
-        top = TopK.of(probabilities(teacher).log(), k)
-        same(mixed(hidden, head, labels, top, only), naive_kl(p, q).sum() - bias, hidden, head)
+        top = TopK.of(probabilities(teacher).log(), k, temperature)
+        wanted = temperature**2 * (naive_kl(p, q).sum() - bias)
+        same(mixed(hidden, head, labels, top, only), wanted, hidden, head)
+
+
+def like_whisper(tokens: int):
+    """Logits of a student and log-probabilities of its teacher [tokens, 50000], in the shape of whisper-base's on
+    speech: a few likely tokens, and a long tail of e^-15 each, a hundred times more or less, on which both agree
+    partly."""
+    generator = torch.Generator().manual_seed(11)
+    likely = 15 + 4 * torch.rand(tokens, 5, generator=generator)
+    shared = torch.randn(tokens, 50000, generator=generator)
+    logits = [1.6 * (shared + torch.randn(tokens, 50000, generator=generator)) for _ in range(2)]
+    for one, noise in zip(logits, (2.0, 0.5), strict=True):
+        one[:, :5] = likely + noise * torch.randn(tokens, 5, generator=generator)
+    return logits[0].requires_grad_(), logits[1].log_softmax(-1)
+
+
+def divergence_and_gradient(teacher_outcomes, logits, losses):
+    loss = divergence(teacher_outcomes(logits.log_softmax(-1)), losses).sum()
+    return loss.item(), torch.autograd.grad(loss, logits)[0]
+
+
+def whole(teacher):
+    return lambda student: lambda temperature: (softened(student, temperature), softened(teacher, temperature))
+
+
+def likeliest(teacher, k, temperature):
+    top = TopK.of(teacher, k, temperature)
+    return lambda student: top.outcomes(student, *top.rows)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0, 4.0])
+def test_the_gradient_on_the_likeliest_tokens_is_that_of_the_whole_distribution(temperature):
+    logits, teacher = like_whisper(4)
+    only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
+    _, exact = divergence_and_gradient(whole(teacher), logits, only)
+    _, found = divergence_and_gradient(likeliest(teacher, 8, temperature), logits, only)
+    best = teacher.topk(8).indices
+    torch.testing.assert_close(found.gather(1, best), exact.gather(1, best), rtol=1e-3, atol=1e-5)
+
+
+def test_softened_before_its_tail_is_joined_the_gradient_points_nearer_to_that_of_the_whole_distribution():
+    logits, teacher = like_whisper(4)
+    losses = Losses(**NONE | {"kl": 1.0, "temperature": 2.0})
+    loss, exact = divergence_and_gradient(whole(teacher), logits, losses)
+
+    def joined_first(student):
+        top = TopK.of(teacher, 32)
+        return lambda temperature: [softened(one, temperature) for one in top.outcomes(student, *top.rows)(1.0)]
+
+    def cosine(gradient) -> float:
+        return F.cosine_similarity(gradient.flatten(), exact.flatten(), dim=0).item()
+
+    found = {k: divergence_and_gradient(likeliest(teacher, k, 2.0), logits, losses) for k in (32, 2000, 50000)}
+    first = divergence_and_gradient(joined_first, logits, losses)
+    cosines = [cosine(gradient) for _, gradient in found.values()]
+    assert 0.99 < cosines[0] < cosines[1] < cosines[2]
+    assert cosine(first[1]) < 0.95
+    assert found[32][0] < found[2000][0] < loss
+    assert math.isclose(found[50000][0], loss, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kl", "reverse_kl", "jensen_shannon", "total_variation", "log_acceptance"])
+@given(
+    logits=st.lists(st.floats(-30, 30, width=32), min_size=24, max_size=24),
+    k=st.integers(1, 11),
+    temperature=st.sampled_from([0.5, 1.0, 2.0, 5.0]),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_divergence_over_fewer_tokens_is_never_above_that_over_more(name, logits, k, temperature):
+    student, teacher = torch.tensor(logits).view(2, 1, 12).log_softmax(-1)
+    only = Losses(**NONE | {name: 1.0, "temperature": temperature})
+
+    def of(tokens: int) -> float:
+        return divergence(likeliest(teacher, tokens, temperature)(student), only).item()
+
+    exact = divergence(whole(teacher)(student), only).item()
+    rounding = 1e-4 * (1 + exact)
+    assert -rounding < of(k) < of(k + 1) + rounding
+    assert of(k) < exact + rounding
+    assert math.isclose(of(12), exact, abs_tol=rounding)
 
 
 def test_a_sure_teacher_gives_finite_losses_and_gradients():
     hidden, head, teacher, labels = tensors(5)
     sure = Whole(teacher.hidden * 300, teacher.head)  # one token has all the mass that float32 can tell
     everything = Losses(reverse_kl=1, jensen_shannon=1, total_variation=1, log_acceptance=1, lk=1)
-    for known in (sure, TopK.of((sure.hidden @ sure.head.T).log_softmax(-1), 4)):
+    for known in (sure, TopK.of((sure.hidden @ sure.head.T).log_softmax(-1), 4, 2.0)):
         loss = mixed(hidden, head, labels, known, everything)
         assert all(torch.isfinite(x).all() for x in (loss, *torch.autograd.grad(loss, (hidden, head))))
 
@@ -167,8 +251,8 @@ def test_autocast_rounds_the_products_and_nothing_else():
 
 def test_a_teacher_kept_in_half_precision_is_read_under_autocast_as_without():
     hidden, head, teacher, labels = tensors(10)
-    known = TopK.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4)
-    known = TopK(known.ids, known.log_probabilities.half(), known.rest)  # as it lies on disk
+    known = TopK.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
+    known = TopK(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk
     exact = mixed(hidden, head, labels, known, Losses())
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(mixed(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)

@@ -76,8 +76,17 @@ class Batches:
 class Encoding:
     """Runs a frozen encoder over a batch, keeping what it computes in the cache."""
 
-    def __init__(self, encoder, log_mel: LogMel, augment: SpecAugment | None = None, cache: EncoderCache | None = None):
+    def __init__(
+        self,
+        encoder,
+        log_mel: LogMel,
+        augment: SpecAugment | None = None,
+        cache: EncoderCache | None = None,
+        rounding: torch.dtype | None = None,
+    ):
+        """`rounding`: what states are rounded to whether they are kept or not; without it only where they are."""
         self.encoder, self.log_mel, self.augment, self.cache = encoder, log_mel, augment, cache
+        self.rounding = rounding
 
     def features(self, batch: dict[str, Any], device) -> Tensor:
         """Log-mel spectrograms [rows to encode, mel, frames], masked where the configuration asks for it."""
@@ -88,16 +97,13 @@ class Encoding:
         return torch.stack([spec_augment(m, self.augment, seed) for m, seed in zip(mel, seeds, strict=True)])
 
     @torch.no_grad()
-    def states(self, batch: dict[str, Any], device) -> Tensor:
-        """[rows, frames, width]"""
+    def states(self, batch: dict[str, Any], device, exact: bool = False) -> Tensor:
+        """[rows, frames, width]. `exact`: what is computed now is kept rounded and returned as it was."""
         known, new = batch["rows"]
         fresh = None
         if new:
             fresh = self.encoder(self.features(batch, device)).last_hidden_state
-            if self.cache is not None:
-                fresh = self.cache.rounded(fresh)
-                for row, states in zip(new, fresh, strict=True):
-                    self.cache.write(batch["samples"][row], states)
+            self._keep([batch["samples"][row] for row in new], fresh, exact)
         if not known:
             return fresh
         stored = batch["states"].to(device, non_blocking=True)
@@ -106,3 +112,15 @@ class Encoding:
         out = fresh.new_empty(len(known) + len(new), *fresh.shape[1:])
         out[known], out[new] = stored.to(fresh.dtype), fresh
         return out
+
+    def _keep(self, samples: Sequence[int], states: Tensor, exact: bool) -> None:
+        """Writes states [rows, frames, width] to the cache; rounds them in place, unless they are to stay `exact`."""
+        dtype = self.rounding if self.cache is None else self.cache.dtype
+        if dtype is None:
+            return
+        for sample, window in zip(samples, states, strict=True):  # one by one: a batch's memory is paged in anew
+            rounded = window.to(dtype)
+            if self.cache is not None:
+                self.cache.write(sample, rounded)
+            if not exact:  # who meets a window first must see the states that are read again
+                window.copy_(rounded)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .config import Config, Optimization
 from .errors import InputError
+from .write_behind import WRITES
 
 WARM_UP, TIMED = 1, 3  # steps of a probe
 REUSED = ("main", "labels", "assistant")  # finished parts of a run that a rehearsed stage may build on
@@ -67,13 +68,17 @@ def _vanishing() -> Iterator[Path]:
     """An empty folder, the same for all processes of a launch, which have one parent; its first one removes it."""
     if "RANK" not in os.environ:
         with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
+            try:
+                yield Path(folder)
+            finally:
+                WRITES.flush()
         return
     folder = Path(tempfile.gettempdir()) / f"whisper-pair-rehearsal-{os.getppid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
         yield folder
     finally:
+        WRITES.flush()
         if os.environ["RANK"] == "0":
             shutil.rmtree(folder, ignore_errors=True)
 

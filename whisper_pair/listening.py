@@ -51,8 +51,8 @@ class Listener:
             some = missing[start : start + ENCODE_AT_ONCE]
             waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)
             fresh = encode(encoder, self.log_mel(waves))
-            if cache is not None:
-                fresh = cache.rounded(fresh)
+            if cache is not None:  # as they will be read
+                fresh = fresh.to(cache.dtype)
             for row, states in zip(some, fresh, strict=True):
                 found[row] = states
                 if cache is not None:

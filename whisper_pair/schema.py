@@ -144,7 +144,7 @@ def _expected(hint: Any) -> str:
     if origin is Annotated:
         return args[1].expected
     if origin is Literal:
-        return "one of " + ", ".join(args)
+        return "one of " * (len(args) > 1) + ", ".join(args)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_expected(option) for option in args)
     if origin is tuple:

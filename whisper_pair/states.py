@@ -38,7 +38,7 @@ class EncoderCache:
     def read(self, window: int) -> Tensor | None:
         """[frames, width]; None where it is not there or damaged"""
         found = self._cache.read(window)
-        return None if found is None else torch.from_numpy(found["states"])
+        return None if found is None else found["states"]
 
     def of(self, windows: Sequence[int]) -> "EncoderCache":
         """A view in which number i is windows[i]."""
@@ -46,9 +46,5 @@ class EncoderCache:
         view._cache = self._cache.of(windows)
         return view
 
-    def rounded(self, states: Tensor) -> Tensor:
-        """As they will be read: who meets a window first must not see other states than who meets it again."""
-        return states.to(self.dtype).to(states.dtype)
-
     def write(self, window: int, states: Tensor) -> None:
-        self._cache.write(window, {"states": states.float().cpu().numpy()})
+        self._cache.write(window, {"states": states})

@@ -33,6 +33,7 @@ from .runs import Stage, write_json
 from .sharding import norm_of, prepared, refuse_other_sharding
 from .signals import Asked, stopped
 from .work import Work
+from .write_behind import WRITES
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,11 @@ class Score:
 
 
 def deciding(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of a stage's settings decides its outcome: not what is saved when, nor into how many micro-batches a
-    process's share of a step is cut, so that a run which found too little memory can go on with smaller ones."""
-    cut, passing = ("batch_size", "accumulation"), ("checkpoints", "save_minutes", "keep", "gradient_checkpointing")
+    """What of a stage's settings decides its outcome: not what is saved when or kept on disk, nor into how many
+    micro-batches a process's share of a step is cut, so that a run which found too little memory or disk can go on with
+    less."""
+    cut = ("batch_size", "accumulation")
+    passing = ("checkpoints", "save_minutes", "keep", "gradient_checkpointing", "cache")
     rest = {name: value for name, value in settings.items() if name not in (*cut, *passing)}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
@@ -224,6 +227,7 @@ def fit(
             step_batches = _read(micro_batches, settings.accumulation, asked)
             tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, asked)
             if save or stop:
+                WRITES.flush()
                 saved = progress.save(accelerator)
             if stop:
                 raise stopped(asked.signal, f"saved {saved}; the same command goes on from there.")
@@ -263,8 +267,10 @@ def fit(
                     progress.save_best(accelerator, score.value, partial(save_best, model))
                 del model  # a copy, where weights are sharded
             if progress.step in save_at and progress.step < plan.steps:
+                WRITES.flush()
                 progress.save(accelerator)
     bar.close()
+    WRITES.flush()  # before the folder moves
     if progress.step < plan.steps:
         accelerator.print(
             f"stopped early: {settings.patience} validations in a row were no better than that of step "
