@@ -25,7 +25,7 @@ from whisper_pair.losses import IGNORE
 
 @pytest.fixture(scope="module")
 def main(material):
-    return load_main(material / "micro-whisper").requires_grad_(False)
+    return load_main(material / "micro-whisper", torch.float32).requires_grad_(False)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ class Batches:
 
 
 class Encoding:
-    """Runs a frozen encoder over a batch, keeping what it computes in the cache."""
+    """Runs a frozen encoder over a batch, in the encoder's own precision, keeping what it computes in the cache."""
 
     def __init__(self, encoder, log_mel: LogMel, augment: SpecAugment | None = None, cache: EncoderCache | None = None):
         self.encoder, self.log_mel, self.augment, self.cache = encoder, log_mel, augment, cache
@@ -93,7 +93,8 @@ class Encoding:
         known, new = batch["rows"]
         fresh = None
         if new:
-            fresh = self.encoder(self.features(batch, device)).last_hidden_state
+            features = self.features(batch, device).to(self.encoder.conv1.weight.dtype)
+            fresh = self.encoder(features).last_hidden_state
             if self.cache is not None:
                 fresh = self.cache.rounded(fresh)
                 for row, states in zip(new, fresh, strict=True):
