@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> dict:
     data = Data(train=(source,), validation=(), test=(), unpacked_share=args.unpacked_share)
     config = Config(args.language, args.model, "none", data)
     start = checkpoint_folder(args.model, None)
-    model, processor = load_main(start), load_processor(start)
+    model, processor = load_main(start, torch.float32), load_processor(start)
     log_mel = LogMel(processor.feature_extractor)
     examples, packed = packing(config, model, processor)
     rows = [packed, loading(examples, log_mel, args.batch_size, args.workers, args.repeats)]

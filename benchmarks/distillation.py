@@ -115,7 +115,7 @@ class Bench:
     settings: Distill
     clips_a_step: int
     device: torch.device
-    dtype: torch.dtype  # of autocast; weights stay float32
+    dtype: torch.dtype  # of autocast over float32 weights; of our frozen main
 
     def optimizer(self, module) -> torch.optim.Optimizer:
         return torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], self.settings.learning_rate)
@@ -162,13 +162,14 @@ def usual_recipe(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]
 
 def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
     """The same for ours; the second time through, everything of the main's is read from disk."""
-    main, device, settings = bench.main, bench.device, bench.settings
+    device, settings, student = bench.device, bench.settings, bench.student()
+    main = bench.main.to(bench.dtype)
     windows = pack(bench.speech.clips, Data((), (), ()), WINDOW, seed=0)
     examples = []
     for window in windows:
         said = [token for clip in window.clips for token in bench.speech.labels[clip.name]]
         examples.append(Example(window, (*[1] * PREFIX, *said, 0), PREFIX))
-    module = DistillationLoss(bench.student(), main.proj_out.weight, settings)
+    module = DistillationLoss(student, main.proj_out.weight, settings)
     optimizer = bench.optimizer(module)
     config = main.config
     with tempfile.TemporaryDirectory() as folder:
@@ -197,9 +198,10 @@ def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
                 "rows": rows,
                 "samples": numbers,
             }
+            heard = encoding.states(batch, device)
+            known = teacher.knows(heard, inputs, labels, numbers)
             with bench.autocast():
-                heard = encoding.states(batch, device)
-                module(heard, inputs, labels, teacher.knows(heard, inputs, labels, numbers)).backward()
+                module(heard, inputs, labels, known).backward()
             _finish(module, optimizer)
 
         clips_a_window = sum(len(window.clips) for window in windows) / len(windows)

@@ -43,7 +43,9 @@ from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
+from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener
+from whisper_pair.precision import resolved
 from whisper_pair.runs import file_digest, write_json
 
 BASE = "as configured"
@@ -110,7 +112,7 @@ class Recipes:
         self.config = load_config(path, overrides)
         self.main_at, self.stock_at = main_folder(self.config), checkpoint_folder(self.config.model)
         runs.mkdir(parents=True, exist_ok=True)
-        self.main = load_main(self.main_at)
+        self.main = load_main(self.main_at, torch.float32)
         self.processor = load_processor(self.main_at)
         log_mel = LogMel(self.processor.feature_extractor)
         clips = load_test_clips(self.config.data.test, self.config.data, log_mel.seconds, "test")
@@ -145,14 +147,15 @@ class Recipes:
         self._prepare_labels(config, variant)
         if distilled([self.path, *given]):
             raise SystemExit(f"{variant.name}: distillation failed; what it said stands above.")
-        draft = load_draft(output / "assistant")
+        draft = load_draft(output / "assistant", torch.float32)
         if variant.main == "stock":  # its decoder learnt over the stock encoder, so it brings that one along
-            draft = complete(load_main(self.stock_at), draft)
+            draft = complete(load_main(self.stock_at, torch.float32), draft)
         return self.score(variant, seed, draft, proposable(output / "assistant"))
 
     def foreign(self, name: str) -> dict:
         at = checkpoint_folder(name)
-        return self.score(Variant(Path(name).name, "matched or not"), None, load_draft(at), proposable(at))
+        draft = load_draft(at, torch.float32)
+        return self.score(Variant(Path(name).name, "matched or not"), None, draft, proposable(at))
 
     def score(self, variant: Variant, seed: int | None, draft, vocabulary) -> dict:
         """On all test clips, given the fine-tuned main's tokens."""
@@ -190,7 +193,8 @@ class Recipes:
 
     def _prepare_labels(self, config: Config, variant: Variant) -> None:
         """Links the labels and caches of an earlier run that would compute the same, or makes those of other texts."""
-        stage = labels_stage(config, checkpoint_folder(config.model))
+        precision = resolved(config.distill.precision, device_type(), "distill.precision", trains=True)
+        stage = labels_stage(config, checkpoint_folder(config.model), precision)
         if stage.folder.exists():
             return
         if variant.labels != "main":

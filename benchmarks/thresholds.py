@@ -49,7 +49,7 @@ def labels(model: str, corpus: Corpus, config: Config, packed: bool, work: Path)
     folder = work / f"{Path(model).name}-{'packed' if packed else 'alone'}"
     folder.mkdir(parents=True, exist_ok=True)
     start = checkpoint_folder(model, None)
-    main, processor = load_main(start), load_processor(start)
+    main, processor = load_main(start, torch.float32), load_processor(start)
     main.model.encoder.forward = torch.autocast("cpu", torch.bfloat16)(main.model.encoder.forward)
     log_mel = LogMel(processor.feature_extractor)
     labeller = Labeller(

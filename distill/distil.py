@@ -10,6 +10,7 @@ from whisper_pair.checkpoints import (
     checkpoint_folder,
     encoder_sha256,
     load_draft,
+    load_main,
     main_folder,
     vocabulary_sha256,
 )
@@ -17,7 +18,9 @@ from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, memory_parts, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener
+from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.sharding import whole_model
 from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
@@ -29,7 +32,8 @@ from .teacher import digest_of
 from .validate import Drafting, Spoken, joined
 
 
-def labels_stage(config: Config, main: Path) -> Stage:
+def labels_stage(config: Config, main: Path, precision: str) -> Stage:
+    """The main's labels; `precision`: what `auto` came to, in which the main speaks."""
     decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # the latter holds decoding's rules
     inputs = {
         "main": {file.name: file_digest(file) for file in sorted(decisive)},
@@ -39,6 +43,7 @@ def labels_stage(config: Config, main: Path) -> Stage:
         "data": windowing(config.data),
         "train_data": fingerprint(config.data.train),
         "perturb": config.resolved()["distill"]["perturb"],
+        "precision": precision,
     }
     return Stage(Path(config.output) / "labels", as_json(inputs))
 
@@ -47,7 +52,7 @@ def assistant_stage(config: Config, labels: Stage, start: Path | None) -> Stage:
     inputs = {
         "labels": labels.inputs,
         "start": None if start is None else _weights(start),
-        "distill": deciding(config.resolved()["distill"]),
+        "distill": deciding(config.resolved()["distill"]) | {"precision": labels.inputs["precision"]},
         "weights": [source.weight for source in config.data.train],
         "validation_data": fingerprint(config.data.validation),
     }
@@ -62,17 +67,19 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     """Returns the folder of the finished assistant; at once where it is already there. `dry_run`: says its cost."""
     settings = config.distill
     folder = main_folder(config)
-    labels = labels_stage(config, folder)
+    precision = resolved(settings.precision, device_type(), "distill.precision", trains=True)
+    labels, saved_as = labels_stage(config, folder, precision), saved_dtype(settings.save_dtype, folder)
     start = None if settings.start is None else checkpoint_folder(settings.start)
     stage = assistant_stage(config, labels, start)
     if stage.finished():
+        refuse_other_type(stage.folder, settings.save_dtype, "distill.save_dtype")
         stage.tidy()
         print(f"{stage.folder}: already distilled from these inputs")
         return stage.folder
     stage.refuse_other_inputs(overwrite)
     labels.refuse_other_inputs(overwrite)
 
-    material = Material.read(config, folder)
+    material = Material.read(config, folder, DTYPES[precision])
     main = material.main
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
     if start is not None:
@@ -93,8 +100,10 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     lessons = learn_from_main(material, labels, stage, accelerator, dry_run)
 
     torch.manual_seed(config.seed)
-    first = None if start is None else load_draft(start)
-    student = build_student(main, layers, first, settings.train_embeddings)
+    first = None if start is None else load_draft(start, torch.float32)
+    exact = main if main.dtype == torch.float32 else load_main(folder, torch.float32)
+    student = build_student(exact, layers, first, settings.train_embeddings).to(accelerator.device)
+    del exact
     module = DistillationLoss(student, main.proj_out.weight, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
@@ -121,7 +130,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
             task=config.task,
         ).save(target)
 
-    disk = lessons.cache_bytes + training_bytes(module, student, settings)
+    disk = lessons.cache_bytes + training_bytes(module, student, saved_as, settings)
     if dry_run:
         windows, processes = len(material.windows), accelerator.num_processes
         steps = Plan.of(settings, windows, processes, config.seed).steps
@@ -137,8 +146,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
     best = fit(
         accelerator, module, settings, plan, lessons.batches, prepare, lambda: whole_model(accelerator, student),
-        drafting.score, save, stage.work, config.data.workers,
+        drafting.score, save, stage.work, config.data.workers, saved_as,
     )  # fmt: skip
+    accelerator.print(other_type(best, saved_as), end="")
     if accelerator.is_main_process:
         about = provenance(config, str(accelerator.device)) | {"kept": asdict(lessons.keeping)}
         write_json(best / "provenance.json", about)

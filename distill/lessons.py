@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from whisper_pair.batches import Batches, Encoding, Example
@@ -47,12 +48,15 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     with accelerator.main_process_first():
         keeping = Keeping.chosen(settings, main, material.log_mel, windows, stage.work)
     accelerator.print(keeping)
-    disk = cache_bytes(len(material.held_out) + len(material.windows) * keeping.states, main.config)
+    each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
+    disk = cache_bytes(len(material.windows) * keeping.states, main.config, each)
+    disk += cache_bytes(len(material.held_out), main.config)
     if not rehearsed:
         require_disk(stage.work, disk, "distill.cache: none", labels.folder, labels.work)
 
     def about(windows: Sequence[Window]) -> dict[str, Any]:
-        return {"main": labels.inputs["main"], "windows": digest_of([window.key for window in windows])}
+        made_by = {name: labels.inputs[name] for name in ("main", "precision")}
+        return made_by | {"windows": digest_of([window.key for window in windows])}
 
     def states(folder: Path, windows: Sequence[Window]) -> EncoderCache | None:
         if not keeping.states:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
 from whisper_pair.config import Config
@@ -18,7 +20,7 @@ from .label import label_options
 @dataclass(frozen=True)
 class Material:
     config: Config
-    main: Any  # its weights are frozen
+    main: Any  # its weights are frozen, and in the precision that it runs in
     processor: Any
     log_mel: LogMel
     targets: Targets
@@ -28,11 +30,14 @@ class Material:
     held_out: list[Clip]  # to validate on
 
     @classmethod
-    def read(cls, config: Config, folder: Path) -> "Material":
-        """`folder`: the main's. Raises InputError for whatever cannot be used, before anything is computed."""
+    def read(cls, config: Config, folder: Path, dtype: torch.dtype) -> "Material":
+        """`folder`: the main's; `dtype`: what it runs in.
+
+        Raises InputError for whatever cannot be used, before anything is computed.
+        """
         processor = load_processor(folder)
         tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
-        main = load_main(folder).requires_grad_(False)
+        main = load_main(folder, dtype).requires_grad_(False)
         targets = Targets.of(main, tokenizer, config.language, config.task)
         targets.check(config.data.timestamps, config.data.previous_text)
         held_out = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")

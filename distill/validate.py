@@ -17,6 +17,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import Clip, Window, pack
 from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
 from whisper_pair.listening import Listener
+from whisper_pair.precision import in_dtype
 from whisper_pair.runs import write_json
 from whisper_pair.training import Score
 
@@ -101,6 +102,7 @@ class Drafting:
 
     def score(self, student) -> Score:
         main = self.clips.main
+        student = in_dtype(student, main.dtype)  # as the pair will run
         engine = Engine(main, student, self.vocabulary)
         if self.costs is None:
             self.costs = self._costs(engine)

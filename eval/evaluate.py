@@ -5,8 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import (
@@ -26,6 +24,7 @@ from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.launching import this_process
+from whisper_pair.precision import DTYPES, precision_of, resolved
 from whisper_pair.runs import Stage, as_json, discard, file_digest, provenance, write_json
 from whisper_pair.signals import stopping
 from whisper_pair.text import Normalizer
@@ -51,21 +50,20 @@ from .tokens import Pieces
 from .verdict import verdict_section
 
 HEARD = "heard"  # in the stage's work folder
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def assistant_name(config: Config) -> str:
     return config.eval.assistant or str(Path(config.output) / "assistant")
 
 
-def stage_of(config: Config, main: Path, assistant: Path) -> Stage:
+def stage_of(config: Config, main: Path, assistant: Path, precision: str) -> Stage:
     inputs = {
         "main": _weights(main),
         "assistant": _weights(assistant),
         "compare": {name: _weights(checkpoint_folder(name)) for name in config.eval.compare},
         "language": config.language,
         "task": config.task,
-        "eval": config.resolved()["eval"],
+        "eval": config.resolved()["eval"] | {"precision": precision},
         "test_data": fingerprint(config.data.test),
     }
     return Stage(Path(config.output) / "eval", as_json(inputs))
@@ -84,8 +82,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     """
     main_at = main_folder(config)
     ours_at = checkpoint_folder(assistant_name(config))
-    stage = stage_of(config, main_at, ours_at)
     processes = this_process()
+    precision = resolved(config.eval.precision, processes.device, "eval.precision")
+    stage = stage_of(config, main_at, ours_at, precision)
     if stage.finished():
         stage.tidy()
         processes.print(f"{stage.folder}: already evaluated with these inputs")
@@ -99,7 +98,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     log_mel = LogMel(load_processor(main_at).feature_extractor)
     available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
-    device, dtype = processes.device, DTYPES[config.eval.precision]
+    device, dtype = processes.device, DTYPES[precision]
     main = load_main(main_at, dtype, device)
     SpecialTokens.of(main).check_task(config.task)
     assistants = [
@@ -231,7 +230,7 @@ class Evaluation:
             ),
             "utterances": self.utterances(),
             "environment": provenance(config, str(self.main.device))
-            | {"dtype": settings.precision, "attention": self.main.config._attn_implementation},
+            | {"dtype": precision_of(self.main.dtype), "attention": self.main.config._attn_implementation},
         }
         report["verdict"] = verdict_section(report)
         return as_json(report)

@@ -14,6 +14,7 @@ from whisper_pair.data import load_test_clips
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.estimate import Estimate, peak_memory
+from whisper_pair.precision import DTYPES, resolved
 
 SOME = 4  # clips
 REREAD = 1.5  # windows that the sequential algorithm takes of a recording, over those that it lasts
@@ -24,7 +25,8 @@ def rehearse(config: Config) -> str:
     folder = main_folder(config)
     log_mel = LogMel(load_processor(folder).feature_extractor)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
-    main = load_main(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    main = load_main(folder, DTYPES[resolved(config.eval.precision, device, "eval.precision")], device)
     special = SpecialTokens.of(main)
     language = config.language if special.languages else None
     options = Options(language=language, task=config.task, batch_size=1, draft_tokens=0)

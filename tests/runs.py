@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
 import yaml
 
 from distill.student import build_student
@@ -17,7 +18,7 @@ def write_run(output: Path, model: Path, config: Path, max_length: int, main: st
     shutil.copytree(model, output / "main")
     settings = json.loads((output / "main" / "generation_config.json").read_text())
     (output / "main" / "generation_config.json").write_text(json.dumps(settings | {"max_length": max_length}))
-    whole, processor = load_main(output / "main"), load_processor(output / "main")
+    whole, processor = load_main(output / "main", torch.float32), load_processor(output / "main")
     build_student(whole, (0,)).save_pretrained(output / "assistant")
     processor.save_pretrained(output / "assistant")
     hashes = encoder_sha256(output / "main"), vocabulary_sha256(processor.tokenizer)

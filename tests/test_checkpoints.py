@@ -29,7 +29,7 @@ def pair(material, tmp_path_factory) -> tuple[Path, Path]:
     """A main and an assistant that was cut from it, untrained."""
     main = material / "micro-whisper"
     assistant = tmp_path_factory.mktemp("pair") / "assistant"
-    model = load_main(main)
+    model = load_main(main, torch.float32)
     build_student(model, (0, 7)).save_pretrained(assistant)
     processor = load_processor(main)
     processor.save_pretrained(assistant)
@@ -53,7 +53,7 @@ def test_a_pair_is_accepted_by_its_lineage(pair):
 
 
 def test_building_an_assistant_leaves_the_mains_config_alone(material):
-    main = load_main(material / "micro-whisper")
+    main = load_main(material / "micro-whisper", torch.float32)
     before = copy.deepcopy(main.config.to_dict())
     build_student(main, (0,))
     assert main.config.to_dict() == before
@@ -100,7 +100,7 @@ def test_a_pair_json_that_is_none_is_refused(pair, tmp_path):
 
 def test_a_decoder_alone_is_never_loaded_as_a_main(pair):
     with pytest.raises(InputError, match="decoder alone"):
-        load_main(pair[1])
+        load_main(pair[1], torch.float32)
 
 
 def test_weights_that_can_run_code_are_not_read(tmp_path):
@@ -117,14 +117,14 @@ def test_a_checkpoint_that_is_nowhere_is_named(name):
 
 
 def test_the_encoders_hash_is_of_tensors_not_of_files(pair, tmp_path):
-    model = load_main(pair[0])
+    model = load_main(pair[0], torch.float32)
     model.save_pretrained(tmp_path, max_shard_size="1MB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     assert encoder_sha256(tmp_path) == encoder_sha256(pair[0])
 
 
 def test_an_assistant_with_its_mains_encoder_is_a_whisper_of_its_own(pair):
-    main, draft = load_main(pair[0]), load_draft(pair[1])
+    main, draft = load_main(pair[0], torch.float32), load_draft(pair[1], torch.float32)
     whole = complete(main, draft)
     assert whole.model.encoder is main.model.encoder
     features = torch.randn(1, main.config.num_mel_bins, 2 * main.config.max_source_positions)

@@ -26,7 +26,7 @@ from whisper_pair.write_behind import WRITES
 
 @pytest.fixture(scope="module")
 def main(material):
-    return load_main(material / "micro-whisper").requires_grad_(False)
+    return load_main(material / "micro-whisper", torch.float32).requires_grad_(False)
 
 
 @pytest.fixture

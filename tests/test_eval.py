@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pyarrow.parquet
 import pytest
+import torch
 import yaml
 from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperProcessor
 
@@ -281,8 +282,8 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
 
 def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(listen, "AT_ONCE", 2)
-    main = load_main(pair[0])
-    ours = listen.Assistant("ours", pair[1], load_draft(pair[1]), None)
+    main = load_main(pair[0], torch.float32)
+    ours = listen.Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)
     config = question()
     log_mel = LogMel(WhisperProcessor.from_pretrained(pair[0]).feature_extractor)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -194,7 +195,7 @@ def test_audio_with_any_harm_in_its_header(clip, position, harm):
 @pytest.fixture(scope="module")
 def pair(material, tmp_path_factory) -> tuple[Path, Path]:
     main, assistant = material / "micro-whisper", tmp_path_factory.mktemp("pair") / "assistant"
-    build_student(load_main(main), (0,)).save_pretrained(assistant)
+    build_student(load_main(main, torch.float32), (0,)).save_pretrained(assistant)
     processor = load_processor(main)
     processor.save_pretrained(assistant)
     hashes = encoder_sha256(main), vocabulary_sha256(processor.tokenizer)
@@ -209,8 +210,8 @@ def copy(pair, tmp_path) -> tuple[Path, Path]:
 
 def load(main: Path, assistant: Path) -> None:
     check_pair(checkpoint_folder(str(main)), checkpoint_folder(str(assistant)))
-    load_main(main)
-    load_draft(assistant)
+    load_main(main, torch.float32)
+    load_draft(assistant, torch.float32)
     load_processor(main)
 
 
@@ -272,7 +273,7 @@ def test_weights_with_any_harm_in_their_header(pair, tmp_path_factory, position,
     with open(folder / "model.safetensors", "r+b") as file:
         file.seek(position)
         file.write(harm)
-    refused(lambda: load_draft(folder))
+    refused(lambda: load_draft(folder, torch.float32))
     shutil.rmtree(folder)
 
 
@@ -324,8 +325,8 @@ def test_weights_that_lack_a_tensor_are_not_filled_with_chance(copy):
         tensors = load_file(folder / "model.safetensors")
         del tensors["model.decoder.layers.0.fc1.weight"]
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "lack model.decoder.layers.0.fc1.weight" in refused(lambda: load_main(copy[0]))
-    assert "lack model.decoder.layers.0.fc1.weight" in refused(lambda: load_draft(copy[1]))
+    assert "lack model.decoder.layers.0.fc1.weight" in refused(lambda: load_main(copy[0], torch.float32))
+    assert "lack model.decoder.layers.0.fc1.weight" in refused(lambda: load_draft(copy[1], torch.float32))
 
 
 # Reports

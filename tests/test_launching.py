@@ -55,7 +55,7 @@ def test_only_what_is_trained_is_wrapped_and_has_optimizer_state(material, tmp_p
     from whisper_pair.checkpoints import load_main
     from whisper_pair.config import Distill
 
-    main = choose_parameters(load_main(material / "micro-whisper"), Train())
+    main = choose_parameters(load_main(material / "micro-whisper", torch.float32), Train())
     encoder = {id(p) for p in main.model.encoder.parameters()}
     stages = [
         TranscriptLoss(main, Train()),

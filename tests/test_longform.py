@@ -175,7 +175,7 @@ def test_windows_are_cut_where_it_is_quiet_and_cover_everything_once():
 
 @pytest.fixture(scope="module")
 def pair(material) -> Pair:
-    main = load_main(material / "micro-whisper")
+    main = load_main(material / "micro-whisper", torch.float32)
     return Pair(main, main, load_processor(material / "micro-whisper"))
 
 

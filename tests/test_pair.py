@@ -13,7 +13,7 @@ from whisper_pair.errors import InputError
 @pytest.fixture(scope="module")
 def pair(material) -> Pair:
     """The micro Whisper, assisted by itself. Untrained, it would say special tokens, which transformers cuts out."""
-    main = load_main(material / "micro-whisper")
+    main = load_main(material / "micro-whisper", torch.float32)
     config = main.generation_config
     config.suppress_tokens = sorted({*config.suppress_tokens, *range(config.eos_token_id + 1, main.config.vocab_size)})
     return Pair(main, main, load_processor(material / "micro-whisper"))

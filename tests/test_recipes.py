@@ -15,7 +15,7 @@ from whisper_pair.checkpoints import load_main, load_processor
 
 def ends_soon(source: Path, target: Path) -> Path:
     """The untrained Whisper, leaning to the end of text: it ends its sentences as a trained one does."""
-    main = load_main(source)
+    main = load_main(source, torch.float32)
     with torch.no_grad():
         decoder = main.model.decoder
         decoder.embed_tokens.weight[main.generation_config.eos_token_id] = 0.1  # as padding it began as zeros

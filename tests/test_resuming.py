@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_training import StoppedError, train
+from torch import nn
 
 from whisper_pair.batches import Encoding
 from whisper_pair.config import Config, Data, Source, load_config
@@ -302,7 +303,10 @@ def test_two_runs_may_share_a_cache_of_encoder_states(tmp_path):
 def test_encoder_states_are_the_same_when_they_are_met_first_and_when_they_are_read(tmp_path):
     """Else a step that is taken again after a kill would see other states than the first time."""
     cache = EncoderCache(tmp_path, windows=2, frames=4, width=3)
-    encoding = Encoding(lambda mel: SimpleNamespace(last_hidden_state=mel.clone()), lambda waves: waves, None, cache)
+    encoder = nn.Module()
+    encoder.conv1 = nn.Conv1d(4, 4, 1)
+    encoder.forward = lambda mel: SimpleNamespace(last_hidden_state=mel.clone())
+    encoding = Encoding(encoder, lambda waves: waves, None, cache)
     batch = {"waves": torch.randn(2, 4, 3), "rows": ([], [0, 1]), "samples": [0, 1], "seeds": [0, 0], "states": None}
     met = encoding.states(batch, "cpu")
     assert not torch.equal(met, batch["waves"])

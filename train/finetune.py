@@ -23,21 +23,23 @@ from whisper_pair.data import (
 from whisper_pair.data.packing import TIMESTAMPS
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, cache_bytes, memory_parts, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener, pooled_over_processes
+from whisper_pair.precision import DTYPES, in_dtype, other_type, refuse_other_type, resolved, saved_dtype
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.states import EncoderCache
 from whisper_pair.targets import Targets
 from whisper_pair.text import metric_name
 from whisper_pair.training import Plan, Score, begin, deciding, fit, make_accelerator
 
-from .model import TranscriptLoss, choose_parameters, stock
+from .model import TranscriptLoss, choose_parameters, placed, stock
 
 
-def stage_of(config: Config, start: Path) -> Stage:
-    """The fine-tuning of `start`, identified by all that decides its outcome."""
+def stage_of(config: Config, start: Path, precision: str) -> Stage:
+    """The fine-tuning of `start`, identified by all that decides its outcome; `precision`: what `auto` came to."""
     names = ("language", "task", "seed", "model", "revision", "train")
     inputs = {name: value for name, value in config.resolved().items() if name in names}
-    inputs["train"] = deciding(inputs["train"])
+    inputs["train"] = deciding(inputs["train"]) | {"precision": precision}
     inputs["data"] = windowing(config.data)
     inputs["train_data"] = fingerprint([source for source in config.data.train if source.text])
     inputs["validation_data"] = fingerprint(config.data.validation)
@@ -51,8 +53,10 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if settings is None:
         raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it stands.")
     start = checkpoint_folder(config.model, config.revision)
-    stage = stage_of(config, start)
+    precision = resolved(settings.precision, device_type(), "train.precision", trains=True)
+    stage, saved_as = stage_of(config, start, precision), saved_dtype(settings.save_dtype, start)
     if stage.finished():
+        refuse_other_type(stage.folder, settings.save_dtype, "train.save_dtype")
         stage.tidy()
         print(f"{stage.folder}: already fine-tuned from these inputs")
         return stage.folder
@@ -60,7 +64,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
     processor = load_processor(start)
     tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
-    model = load_main(start)
+    model = load_main(start, torch.float32)
     targets = Targets.of(model, tokenizer, config.language, config.task)
     targets.check(data.timestamps, data.previous_text)
     corpus = load_training_clips([source for source in data.train if source.text], data, log_mel.seconds)
@@ -75,7 +79,8 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if accelerator.is_main_process:
         write_data_report(Path(config.output), "main", corpus, windows, tokens, log_mel.seconds)
     torch.manual_seed(config.seed)
-    model = choose_parameters(model.to(accelerator.device), settings)
+    model, encoder = placed(model, settings, DTYPES[precision], accelerator.device)
+    model = choose_parameters(model, settings)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
 
@@ -86,7 +91,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         cache = EncoderCache(stage.work / "states", len(examples), *shape)
     shown = repeats(windows, config.seed)
     batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
-    encoding = Encoding(model.model.encoder, log_mel, settings.spec_augment, batches.cache)
+    encoding = Encoding(encoder, log_mel, settings.spec_augment, batches.cache)
     listener = Listener(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
 
     def prepare(batch):
@@ -94,7 +99,8 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         return {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")} | {"heard": heard}
 
     def validate(trained) -> Score:
-        rates = listener.error_rates(trained, accelerator.process_index, accelerator.num_processes)
+        running = in_dtype(trained, DTYPES[precision], encoder if frozen else None)
+        rates = listener.error_rates(running, accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
         return Score({f"validation_{metric_name(config.text_language)}": rate}, -rate)
 
@@ -104,7 +110,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
     kept = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows whose encoder states stay
-    disk = training_bytes(module, model, settings) + cache_bytes(kept, model.config)
+    disk = training_bytes(module, model, saved_as, settings) + cache_bytes(kept, model.config)
     if dry_run:
         seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, len(examples))
         estimate = Estimate(
@@ -116,8 +122,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")
     best = fit(
         accelerator, module, settings, plan, batches, prepare, lambda: stock(model, settings, accelerator), validate,
-        save, stage.work, data.workers,
+        save, stage.work, data.workers, saved_as,
     )  # fmt: skip
+    accelerator.print(other_type(best, saved_as), end="")
     if accelerator.is_main_process:
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
         stage.finish(best)

@@ -1,11 +1,26 @@
 """Which of the main's weights are trained, and the loss over them."""
 
+import torch
 from torch import Tensor, nn
 
 from whisper_pair.config import Train
 from whisper_pair.errors import InputError
 from whisper_pair.losses import IGNORE, cross_entropy
+from whisper_pair.precision import frozen
 from whisper_pair.sharding import whole_model, whole_weights, with_weights
+
+
+def placed(model, settings: Train, dtype: torch.dtype, device: torch.device):
+    """The model with what is trained on the device, in float32, and the encoder that runs there, in `dtype` if frozen.
+
+    The model's own copy of a frozen encoder then waits on the host, to be saved as it was.
+    """
+    encoder = model.model.encoder
+    if not settings.encoder_is_frozen or dtype == torch.float32:
+        return model.to(device), encoder
+    model.model.decoder.to(device)
+    model.proj_out.to(device)
+    return model, frozen(encoder, dtype, device)
 
 
 def choose_parameters(model, settings: Train):

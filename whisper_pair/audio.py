@@ -164,7 +164,10 @@ def from_pcm(samples: np.ndarray) -> np.ndarray:
 
 
 class LogMel:
-    """Whisper's log-mel spectrogram, on the device of its input; within 1e-4 of WhisperFeatureExtractor."""
+    """Whisper's log-mel spectrogram, on the device of its input; within 1e-4 of WhisperFeatureExtractor.
+
+    Always in float32: under autocast its sums would be off by up to 0.008 in bf16, and by 1.2 in fp16 on quiet audio.
+    """
 
     def __init__(self, feature_extractor):
         import torch
@@ -199,6 +202,12 @@ class LogMel:
 
     def __call__(self, waves):
         """[clips, samples] -> [clips, mel, frames]"""
+        import torch
+
+        with torch.autocast(waves.device.type, enabled=False):
+            return self._log_mel(waves.float())
+
+    def _log_mel(self, waves):
         import torch
 
         window = torch.hann_window(self.n_fft, device=waves.device)

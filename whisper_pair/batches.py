@@ -74,7 +74,7 @@ class Batches:
 
 
 class Encoding:
-    """Runs a frozen encoder over a batch, keeping what it computes in the cache."""
+    """Runs a frozen encoder over a batch, in the encoder's own precision, keeping what it computes in the cache."""
 
     def __init__(
         self,
@@ -102,7 +102,8 @@ class Encoding:
         known, new = batch["rows"]
         fresh = None
         if new:
-            fresh = self.encoder(self.features(batch, device)).last_hidden_state
+            features = self.features(batch, device).to(self.encoder.conv1.weight.dtype)
+            fresh = self.encoder(features).last_hidden_state
             self._keep([batch["samples"][row] for row in new], fresh, exact)
         if not known:
             return fresh

@@ -127,8 +127,11 @@ def is_decoder_only(config: dict[str, Any]) -> bool:
     return config.get("architectures") == ["WhisperForCausalLM"]
 
 
-def load_main(folder: Path, dtype=None, device="cpu"):
-    """A complete Whisper, in eval mode. A decoder alone is refused: it would get a random encoder in silence."""
+def load_main(folder: Path, dtype, device="cpu"):
+    """A complete Whisper in eval mode, whatever its stored type in the torch `dtype` that is named.
+
+    A decoder alone is refused: it would get a random encoder in silence.
+    """
     from transformers import WhisperForConditionalGeneration
 
     if is_decoder_only(read_config(folder)):
@@ -138,8 +141,8 @@ def load_main(folder: Path, dtype=None, device="cpu"):
     return model.to(device).eval()
 
 
-def load_draft(folder: Path, dtype=None, device="cpu"):
-    """An assistant: a decoder alone, or a complete Whisper with an encoder of its own."""
+def load_draft(folder: Path, dtype, device="cpu"):
+    """An assistant in the torch `dtype` that is named: a decoder alone, or a Whisper with an encoder of its own."""
     from transformers import WhisperForCausalLM
 
     if not is_decoder_only(read_config(folder)):
@@ -149,6 +152,9 @@ def load_draft(folder: Path, dtype=None, device="cpu"):
 
 def _loaded(kind, folder: Path, dtype):
     """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
+    from .precision import check_finite, stored_dtype
+
+    stored_dtype(folder)  # before a load that would take int8 for numbers
     try:
         with _quiet():
             model, found = kind.from_pretrained(
@@ -163,6 +169,7 @@ def _loaded(kind, folder: Path, dtype):
     if lacking:
         more = f" and {len(lacking) - 1} more" if lacking[1:] else ""
         raise InputError(f"{folder}: its weights lack {lacking[0]}{more}; fetch or make the checkpoint anew.")
+    check_finite(model, folder)
     return model
 
 

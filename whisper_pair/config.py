@@ -22,6 +22,7 @@ ShareAboveZero = Annotated[float, Bound("a share above 0, up to 1", lambda x: 0 
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
 DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <= n <= 16)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU
 Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
@@ -110,7 +111,8 @@ class Optimization:
     warmup: Share = 0.1  # share of all steps over which the learning rate rises
     weight_decay: NotNegative = 0.0  # AdamW's; runs are too short to need it
     max_grad_norm: Positive = 1.0  # gradients are clipped to it
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # autocast; weights and optimizer stay float32
+    precision: Precision = "auto"  # of what is frozen, and of autocast; trained weights and optimizer are float32
+    save_dtype: Literal["fp32", "bf16", "fp16"] | None = None  # of what is saved; null: as its ancestor is stored
     gradient_checkpointing: bool = False  # compute activations twice instead of keeping them: slower, less memory
     evaluations: Count = 4  # validations over the whole run, the last one at its end
     patience: Count | None = None  # validations in a row without a better one that end training; null: never
@@ -222,7 +224,7 @@ class Eval:
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
     compare: tuple[str, ...] = ()  # other assistants (checkpoints) measured beside ours
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "auto"
     long_form_minutes: NotNegative = 5.0  # of joined test clips, heard as long recordings, about; 0: none
     limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
     published: Published | None = None  # figures to print beside ours

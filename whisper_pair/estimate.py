@@ -137,21 +137,26 @@ def memory_parts(trained, models: Iterable) -> dict[str, int]:
     }
 
 
-def training_bytes(module, saved, settings: Optimization) -> int:
-    """Disk of resumable states and best checkpoints while `module` trains and `saved` is what a checkpoint holds."""
-    weights, whole = (_bytes(parameters) for parameters in (module.parameters(), saved.parameters()))
-    moments = 2 * _bytes(p for p in module.parameters() if p.requires_grad)
+def training_bytes(module, saved, saved_as, settings: Optimization) -> int:
+    """Disk of resumable states and best checkpoints while `module` trains and `saved` is what a checkpoint holds.
+
+    `saved_as`: the torch dtype in which it does.
+    """
+    weights = sum(p.numel() * p.element_size() for p in _each(module.parameters()))
+    whole = sum(p.numel() * saved_as.itemsize for p in _each(saved.parameters()))
+    moments = 2 * sum(p.numel() * p.element_size() for p in _each(module.parameters()) if p.requires_grad)
     # one more of each while it is written, and the best of all beside those that the states count on
     return (settings.keep + 1) * (weights + moments) + (settings.keep + 2) * whole
 
 
-def cache_bytes(windows: int, model_config) -> int:
-    """Disk of a frozen encoder's states, in half precision."""
-    return windows * model_config.max_source_positions * model_config.d_model * 2
+def cache_bytes(windows: int, model_config, bytes_each: int = 2) -> int:
+    """Disk of a frozen encoder's states; of `bytes_each` a number, half precision by default."""
+    return windows * model_config.max_source_positions * model_config.d_model * bytes_each
 
 
-def _bytes(parameters: Iterable) -> int:
-    return 4 * sum({id(p): p.numel() for p in parameters}.values())
+def _each(parameters: Iterable) -> list:
+    """Tied ones once."""
+    return list({id(p): p for p in parameters}.values())
 
 
 def require_disk(work: Path, needed: int, mend: str, *also: Path) -> None:

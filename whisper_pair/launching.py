@@ -16,13 +16,24 @@ def this_process():
     return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
 
 
+def device_type(environment: Mapping[str, str] = os.environ) -> str:
+    """cuda or cpu: where accelerate will put what this process trains."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() and not _on_cpu(environment) else "cpu"
+
+
+def _on_cpu(environment: Mapping[str, str]) -> bool:
+    return environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+
+
 def warn_of_one_process_alone(environment: Mapping[str, str] = os.environ) -> None:
     """Says so where several processes were asked for and one was started.
 
     Under --cpu accelerate 1.15 starts a single process whatever --num_processes says; the address at which the others
     would meet is the trace that they were asked for.
     """
-    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    on_cpu = _on_cpu(environment)
     if on_cpu and "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment):
         print(
             "warning: accelerate starts one process under --cpu, whatever --num_processes says, and this run goes on "

@@ -59,8 +59,13 @@ class Pair:
         """`main` and `assistant` are folders or Hub ids; `assistant` None: the main alone.
 
         `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see hub.py).
+        `dtype`: the torch type that both run in, whatever they are stored in; None: bfloat16 on a GPU that has it, else
+        float16, and float32 on a CPU.
         Raises InputError for an assistant that was not made for this main.
         """
+        from .precision import DTYPES, resolved
+
+        dtype = DTYPES[resolved("auto", device)] if dtype is None else dtype
         if assistant == "its own":
             main, assistant = pair_at(str(main), revision)
         main_at = checkpoint_folder(str(main), revision)

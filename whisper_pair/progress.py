@@ -46,6 +46,11 @@ class Progress:
     def validations_since_best(self) -> int:
         return sum(entry["step"] > (self.best_step or 0) for entry in self.history)
 
+    @property
+    def owes_validation(self) -> bool:
+        """Its checkpoint could not be saved: the last entry holds the loss alone."""
+        return bool(self.history) and self.history[-1].keys() == {"step", "loss"}
+
     def save(self, accelerator) -> Path:
         """A resumable state of this step."""
         target = self.folder / f"state-{self.step:07d}"

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from .batches import Batches
 from .config import Config, Optimization
 from .errors import InputError, TrainingError
 from .guards import Guard, largest_that_fits, out_of_memory
-from .launching import PATIENCE
+from .launching import PATIENCE, device_type
+from .precision import first_not_finite, in_dtype, name_of, resolved
 from .progress import Progress
 from .runs import Stage, write_json
 from .sharding import norm_of, prepared, refuse_other_sharding
@@ -109,7 +109,7 @@ def deciding(settings: dict[str, Any]) -> dict[str, Any]:
     micro-batches a process's share of a step is cut, so that a run which found too little memory or disk can go on with
     less."""
     cut = ("batch_size", "accumulation")
-    passing = ("checkpoints", "save_minutes", "keep", "gradient_checkpointing", "cache")
+    passing = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
     rest = {name: value for name, value in settings.items() if name not in (*cut, *passing)}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
@@ -134,11 +134,11 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
     from accelerate import Accelerator, InitProcessGroupKwargs
 
     refuse_other_sharding()
-    precision = "no" if settings.precision == "fp32" else settings.precision
+    precision = resolved(settings.precision, device_type(), f"{stage}.precision", trains=True)
     if config.tracker == "wandb" and not _wandb_login():
         os.environ.setdefault("WANDB_MODE", "offline")
     accelerator = Accelerator(
-        mixed_precision=precision,
+        mixed_precision="no" if precision == "fp32" else precision,
         cpu=not torch.cuda.is_available(),  # so that several processes on a CPU find each other
         gradient_accumulation_steps=settings.accumulation,
         log_with=None if config.tracker == "none" else config.tracker,
@@ -189,13 +189,15 @@ def fit(
     save_best: Callable[[Any, Path], None],
     folder: Path,
     workers: int = 0,
+    saved_as: torch.dtype = torch.float32,
 ) -> Path:
     """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
 
     A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
     frozen; `module(**inputs)` gives the loss summed over those tokens. `whole` gives the trained model, its weights
     gathered where they are sharded; `validate` judges it, on every process, and gives every process the same Score;
-    `save_best` writes it, on the main process, into a folder. A run that was stopped goes on from its last sound state.
+    `save_best` writes it, in the type `saved_as`, on the main process, into a folder. A run that was stopped goes on
+    from its last sound state.
 
     Raises StoppedError, with everything saved, where the process is asked to stop, and TrainingError where going on
     would be a waste.
@@ -220,7 +222,26 @@ def fit(
     save_at = _milestones(plan.steps, settings.checkpoints)
     guard, work = Guard(), Work()
     module.train()
+
+    def judge(loss: float) -> None:
+        """Validates, and keeps the checkpoint where it is the best so far."""
+        module.eval()
+        model = whole()
+        score = validate(model)
+        module.train()
+        accelerator.log(score.figures | score.texts, step=progress.step)
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
+        accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
+        best = progress.best is None or score.value > progress.best
+        if best:
+            _require_storable(accelerator, model, saved_as, progress, loss)
+        progress.history.append({"step": progress.step, "loss": loss, **score.figures})
+        if best:
+            progress.save_best(accelerator, score.value, lambda aside: save_best(in_dtype(model, saved_as), aside))
+
     with Asked() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
+        if progress.owes_validation:
+            judge(progress.history.pop()["loss"])
         micro_batches = iter(loader)
         while progress.step < plan.steps and not _given_up(progress, settings):
             begun = time.perf_counter()
@@ -255,17 +276,7 @@ def fit(
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             if progress.step in evaluate_at:
-                module.eval()
-                model = whole()
-                score = validate(model)
-                module.train()
-                accelerator.log(score.figures | score.texts, step=progress.step)
-                figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
-                accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
-                progress.history.append({"step": progress.step, "loss": loss, **score.figures})
-                if progress.best is None or score.value > progress.best:
-                    progress.save_best(accelerator, score.value, partial(save_best, model))
-                del model  # a copy, where weights are sharded
+                judge(loss)
             if progress.step in save_at and progress.step < plan.steps:
                 WRITES.flush()
                 progress.save(accelerator)
@@ -284,6 +295,23 @@ def fit(
             work.save(progress.best_folder, accelerator.num_processes)
     accelerator.wait_for_everyone()
     return progress.best_folder
+
+
+def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress, loss: float) -> None:
+    """Raises TrainingError, before anything is written over, where a weight does not fit the type that it is saved in.
+
+    A state is saved first, from which the same run goes on in another type: with this step's validation, which it owes.
+    """
+    if (weight := first_not_finite(model, torch.float32)) is not None:
+        raise TrainingError(f"{weight} holds NaN or infinity at step {progress.step}; lower the learning rate.")
+    if (weight := first_not_finite(model, dtype)) is not None:
+        if not progress.owes_validation:
+            progress.history.append({"step": progress.step, "loss": loss})
+        state = progress.save(accelerator)
+        raise TrainingError(
+            f"{weight} has outgrown {name_of(dtype)}, the type that the checkpoint is saved in, at step "
+            f"{progress.step}; save_dtype=fp32 goes on from {state}, and nothing is lost."
+        )
 
 
 def _given_up(progress: Progress, settings: Optimization) -> bool:
@@ -322,8 +350,9 @@ def take_step(
     norm = mean = 0.0
     for batch in batches:
         with accelerator.accumulate(module):
+            inputs = prepare(batch)  # outside of autocast: what is frozen runs in a precision of its own
             with accelerator.autocast():
-                loss = module(**prepare(batch))
+                loss = module(**inputs)
             summed += loss.detach()
             # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
             accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
@@ -362,8 +391,9 @@ def _fits(
 
     def run(size: int) -> None:
         optimizer.zero_grad()
+        inputs = prepare(batches.collate([stream[position] for position in positions[:size]]))
         with accelerator.autocast():
-            alone(**prepare(batches.collate([stream[position] for position in positions[:size]]))).backward()
+            alone(**inputs).backward()
 
     return largest_that_fits(run, len(positions))
 

@@ -52,9 +52,21 @@ def test_a_weight_is_packed_when_that_is_worth_it_and_not_before():
 
 
 def test_other_types_stay_as_they_are():
-    half = torch.randn(8, 8, dtype=torch.bfloat16)
+    half = torch.randn(8, 8, dtype=torch.float16)
     assert packed(half) is half is plain(half)
     assert torch.equal(linear(half, packed(half)), F.linear(half, half))
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bf16 on this CPU")
+@pytest.mark.parametrize("gelu", [False, True])
+def test_bfloat16_is_packed_too_and_gives_the_same_but_for_rounding(gelu):
+    x, weight, bias = (torch.randn(*shape).bfloat16() for shape in ((3, 5, 256), (512, 256), (512,)))
+    bias[7] = bias[7] if gelu else -torch.inf  # as of a token that never comes
+    found = packed(weight).linear(x, bias, gelu)
+    expected = F.linear(x.float(), weight.float(), bias.float())
+    expected = F.gelu(expected) if gelu else expected
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
 
 
 def test_a_twin_shares_its_weights_and_has_no_mode_of_its_own():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..hub import add_pair, pair_of
-from .transcribe import load
+from .transcribe import add_precision, load
 
 SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
 
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; default: this machine alone")
     parser.add_argument("--port", type=int, default=7860, help="default 7860")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; unset: the GPU where there is one")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="unset: fp16 on a GPU, fp32 on a CPU")
+    add_precision(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -69,10 +69,12 @@ def versions() -> Iterator[Finding]:
 def devices() -> Iterator[Finding]:
     import torch
 
+    from ..precision import resolved
+
     for i in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(i)
-        half = "bf16" if about.major >= 8 else "fp16"
-        yield Finding(f"GPU {i}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB; train with precision {half}")
+        half = resolved("auto", f"cuda:{i}")
+        yield Finding(f"GPU {i}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB; precision auto is {half}")
     if not torch.cuda.is_available():
         mend = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
         yield Finding("GPU", f"none that torch {torch.__version__} can use", mend, needed=False)

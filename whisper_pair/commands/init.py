@@ -109,12 +109,10 @@ def config_text(code: str, model: str, slug: str, clips: str | None = None) -> s
         "",
         "train:",
         f"  epochs: {1 if hours >= 500 else 3}",
-        "  # precision: bf16  # on a GPU",
         "",
         "distill:",
         "  layers: 2",
         f"  epochs: {3 if hours >= 500 else 10}",
-        "  # precision: bf16",
         "  max_label_error: 0.5  # drops what the main invented; its honest errors are what the assistant must predict",
         "",
     ]

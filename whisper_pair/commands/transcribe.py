@@ -39,7 +39,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; unset: the GPU where there is one")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="unset: fp16 on a GPU, fp32 on a CPU")
+    add_precision(parser)
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,18 +132,18 @@ def drafts(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def load(main: str, assistant: str | None, device: str | None, precision: str | None):
+def load(main: str, assistant: str | None, device: str | None, precision: str):
     """The pair, on the GPU in half precision where there is one."""
     import torch
 
     from ..pair import Pair
+    from ..precision import DTYPES, resolved
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"--device {device}: torch sees no GPU here; use --device cpu.")
-    precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
-    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    return Pair.from_pretrained(main, assistant, dtype=dtypes[precision], device=device)
+    dtype = DTYPES[resolved(precision, device, "--precision")]
+    return Pair.from_pretrained(main, assistant, dtype=dtype, device=device)
 
 
 def write(target: Path, text: str) -> None:

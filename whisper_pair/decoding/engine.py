@@ -121,7 +121,7 @@ class Engine:
             self._costs_at(options),
             choices=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
         )
-        careful = temperature > 0 or options.confidence is not None or options.needs_log_probabilities
+        careful = temperature > 0 or options.confidence is not None
         active: list[Row] = []
         while True:
             if fresh := list(islice(rows, options.batch_size - len(active))):
@@ -130,7 +130,7 @@ class Engine:
             if not active:
                 return
             count = lengths.choose(len(active))
-            shape, inputs = self._inputs(active, count)
+            shape, inputs = self._inputs(active, count, options.needs_log_probabilities)
             if careful:
                 verdict = rounds.careful(inputs, shape, temperature, options.confidence, generator)
             else:
@@ -165,7 +165,7 @@ class Engine:
             active[slot] = last
         return row
 
-    def _inputs(self, active: list[Row], draft_tokens: int) -> tuple[Shape, Tensor]:
+    def _inputs(self, active: list[Row], draft_tokens: int, log_probabilities: bool) -> tuple[Shape, Tensor]:
         longest = max(len(row.tokens) for row in active)
         reads = max(len(row.tokens) - row.heard for row in active)  # 1 but for rows whose prefix is yet to be read
         width = max(2, reads)
@@ -178,7 +178,8 @@ class Engine:
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
-        shape = Shape(batch, width, draft_tokens, key_length, begins, reads, until_end=not self.bucketed)
+        until_end = not self.bucketed
+        shape = Shape(batch, width, draft_tokens, key_length, begins, reads, log_probabilities, until_end)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:

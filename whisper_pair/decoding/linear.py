@@ -1,8 +1,9 @@
 """Linear maps for inference. On the CPU oneDNN computes them, over weights that were laid out once in its own blocks.
 
 PyTorch gives float32 products to the BLAS that it was built with, which lays the weights out anew at every call or, for
-a few rows, reads them once a row. Over blocks, a step takes about the time of reading its weights, for one token as for
-six: what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
+a few rows, reads them once a row; bfloat16 ones go to oneDNN, which lays them out anew too (a step of whisper-base then
+takes four times as long). Over blocks, a step takes about the time of reading its weights, for one token as for six:
+what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
 benchmarks/results/decoding-cpu.json.) The operators are those that Inductor uses for frozen weights. The price is
 a second copy of each weight that is used so.
 """
@@ -42,8 +43,13 @@ Weight = Tensor | Packed
 
 def packed(weight: Tensor) -> Weight:
     """Ready for `linear`: packed where that is faster."""
-    worth = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    worth = weight.device.type == "cpu" and torch.backends.mkldnn.is_available() and _known_to_onednn(weight.dtype)
     return Packed(weight) if worth else weight
+
+
+def _known_to_onednn(dtype: torch.dtype) -> bool:
+    half = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 or half
 
 
 def plain(weight: Weight) -> Tensor:

@@ -57,6 +57,7 @@ class Shape:
     key_length: int  # bounds every position fed
     begins: bool  # may some row be about to decode its first token?
     reads: int = 1  # of those last tokens, how many the main is fed: more where a row's prefix is yet to be read
+    log_probabilities: bool = False  # are those of the main's choices wanted?
     until_end: bool = False  # may drafting stop once every row has drafted its end? Not where a graph fixes the shapes
 
 
@@ -93,30 +94,43 @@ class Rounds:
 
     def greedy(self, inputs: Tensor, shape: Shape) -> Verdict:
         """Draft and verification in one go (one graph), one synchronisation."""
-        packed = self.graphs((self.main.head.rules, shape), lambda rows: self._greedy(rows, shape), inputs).tolist()
-        count = len(packed[0]) - 2
+        rows = self.graphs((self.main.head.rules, shape), lambda given: self._greedy(given, shape), inputs).tolist()
+        log_probabilities = None
+        if shape.log_probabilities:
+            count = len(rows[0]) // 2 - 1  # of drafts
+            log_probabilities = [row[count + 2 :] for row in rows]
+            rows = [[int(value) for value in row[: count + 2]] for row in rows]
         return Verdict(
-            drafts=[row[:count] for row in packed],
-            accepted=[row[count] for row in packed],
-            following=[row[count + 1] for row in packed],
-            offered=[shape.draft_tokens] * len(packed),  # past a drafted end too: rows.py decides what counts
-            log_probabilities=None,
+            drafts=[row[:-2] for row in rows],
+            accepted=[row[-2] for row in rows],
+            following=[row[-1] for row in rows],
+            offered=[shape.draft_tokens] * len(rows),  # past a drafted end too: rows.py decides what counts
+            log_probabilities=log_probabilities,
         )
 
     def _greedy(self, inputs: Tensor, shape: Shape) -> Tensor:
-        """-> [B, drafts + 2]: the drafts, how many the main agrees with, the main's token after those."""
-        if shape.draft_tokens == 0:
-            choices = self.verify(inputs, inputs[:, :0], shape)
-            return torch.cat([torch.zeros_like(choices), choices], 1)
-        drafts = self._propose(inputs, shape)
-        choices = self.verify(inputs, drafts, shape)  # [B, drafts + 1]
-        accepted = (drafts == choices[:, :-1]).long().cumprod(1).sum(1, keepdim=True)
-        return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
+        """-> [B, drafts + 2]: the drafts, how many the main agrees with, the main's token after those.
+
+        With log-probabilities, those of the main's drafts + 1 choices stand behind: all of it in float64 then, which
+        holds a token's number and a float32 exactly, so that it goes to the host in one transfer.
+        """
+        drafts = self._propose(inputs, shape) if shape.draft_tokens else inputs[:, :0]
+        if not shape.log_probabilities:
+            return _agreed(drafts, self.verify(inputs, drafts, shape))
+        choices, log_probabilities = self._verify_with_log_probabilities(inputs, drafts, shape)
+        return torch.cat([_agreed(drafts, choices).double(), log_probabilities.double()], 1)
 
     def verify(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> Tensor:
+        """The main's choices after the last token and after each draft: [B, drafts + 1]."""
         hidden, history = self._read_drafts(inputs, drafts, shape, self.main.step)
         head = self.main.head
         return head.rules.choose(head.logits(hidden), history, shape.begins)
+
+    def _verify_with_log_probabilities(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+        """The main's choices, and their log-probabilities under the rules in float32: [B, drafts + 1] twice."""
+        hidden, history = self._read_drafts(inputs, drafts, shape, self.main.step)
+        masked = self.main.head.masked(hidden, history, self.size)  # [B, drafts + 1, V]
+        return masked.argmax(-1), masked.log_softmax(-1).amax(-1)
 
     def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History]:
         """The main's hidden states after the last token and after each draft: [B, T + 1, d]."""
@@ -226,6 +240,12 @@ class Rounds:
             return self.graphs(key, lambda fed, places: speaker.step(fed, places, key_length), tokens, positions)
 
         return step
+
+
+def _agreed(drafts: Tensor, choices: Tensor) -> Tensor:
+    """drafts [B, T], the main's choices [B, T + 1] -> [B, T + 2]: drafts, how many agree, the choice after those."""
+    accepted = (drafts == choices[:, :-1]).long().cumprod(1).sum(1, keepdim=True)
+    return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
 
 
 def follow(history: History, token: Tensor, rules: Rules) -> History:

@@ -111,9 +111,10 @@ def lineage_for(main: str, lineage: Lineage) -> bytes:
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
     from ..checkpoints import complete, load_draft, load_main, load_processor
+    from ..precision import stored_dtype
 
-    folder = assistant.with_name("standalone")
-    whole = complete(load_main(main), load_draft(assistant))
+    folder, dtype = assistant.with_name("standalone"), stored_dtype(main)
+    whole = complete(load_main(main, dtype), load_draft(assistant, dtype))
     whole.save_pretrained(folder)
     load_processor(main).save_pretrained(folder)
     return folder
