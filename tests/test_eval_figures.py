@@ -338,15 +338,18 @@ def test_a_gpu_without_such_a_counter_reports_no_energy(nvml, monkeypatch):
 
 
 def test_peak_memory_is_weights_and_what_decoding_takes_beyond_what_lay_there(monkeypatch):
-    """The allocator is a stand-in: an engine takes 1000 bytes when it is made and 500 more while it decodes."""
+    """The allocator is a stand-in: an engine takes 1000 bytes when it is made (1400 with an assistant), 500 more while
+    it decodes, and what the evaluation's engines hold is given back before."""
     held = types.SimpleNamespace(now=7000, peak=7000)
 
     def take(count: int) -> None:
         held.now += count
         held.peak = max(held.peak, held.now)
 
-    def ours(main, assistant, *rest):
+    def engine(main, assistant=None, vocabulary=None):
         take(1000 if assistant is None else 1400)
+
+    def ours(engine, options, mode, name, drafts):
         return types.SimpleNamespace(decode=lambda features, batch_size: take(500))
 
     for name, act in {
@@ -357,11 +360,15 @@ def test_peak_memory_is_weights_and_what_decoding_takes_beyond_what_lay_there(mo
         "reset_peak_memory_stats": lambda device: setattr(held, "peak", held.now),
     }.items():
         monkeypatch.setattr(torch.cuda, name, act)
+    monkeypatch.setattr(memory, "Engine", engine)
     monkeypatch.setattr(memory, "ours", ours)
     main = torch.nn.Linear(100, 1, bias=False)
     main.device = torch.device("cuda")
-    assistant = types.SimpleNamespace(name="ours", model=torch.nn.Linear(10, 5, bias=False))
-    section = memory.memory_section(main, assistant, torch.zeros(9, 1), None, 8)
+    assistant = types.SimpleNamespace(name="ours", model=torch.nn.Linear(10, 5, bias=False), vocabulary=None)
+    released = []
+    engines = types.SimpleNamespace(main=main, assistants=[assistant], release=lambda: released.append(held.now))
+    section = memory.memory_section(engines, torch.zeros(9, 1), None, 8)
+    assert released == [7000]
     assert section["main_peak_megabytes"] == pytest.approx((400 + 1500) / 1e6)
     assert section["pair_peak_megabytes"] == pytest.approx((400 + 200 + 1900) / 1e6)
 
