@@ -38,19 +38,22 @@ def record(output: Path, command: str, name: str | None = None) -> Path:
         "versions": environment["versions"],
         "dtype": environment["dtype"],
         "rows": report["speed"]["rows"],
-        "targets": {
-            criterion["name"]: {
-                "target": criterion["target"],
-                "reached": criterion["figure"],
-                "higher_is_better": criterion["higher_is_better"],
-            }
-            for criterion in report["verdict"]["criteria"]
-        },
+        "targets": targets(report["verdict"]),
     } | {key: report[key] for key in SECTIONS}
     path = HERE / "results" / f"{name or output.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(lines(rounded(result)) + "\n", encoding="utf-8")
     return path
+
+
+def targets(verdict: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What decided, and the article's marks. A batch size that is kept without drafting has no target."""
+    named = [(c["name"], c) for c in verdict["criteria"] if not c["kept"]]
+    named += [(f"article_{mark['name']}", mark) for mark in verdict["article"]]
+    return {
+        name: {"target": c["target"], "reached": c["figure"], "higher_is_better": c["higher_is_better"]}
+        for name, c in named
+    }
 
 
 def rounded(value: Any) -> Any:

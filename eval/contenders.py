@@ -9,7 +9,7 @@ from torch import Tensor
 
 from whisper_pair.decoding import Decoded, Engine, Options
 
-from .listen import Assistant
+from .engines import Assistant, Engines
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,24 @@ class Contender:
     schedule: str | None = None  # how the draft length changes: "constant", "auto", or transformers' own
 
 
-def contenders_of(
-    main, assistants: Sequence[Assistant], options: Options, draft_tokens: Sequence[int]
-) -> list[Contender]:
-    """Our greedy first: the baseline. `assistants` begins with the one that is judged."""
+def contenders_of(engines: Engines, options: Options, draft_tokens: Sequence[int]) -> list[Contender]:
+    """Our greedy first: the baseline."""
+    main, assistants = engines.main, engines.assistants
     judged = assistants[0]
-    found = [ours(main, None, options, "greedy", None, None)]
+    found = [ours(engines.judged, options, "greedy", None, None)]
     for assistant in assistants:
-        found.append(ours(main, assistant, options, "speculative", assistant.name, "auto"))
-    found += [ours(main, judged, options, "speculative", judged.name, count) for count in draft_tokens]
-    found.append(_contender(judged.alone(main), options, "assistant", judged.name, None))
+        found.append(ours(engines.pair(assistant), options, "speculative", assistant.name, "auto"))
+    found += [ours(engines.judged, options, "speculative", judged.name, count) for count in draft_tokens]
+    found.append(ours(engines.alone(judged), options, "assistant", judged.name, None))
     found.append(transformers_greedy(main, options))
     models = {id(assistant.model): assistant for assistant in reversed(assistants)}  # it knows no smaller heads
     found += [transformers_assisted(main, assistant, options) for assistant in reversed(models.values())]
     return found
 
 
-def ours(main, assistant: Assistant | None, options: Options, mode: str, name: str | None, drafts) -> Contender:
-    engine = Engine(main) if assistant is None else assistant.engine(main)
-    return _contender(engine, options, mode, name, drafts)
+def ours(engine: Engine, options: Options, mode: str, name: str | None, drafts: int | str | None) -> Contender:
+    """`drafts` None: the engine's main alone."""
 
-
-def _contender(engine: Engine, options: Options, mode: str, name: str | None, drafts: int | str | None) -> Contender:
     def decode(features: Tensor, batch_size: int) -> list[Spoken]:
         asked = replace(options, batch_size=batch_size, draft_tokens=0 if drafts is None else drafts)
         return [Spoken(_text(d.tokens, engine.special.end), d) for d in engine.decode(features, options=asked)]

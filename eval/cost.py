@@ -5,7 +5,7 @@ drafts a round is tau / (g c + v) times as fast (2211.17192, Theorem 3.8, for v 
 draft makes faster, dilutes this (Amdahl): with e its share of a greedy pass, 1 / (e + (1 - e) / predicted).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from whisper_pair.decoding import Costs, Engine, predicted_speedup
@@ -13,14 +13,18 @@ from whisper_pair.decoding import Costs, Engine, predicted_speedup
 TIMES = 3  # apart from each other, so that a busy minute does not decide
 
 
-def steady_costs(engine: Callable[[], Engine], batch_sizes: Sequence[int]) -> dict[int, Costs]:
-    """The least of several measurements of each piece: what disturbs a clock only ever adds."""
+def steady_costs(engine: Engine, batch_sizes: Sequence[int]) -> dict[int, Costs]:
+    """The least of several measurements of each piece: what disturbs a clock only ever adds. The engine's "auto" goes
+    by them from then on."""
     found: dict[int, list[Costs]] = {batch_size: [] for batch_size in batch_sizes}
     for _ in range(TIMES):
-        fresh = engine()
+        engine.forget_costs()
         for batch_size in sorted(batch_sizes, reverse=True):  # the largest first: its caches serve the others
-            found[batch_size].append(fresh.costs(batch_size))
-    return {batch_size: least(several) for batch_size, several in found.items()}
+            found[batch_size].append(engine.costs(batch_size))
+    steady = {batch_size: least(several) for batch_size, several in found.items()}
+    for batch_size, costs in steady.items():
+        engine.round_times.learn(batch_size, False, costs.rounds)
+    return steady
 
 
 def least(several: Sequence[Costs]) -> Costs:

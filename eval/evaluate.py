@@ -18,7 +18,7 @@ from whisper_pair.checkpoints import (
 )
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips, long_test_clips
-from whisper_pair.decoding import Options
+from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
@@ -33,9 +33,10 @@ from . import ctranslate
 from .acceptance import acceptance_section, least_accepted, where_section
 from .contenders import contenders_of
 from .cost import cost_section, prediction_section, steady_costs
+from .engines import Assistant, Engines
 from .identity import Witness, identity_section
 from .leaks import leak_section
-from .listen import DRAFTS, Assistant, Heard, Said, listen
+from .listen import DRAFTS, Heard, Said, listen
 from .longform import long_form_section, recordings
 from .memory import memory_section, own_parameters
 from .page import page
@@ -47,7 +48,7 @@ from .settings import write_best_setting
 from .speed import speed_section, spread_out, timed_clips
 from .timeline import telling, timeline_section
 from .tokens import Pieces
-from .verdict import verdict_section
+from .verdict import check_enough_timings, verdict_section
 
 HEARD = "heard"  # in the stage's work folder
 
@@ -78,8 +79,10 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     """Writes `eval/report.json`, its Markdown, HTML and plots, and the best draft length into the run's assistant.
 
     Returns the exit status: 1 where the pair says what its main would not have said, and no near tie explains it; with
-    `strict`, 1 where the verdict is not passed.
+    `strict`, 1 where the verdict is not passed, and InputError where too little is timed for one.
     """
+    if strict:
+        check_enough_timings(config.eval)
     main_at = main_folder(config)
     ours_at = checkpoint_folder(assistant_name(config))
     processes = this_process()
@@ -98,6 +101,8 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     log_mel = LogMel(load_processor(main_at).feature_extractor)
     available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
+    if strict:
+        check_enough_timings(config.eval, len(clips))
     device, dtype = processes.device, DTYPES[precision]
     main = load_main(main_at, dtype, device)
     SpecialTokens.of(main).check_task(config.task)
@@ -107,9 +112,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     ]
     if assistants[0].vocabulary is not None:  # what the smaller head gains and loses
         assistants.insert(1, replace(assistants[0], name="ours, all tokens", vocabulary=None))
-    start = None
+    start, engines = None, Engines(main, assistants)
     if config.train is not None:
-        start = load_main(checkpoint_folder(config.model, config.revision), dtype, device)
+        start = Engine(load_main(checkpoint_folder(config.model, config.revision), dtype, device))
 
     if processes.is_main_process:
         stage.begin(config)
@@ -117,10 +122,12 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     minutes = sum(clip.seconds for clip in clips) / 60
     processes.print(f"test: {len(clips)} clips, {minutes:.1f} minutes, on {processes.num_processes} x {device.type}")
     options = options_of(config, main)
-    heard = listen(main, start, assistants, clips, log_mel, options, stage.work / HEARD, processes)
+    heard = listen(engines, start, clips, log_mel, options, stage.work / HEARD, processes)
+    del start
+    engines.release(but_the_judged=True)  # what is timed next is made when its turn comes
     if not processes.is_main_process:
         return 0  # leaves the machine to the first process, which times
-    evaluation = Evaluation(config, main_at, main, assistants, clips, log_mel, options, heard)
+    evaluation = Evaluation(config, main_at, engines, clips, log_mel, options, heard)
     with stopping(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
         report = evaluation.report(len(available))
     check(report)
@@ -161,16 +168,16 @@ class Evaluation:
         self,
         config: Config,
         main_at: Path,
-        main,
-        assistants: list[Assistant],
+        engines: Engines,
         clips: list[Clip],
         log_mel: LogMel,
         options: Options,
         heard: Heard,
     ):
-        self.config, self.main_at, self.main, self.clips, self.log_mel = config, main_at, main, clips, log_mel
-        self.assistants, self.options, self.heard = assistants, options, heard
-        self.special = SpecialTokens.of(main)
+        self.config, self.main_at, self.clips, self.log_mel = config, main_at, clips, log_mel
+        self.engines, self.options, self.heard = engines, options, heard
+        self.main, self.assistants = engines.main, engines.assistants
+        self.special = SpecialTokens.of(self.main)
         self.processor = load_processor(main_at)
         self.tokenizer = self.processor.tokenizer
         self.pieces = Pieces(self.tokenizer)
@@ -190,20 +197,21 @@ class Evaluation:
         """`available`: the test set's clips before eval.limit."""
         config, settings = self.config, self.config.eval
         sizes = sorted({1, *settings.batch_sizes})
-        costs = steady_costs(lambda: self.judged.engine(self.main), sizes)
-        alone = {a.name: steady_costs(lambda a=a: a.engine(self.main), [1])[1] for a in self.assistants[1:]}
+        engines = self.engines
+        costs = steady_costs(engines.judged, sizes)
+        alone = {a.name: steady_costs(engines.pair(a), [1])[1] for a in self.assistants[1:]}
         alone = {"ours": costs[1]} | alone
         prompts = [decoded.prompt for decoded in self.ours.pair]
         witness = Witness(self.main, self.log_mel, self.clips, prompts, self.pieces)
         timed = timed_clips(
             self.clips, settings.timed_clips, self.main, self.log_mel, self.heard.main, self.ours.matches
         )
-        contenders = contenders_of(self.main, self.assistants, self.options, settings.draft_tokens)
+        contenders = contenders_of(engines, self.options, settings.draft_tokens)
         theirs, left_out = ctranslate.contenders(self.main, self.main_at, self.options)
         contenders += theirs
-        speed = speed_section(
-            self.main, self.judged, contenders, timed, settings, witness, costs, self.log_mel, left_out
-        )
+        speed = speed_section(engines, contenders, timed, settings, witness, costs, self.log_mel, left_out)
+        del contenders, theirs
+        engines.release(but_the_judged=True)
         acceptance = acceptance_section(self.ours.matches, alone["ours"])
         shown = telling(self.ours.pair, self.clips)
         report = {
@@ -216,23 +224,20 @@ class Evaluation:
             },
             "quality": quality_section(self.rates, config.text_language)
             | {"texts_equal": texts_equal(self.texts["main"], self.texts["pair"]), "long_form": self.long_form()},
-            "identity": identity_section(self.heard.main, self.ours, witness, self.options),
+            "identity": identity_section(self.heard.main, self.ours, witness, engines.judged, self.options),
             "cost": {name: cost_section(found) for name, found in alone.items()},
             "prediction": prediction_section(costs, acceptance, speed),
             "speed": speed,
-            "memory": memory_section(
-                self.main, self.judged, timed.features, self.options, min(8, max(settings.batch_sizes))
-            ),
             "training": training_history(self.judged),
             "published": None if settings.published is None else asdict(settings.published),
-            "timeline": timeline_section(
-                self.main, self.judged, self.clips[shown], self.log_mel, self.options, self.pieces
-            ),
+            "timeline": timeline_section(engines.judged, self.clips[shown], self.log_mel, self.options, self.pieces),
             "utterances": self.utterances(),
             "environment": provenance(config, str(self.main.device))
             | {"dtype": precision_of(self.main.dtype), "attention": self.main.config._attn_implementation},
         }
-        report["verdict"] = verdict_section(report)
+        at_once = min(8, max(settings.batch_sizes))
+        report["memory"] = memory_section(engines, timed.features, self.options, at_once)  # releases all engines
+        report["verdict"] = verdict_section(report, settings.require)
         return as_json(report)
 
     def pair_section(self) -> dict[str, Any]:
@@ -276,7 +281,7 @@ class Evaluation:
         config, judged, seconds = self.config, self.judged, self.log_mel.seconds
         long = long_test_clips(config.data.test, config.data, seconds)
         chosen = recordings(config, self.clips, long, seconds, self.special.no_timestamps is not None)
-        pair = Pair(self.main, judged.model, self.processor, judged.lineage, judged.vocabulary)
+        pair = Pair(self.main, judged.model, self.processor, judged.lineage, engine=self.engines.judged)
         apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
         asked = replace(self.options, draft_tokens=DRAFTS)
         return long_form_section(pair, chosen, apart, asked, config.text_language, self.normalizer)

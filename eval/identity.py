@@ -70,8 +70,11 @@ def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
     return next(differing, min(len(one), len(other)))
 
 
-def identity_section(plain: Sequence[Sequence[int]], said: Said, witness: Witness, options: Options) -> dict[str, Any]:
-    """`plain`: the main's own greedy output; `said`: the assistant's, with what the pair decoded."""
+def identity_section(
+    plain: Sequence[Sequence[int]], said: Said, witness: Witness, engine: Engine, options: Options
+) -> dict[str, Any]:
+    """`plain`: the main's own greedy output; `said`: the assistant's, with what the pair decoded; `engine`: any of the
+    main."""
     ours = [decoded.tokens for decoded in said.pair]
     differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
     found = [witness.difference(row, plain[row], ours[row]) for row in differing]
@@ -82,14 +85,13 @@ def identity_section(plain: Sequence[Sequence[int]], said: Said, witness: Witnes
         "identical": len(plain) - len(differing),
         "near_ties": ties,
         "unexplained": len(found) - ties,
-        "batch_1_against_8": changed_by_batching(witness, options) if half else None,
+        "batch_1_against_8": changed_by_batching(witness, engine, options) if half else None,
         "differences": found,
     }
 
 
-def changed_by_batching(witness: Witness, options: Options) -> int:
+def changed_by_batching(witness: Witness, engine: Engine, options: Options) -> int:
     """How many clips plain greedy decodes differently at batch 1 and 8: rounding alone, no speculation."""
-    engine = Engine(witness.main)
 
     def features():
         return (witness.log_mel(witness.log_mel.pad([clip.read()]))[0] for clip in witness.clips)

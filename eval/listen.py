@@ -13,33 +13,15 @@ from typing import Any
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import Lineage, complete
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Decoded, Engine, Match, Options, windows
 from whisper_pair.runs import write_json
 from whisper_pair.signals import stopping
 
+from .engines import Engines
+
 AT_ONCE = 32  # clips whose encoder states are held together, and the most that a kill costs
 DRAFTS = 4  # a round; fixed, so that speculation is put to the test whether or not it would pay on this machine
-
-
-@dataclass(frozen=True)
-class Assistant:
-    name: str  # "ours", or the checkpoint it was loaded from
-    folder: Path
-    model: Any
-    lineage: Lineage | None
-    vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
-
-    @property
-    def has_encoder(self) -> bool:
-        return self.model.config.is_encoder_decoder
-
-    def engine(self, main) -> Engine:
-        return Engine(main, self.model, self.vocabulary)
-
-    def alone(self, main) -> Engine:
-        return Engine(complete(main, self.model))
 
 
 @dataclass
@@ -60,16 +42,16 @@ class Heard:
 
 
 def listen(
-    main,
-    start,
-    assistants: Sequence[Assistant],
+    engines: Engines,
+    start: Engine | None,
     clips: Sequence[Clip],
     log_mel: LogMel,
     options: Options,
     folder: Path,
     processes,
 ) -> Heard:
-    """Goes on with what `folder` holds, and leaves there all that was heard. `processes`: accelerate's PartialState."""
+    """Goes on with what `folder` holds, and leaves there all that was heard. `start`: an engine of the checkpoint
+    before fine-tuning; `processes`: accelerate's PartialState."""
     from tqdm import tqdm
 
     folder.mkdir(exist_ok=True)
@@ -85,19 +67,18 @@ def listen(
         heard = count(first for first, file in files.items() if file.is_file())
         return f"{heard} of {len(clips)} test clips are decoded and kept"
 
-    greedy, engines = Engine(main), {a.name: (a.engine(main), a.alone(main)) for a in assistants}
     silent = not processes.is_main_process
     with stopping(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
-            features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
-            states = encode(greedy.encoders.main, features)
-            decoded = greedy.decode(encoder_states=states, options=options)
+            features = log_mel(log_mel.pad([clip.read() for clip in some]).to(engines.main.device))
+            states = encode(engines.judged.encoders.main, features)
+            decoded = engines.judged.decode(encoder_states=states, options=options)
             heard = Heard([row.tokens for row in decoded])
             if start is not None:
-                heard.start = [row.tokens for row in Engine(start).decode(features, options)]
-            for assistant in assistants:
-                engine, alone = engines[assistant.name]
+                heard.start = [row.tokens for row in start.decode(features, options)]
+            for assistant in engines.assistants:
+                engine, alone = engines.pair(assistant), engines.alone(assistant)
                 own = encode(engine.encoders.draft, features) if assistant.has_encoder else None
                 heard.by[assistant.name] = _said(engine, alone, states, own, decoded, options)
             write_json(files[first], asdict(heard))

@@ -65,7 +65,7 @@ def joined(clips: Sequence[Clip], data: Data, window_seconds: float) -> list[Win
 
 
 def long_form_section(
-    pair: Pair,
+    pair: Pair,  # with draft_tokens=0, the main alone
     chosen: Recordings,
     apart: dict[str, ErrorRate],
     options: Options,
@@ -77,17 +77,16 @@ def long_form_section(
         return {"skipped": chosen.skipped}
     windows, chunked = chosen.windows, not chosen.sequential
     asked = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
-    alone = Pair(pair.main, None, pair.processor)
 
-    def by(who: Pair, drafts: int):
+    def by(drafts: int):
         def hear(number: int) -> Transcription:
-            ((_, heard),) = transcribe(who, [windows[number].pcm()], replace(asked, draft_tokens=drafts), chunked)
+            ((_, heard),) = transcribe(pair, [windows[number].pcm()], replace(asked, draft_tokens=drafts), chunked)
             return heard
 
         return hear
 
     print(f"long form: {len(windows)} recordings, by the main and by the pair", flush=True)
-    actions = [by(alone, 0), by(pair, asked.draft_tokens)]
+    actions = [by(0), by(asked.draft_tokens)]
     timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
     references = [window.text for window in windows]
     rates = {

@@ -5,16 +5,22 @@ from typing import Any
 
 import torch
 
-from whisper_pair.decoding import Options
+from whisper_pair.decoding import Engine, Options
 
-from .contenders import Contender, ours
+from .contenders import ours
+from .engines import Engines
 from .listen import DRAFTS
 
 MB = 1e6
 
 
-def memory_section(main, assistant, features, options: Options, batch_size: int) -> dict[str, Any]:
-    """Weights always; on CUDA also the peak while the main decodes alone and with its assistant, weights included."""
+def memory_section(engines: Engines, features, options: Options, batch_size: int) -> dict[str, Any]:
+    """Weights always; on CUDA also the peak while the main decodes alone and with its assistant, weights included.
+
+    The main alone is an engine of its own here, and so is the pair, each made and gone by itself: no cache of another
+    counts, and the evaluation's own engines are released before.
+    """
+    main, assistant = engines.main, engines.assistants[0]
     weights = sum(_bytes(p) for p in main.parameters())
     added = sum(_bytes(p) for p in own_parameters(main, assistant.model))
     section = {
@@ -26,11 +32,10 @@ def memory_section(main, assistant, features, options: Options, batch_size: int)
         "pair_peak_megabytes": None,
     }
     if main.device.type == "cuda":
+        engines.release()
         some = features[:batch_size]
-        alone = _working(lambda: ours(main, None, options, "greedy", None, None), some, main.device)
-        pair = _working(
-            lambda: ours(main, assistant, options, "speculative", assistant.name, DRAFTS), some, main.device
-        )
+        alone = _working(lambda: Engine(main), None, some, options)
+        pair = _working(lambda: Engine(main, assistant.model, assistant.vocabulary), DRAFTS, some, options)
         section["main_peak_megabytes"] = (weights + alone) / MB
         section["pair_peak_megabytes"] = (weights + added + pair) / MB
     return section
@@ -50,14 +55,15 @@ def own_parameters(main, assistant) -> list[torch.Tensor]:
     ]
 
 
-def _working(contender: Callable[[], Contender], features, device) -> int:
+def _working(made: Callable[[], Engine], drafts: int | None, features, options: Options) -> int:
     """Bytes allocated at the peak of one decoding, beyond what lay in memory before its engine was made: caches, and
     weights that the engine keeps in another shape."""
+    device = features.device
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    contender().decode(features, len(features))
+    ours(made(), options, "memory", None, drafts).decode(features, len(features))
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) - before
 

@@ -64,7 +64,7 @@ def _section(name: str, text: str, tables: list[tuple[list[str], list[list[str]]
 
 
 def _cell(text: str) -> str:
-    kind = text if text in ("yes", "no") else "text" if len(text) > LONG else ""
+    kind = text if text in ("yes", "no", "kept") else "text" if len(text) > LONG else ""
     kind = f' class="{kind}"' if kind else ""
     return f"<td{kind}>{escape(text)}</td>"
 

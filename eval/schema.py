@@ -6,7 +6,7 @@ from typing import Any
 
 from whisper_pair.errors import InputError
 
-VERSION = 3
+VERSION = 4
 SCHEMA = Path(__file__).with_name("report.schema.json")
 
 

@@ -17,13 +17,12 @@ from whisper_pair.data import Clip
 from whisper_pair.decoding import Costs, Match
 from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.draft_length import between, blend
-from whisper_pair.decoding.linear import twin
 from whisper_pair.decoding.windows import encode
 
 from .contenders import Contender, Spoken
 from .energy import joule_counter
+from .engines import Engines
 from .identity import Witness
-from .listen import Assistant
 from .timing import Timing, interleaved, speedup
 
 
@@ -59,8 +58,7 @@ def spread_out(available: int, count: int | None) -> list[int]:
 
 
 def speed_section(
-    main,
-    judged: Assistant,
+    engines: Engines,
     contenders: Sequence[Contender],
     timed: Timed,
     settings: Eval,
@@ -71,20 +69,21 @@ def speed_section(
 ) -> dict[str, Any]:
     """A row per contender and batch size. `costs`: the judged pair's, at 1 and at each timed batch size. `left_out`:
     why a contender is missing, one sentence each."""
-    joules = joule_counter(main.device)
+    device, judged = engines.main.device, engines.judged
+    joules = joule_counter(device)
     section: dict[str, Any] = {
         "clips": len(timed.clips),
         "audio_seconds": timed.seconds,
         "repeats": settings.repeats,
-        **_around(timed, log_mel, witness, settings.repeats, main.device),
+        **_around(timed, log_mel, witness, settings.repeats, device),
         "encoder": [],
         "left_out": list(left_out),
         "rows": [],
     }
     judge = Judge(timed, witness)
-    encoders = {"main": twin(main.model.encoder)}  # as our engine runs them
-    if judged.has_encoder:
-        encoders["assistant"] = twin(judged.model.model.encoder)
+    encoders = {"main": judged.encoders.main}
+    if judged.encoders.draft is not None:
+        encoders["assistant"] = judged.encoders.draft
     for batch_size in settings.batch_sizes:
         fitting = [c for c in contenders if c.batches or batch_size == 1]
         parts = timed.features.split(batch_size)
@@ -92,7 +91,7 @@ def speed_section(
         actions += [lambda chunk, e=e: encode(e, parts[chunk]) for e in encoders.values()]  # noqa: B023
         print(f"timing {len(fitting)} contenders on {len(timed.clips)} clips at batch {batch_size}", flush=True)
         with torch.inference_mode():
-            timings, answers = interleaved(actions, len(parts), settings.repeats, main.device, joules)
+            timings, answers = interleaved(actions, len(parts), settings.repeats, device, joules)
         heard = dict(zip(encoders, (t.seconds for t in timings[len(fitting) :]), strict=True))
         section["encoder"].append(
             {"batch_size": batch_size, "main": heard["main"], "assistant": heard.get("assistant")}
@@ -160,8 +159,9 @@ class Judge:
     def work(self, contender: Contender, spoken: Sequence[Spoken]) -> dict[str, Any]:
         """How many utterances are the main's, and how many differ by more than a near tie; None for an assistant that
         speaks for itself. Beside it our engine's counters, and whether they are those of the offline account."""
-        found: dict[str, Any] = dict.fromkeys(("identical", "unexplained", "rounds", "drafted", "accepted"))
-        found["counters_equal"] = None
+        found: dict[str, Any] = dict.fromkeys(
+            ("identical", "unexplained", "rounds", "drafted_rounds", "drafted", "accepted", "counters_equal")
+        )
         if contender.mode == "assistant":
             return found
         differing = [i for i, said in enumerate(spoken) if said.tokens != self.timed.tokens[i]]
@@ -170,6 +170,7 @@ class Judge:
         if contender.mode == "speculative":
             decoded = [said.decoded for said in spoken]
             found |= {name: sum(getattr(d, name) for d in decoded) for name in ("rounds", "drafted", "accepted")}
+            found["drafted_rounds"] = sum(count > 0 for d in decoded for count in d.drafted_per_round)
             if contender.assistant == "ours" and isinstance(contender.draft_tokens, int):
                 found["counters_equal"] = sum(
                     list(zip(d.drafted_per_round, d.accepted_per_round, strict=True))

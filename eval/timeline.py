@@ -8,9 +8,9 @@ import numpy as np
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip
-from whisper_pair.decoding import Decoded, Options, Round
+from whisper_pair.decoding import Decoded, Engine, Options, Round
 
-from .listen import DRAFTS, Assistant
+from .listen import DRAFTS
 from .tokens import Pieces
 
 BARS = 240  # of the waveform
@@ -26,15 +26,13 @@ def telling(pairs: Sequence[Decoded], clips: Sequence[Clip]) -> int:
     return min(fitting, key=lambda i: (abs(rates[i] - usual), clips[i].name))
 
 
-def timeline_section(
-    main, assistant: Assistant, clip: Clip, log_mel: LogMel, options: Options, pieces: Pieces
-) -> dict[str, Any]:
+def timeline_section(engine: Engine, clip: Clip, log_mel: LogMel, options: Options, pieces: Pieces) -> dict[str, Any]:
     """`peaks`: the waveform's greatest magnitude in each of BARS equal parts, over the greatest of all."""
     rounds: list[Round] = []
     samples = clip.read()
     asked = replace(options, batch_size=1, draft_tokens=DRAFTS)
-    features = log_mel(log_mel.pad([samples]).to(main.device))
-    assistant.engine(main).decode(features, asked, on_round=lambda _, step: rounds.append(step))
+    features = log_mel(log_mel.pad([samples]).to(engine.device))
+    engine.decode(features, asked, on_round=lambda _, step: rounds.append(step))
     peaks = np.array([np.abs(part).max(initial=0.0) for part in np.array_split(samples, BARS)])
     return {
         "clip": clip.name,

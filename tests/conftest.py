@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import yaml
 from filelock import FileLock
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the Hub
+
+os.environ.setdefault("WHISPER_PAIR_CACHE", tempfile.mkdtemp(prefix="whisper-pair-"))  # nor into the user's home
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 20  # tokens of a text of the untrained pair
@@ -118,7 +121,7 @@ def judged(pair, material, command, tmp_path_factory) -> Path:
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judged"
     asked = ["--main", pair[0], "--assistant", pair[1], "--data", material / "test", "--language", "nl", "--out", out]
-    settings = ["eval.timed_clips=3", "eval.repeats=2", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
+    settings = ["eval.timed_clips=3", "eval.repeats=3", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
     with FileLock(f"{out}.lock"):
         if not out.exists():
             done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)

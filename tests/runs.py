@@ -40,7 +40,7 @@ def write_report(output: Path, failed: list[str]) -> None:
         "environment": known | {"date": result["date"], "git_commit": None, "seed": 0},
         "verdict": {
             "passed": not failed,
-            "criteria": [{"name": name, "passed": name not in failed} for name in result["targets"]],
+            "criteria": [{"name": name, "passed": name not in failed, "kept": False} for name in result["targets"]],
         },
     }
     (output / "eval").mkdir(exist_ok=True)

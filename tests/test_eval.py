@@ -1,12 +1,14 @@
 """A pair judged from end to end, and a planted fault for every check that a verdict rests on."""
 
 import copy
+import gc
 import json
 import os
 import shutil
 import signal
 import threading
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -23,18 +25,22 @@ import eval.evaluate as stage
 from eval import contenders, cost, ctranslate, listen
 from eval.__main__ import main as run_stage
 from eval.compare import compare
+from eval.engines import Assistant, Engines
 from eval.evaluate import evaluate
+from eval.report import verdict as verdict_table
 from eval.schema import check, problems, read_report
 from eval.settings import write_best_setting
-from eval.verdict import verdict_section
+from eval.verdict import check_enough_timings, is_pair, verdict_section
 from tests.conftest import LIMIT, ROOT
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import Lineage, load_draft, load_main
 from whisper_pair.command import guarded
 from whisper_pair.commands.evaluate import source
-from whisper_pair.config import load_config
+from whisper_pair.config import Require, load_config
 from whisper_pair.data import Clip, load_test_clips
+from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.acceptance import Match, acceptances
+from whisper_pair.decoding.engine import Slots
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
 
@@ -149,7 +155,8 @@ def test_a_long_recording_that_drafts_change_fails_the_run(judged, capsys):
     assert stage.status(report, ended, strict=False) == 0
     report["quality"]["long_form"] |= {"identical": 0, "unexplained": 1}
     assert stage.status(report, ended, strict=False) == 1
-    assert "long_form_identical" in [c["name"] for c in verdict_section(report)["criteria"] if not c["passed"]]
+    criteria = verdict_section(report, Require())["criteria"]
+    assert "long_form_identical" in [c["name"] for c in criteria if not c["passed"]]
 
 
 def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
@@ -184,24 +191,114 @@ def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
 def test_strict_asks_a_finished_evaluation_too(judged, capsys):
     """A finished evaluation is not repeated; its verdict decides the status."""
     report = json.loads((judged / "eval" / "report.json").read_text())
-    assert not report["verdict"]["passed"]  # no random pair is twice as fast
+    assert not report["verdict"]["passed"]  # no random pair is faster
     file = judged / "config.yaml"
     assert run_stage([str(file)]) == 0
     assert run_stage([str(file), "--strict"]) == 1
     assert "the verdict is not passed (" in capsys.readouterr().out
 
 
-def test_a_verdict_passes_only_where_every_criterion_does(judged):
-    report = json.loads((judged / "eval" / "report.json").read_text())
-    report["cost"]["ours"]["assistant_speedup"], report["acceptance"]["agreement"] = 5.0, 0.8
-    for row in report["speed"]["rows"]:
-        row |= {"speedup": 2.5, "speedup_verdict": "faster"}
-    assert verdict_section(report)["passed"]
-    for row in report["speed"]["rows"]:
-        if row["draft_tokens"] == "auto" and row["batch_size"] == 2:
-            row["speedup_verdict"] = "unclear"  # 2.5x, with an interval that holds 1
-    verdict = verdict_section(report)
-    assert [c["name"] for c in verdict["criteria"] if not c["passed"]] == ["speedup_batch_2"]
+FASTER = {"speedup": 1.3, "speedup_interval": [1.2, 1.4], "speedup_verdict": "faster", "drafted_rounds": 9, "rounds": 9}
+UNCLEAR = FASTER | {"speedup": 1.3, "speedup_interval": [0.9, 1.6], "speedup_verdict": "unclear"}
+OFF = {
+    "speedup": 0.99,
+    "speedup_interval": [0.97, 1.01],
+    "speedup_verdict": "unclear",
+    "drafted_rounds": 5,
+    "rounds": 100,
+}
+
+
+@pytest.fixture
+def verdict_of(judged):
+    """The verdict on a sound measurement where the pair's rows at batch 1 and 2 are replaced; and what it failed."""
+
+    def of(one: dict, two: dict, agreed: float = 0.6, **require):
+        report = json.loads((judged / "eval" / "report.json").read_text())
+        report["cost"]["ours"]["assistant_speedup"], report["acceptance"]["agreement"] = 2.5, agreed
+        for row in filter(is_pair, report["speed"]["rows"]):
+            row |= {1: one, 2: two}[row["batch_size"]]
+        verdict = verdict_section(report, Require(**require))
+        assert not problems(report | {"verdict": verdict})
+        return verdict, [c["name"] for c in verdict["criteria"] if not c["passed"]]
+
+    return of
+
+
+def test_a_pair_earns_its_place_by_a_gain_at_every_timed_batch_size(verdict_of):
+    """No mark of the article is met, which decides nothing."""
+    verdict, failed = verdict_of(FASTER, FASTER)
+    assert verdict["passed"]
+    assert not failed
+    assert [(mark["target"], mark["passed"]) for mark in verdict["article"]] == [(3, False), (0.7, False), (2, False)]
+    assert verdict_of(FASTER, UNCLEAR)[1] == ["speedup_batch_2"]
+    assert verdict_of(FASTER, FASTER, agreed=0.4)[1] == ["agreement"]
+
+
+@pytest.mark.parametrize(
+    ("two", "kept"),
+    [
+        (OFF, True),
+        (
+            OFF | {"speedup": 1.02, "speedup_interval": [1.01, 1.03], "speedup_verdict": "faster"},
+            True,
+        ),  # no gain of its
+        (OFF | {"drafted_rounds": 6}, False),  # it drafted, for nothing
+        (
+            OFF | {"speedup": 0.9, "speedup_interval": [0.85, 0.95], "speedup_verdict": "slower"},
+            False,
+        ),  # and yet it cost
+    ],
+)
+def test_a_batch_size_without_drafts_is_kept_if_that_costs_nothing(verdict_of, two, kept):
+    verdict, failed = verdict_of(FASTER, two)
+    found = next(c for c in verdict["criteria"] if c["name"] == "speedup_batch_2")
+    assert (found["passed"], found["kept"], failed) == (kept, kept, [] if kept else ["speedup_batch_2"])
+    _, text, (criteria, _) = verdict_table(verdict)
+    assert ("drafting off" in text) is kept
+    assert criteria[1][[c["name"] for c in verdict["criteria"]].index("speedup_batch_2")][-1] == (
+        "kept" if kept else "no"
+    )
+
+
+def test_a_pair_that_drafts_nowhere_earns_nothing(verdict_of):
+    verdict, failed = verdict_of(OFF, OFF)
+    assert failed == ["batch_sizes_faster"]
+    assert not verdict["passed"]
+
+
+def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, question):
+    assert verdict_of(FASTER, FASTER, speedup=1.3)[1] == []
+    assert verdict_of(FASTER, OFF, speedup=1.5)[1] == ["speedup_batch_1"]
+    assert verdict_of(FASTER, FASTER, agreement=0.7, assistant_speedup=3.0)[1] == ["agreement", "assistant_speedup"]
+    with pytest.raises(InputError, match=r"eval\.require\.speedup: expected a number of at least 1, found 0"):
+        question(require={"speedup": 0})
+    with pytest.raises(InputError, match=r"eval\.require\.speedup: expected .* found null"):
+        question(require={"speedup": None})
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "eval.repeats: expected at least 3 for --strict, found 1: .* 2 clips at batch 1 make 2"),
+        (
+            {"timed_clips": 40, "limit": 40, "repeats": 2, "batch_sizes": [8, 32]},
+            "expected at least 3 .* batch 32 make 4",
+        ),
+        ({"timed_clips": 9, "limit": 9, "batch_sizes": [1]}, None),  # but the test set holds 5
+    ],
+)
+def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(question, settings, said):
+    config = question(**settings)
+    if said is None:
+        check_enough_timings(config.eval)
+        check_enough_timings(config.eval, 5)
+        with pytest.raises(InputError, match="2 clips at batch 1 make 2"):
+            check_enough_timings(config.eval, 2)
+    else:
+        with pytest.raises(InputError, match=said):
+            evaluate(config, strict=True)
+    assert not (Path(config.output) / "eval").exists()
 
 
 def test_two_reports_are_compared_on_the_utterances_they_share(judged, tmp_path, command):
@@ -283,7 +380,7 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
 def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(listen, "AT_ONCE", 2)
     main = load_main(pair[0], torch.float32)
-    ours = listen.Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)
+    ours = Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)
     config = question()
     log_mel = LogMel(WhisperProcessor.from_pretrained(pair[0]).feature_extractor)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
@@ -293,7 +390,8 @@ def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, 
     def heard(folder: Path, index: int, of: int):
         wait = barrier.wait if of > 1 else lambda: None
         me = SimpleNamespace(process_index=index, num_processes=of, is_main_process=index == 0, wait_for_everyone=wait)
-        return listen.listen(main, None, [ours], clips, log_mel, stage.options_of(config, main), folder, me)
+        engines = Engines(main, [ours])
+        return listen.listen(engines, None, clips, log_mel, stage.options_of(config, main), folder, me)
 
     alone = heard(tmp_path / "one", 0, 1)
     read.clear()
@@ -301,6 +399,79 @@ def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, 
         shares = list(both.map(lambda index: heard(tmp_path / "two", index, 2), range(2)))
     assert shares == [alone, alone]
     assert sorted(read) == sorted(clip.name for clip in clips)
+
+
+# Engines
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    """The engines that were made, by weak references; those alive are counted whenever one decodes."""
+    made, most = [], []
+    init, decode = Engine.__init__, Engine.decode
+
+    def counted(self, *given, **more):
+        init(self, *given, **more)
+        made.append(weakref.ref(self))
+
+    def decoding(self, *given, **more):
+        gc.collect()
+        most.append(sum(reference() is not None for reference in made))
+        return decode(self, *given, **more)
+
+    monkeypatch.setattr(Engine, "__init__", counted)
+    monkeypatch.setattr(Engine, "decode", decoding)
+    return SimpleNamespace(made=made, most=most)
+
+
+def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tmp_path, monkeypatch, alive):
+    """With another assistant beside ours: two pairs, and each assistant alone while the test set is decoded, whatever
+    the number of clips, draft lengths and measurements."""
+    shutil.copytree(pair[1], tmp_path / "other")
+    monkeypatch.setattr(listen, "AT_ONCE", 1)
+    monkeypatch.setattr(cost, "TIMES", 2)
+    caches = []
+    monkeypatch.setattr(
+        Slots, "grow", lambda self, *given, grow=Slots.grow: caches.append(grow(self, *given)) or caches[-1]
+    )
+    config = question(compare=[str(tmp_path / "other")], draft_tokens=[1, 2, 3], limit=4, timed_clips=4, repeats=2)
+    assert evaluate(config) == 0
+    assert max(alive.most) == 4  # two pairs and, once, both assistants alone; the judged one again while it is timed
+    assert len(alive.made) == 6  # the other pair and the assistant alone are made again for timing
+    gc.collect()
+    assert not any(reference() for reference in alive.made)
+    rows = report_of(config)["speed"]["rows"]
+    assert all(row["identical"] == 4 for row in rows if row["engine"] == "pair" and row["mode"] != "assistant")
+
+
+def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
+    main, draft = load_main(pair[0]), load_draft(pair[1])
+    engines = Engines(main, [Assistant("ours", pair[1], draft, None), Assistant("other", pair[1], draft, None)])
+    one, other = (engines.pair(assistant) for assistant in engines.assistants)
+    features = torch.randn(3, *one.encoders.shapes["features"], generator=torch.Generator().manual_seed(1))
+    expected = [row.tokens for row in Engine(main).decode(features, Options(language="nl"))]
+    for engine, batch_size, drafts in ((one, 1, 2), (other, 3, 2), (one, 2, 0), (one, 3, "auto"), (other, 1, 4)):
+        options = Options(language="nl", batch_size=batch_size, draft_tokens=drafts)
+        assert [row.tokens for row in engine.decode(features, options)] == expected
+        assert engine._speakers[0] is one._slots.cache
+    assert one._slots.cache.capacity == 3
+    with pytest.raises(InputError, match="like: is an Engine of another main"):
+        Engine(load_main(pair[0]), like=one)
+    main.model.decoder.layers[0].fc1.weight.data.add_(0)
+    main.model.decoder.layers[0].fc1.weight.requires_grad_(False).add_(1)
+    with pytest.raises(InputError, match="weights have changed"):
+        Engine(main, like=one)
+
+
+def test_the_main_alone_never_asks_an_assistants_own_encoder(pair, monkeypatch):
+    main = load_main(pair[0])
+    engine = Engine(main, load_main(pair[0]))
+    monkeypatch.setattr(engine.encoders.draft, "forward", None)
+    features = torch.randn(2, *engine.encoders.shapes["features"], generator=torch.Generator().manual_seed(1))
+    asked = Options(language="nl", draft_tokens=0)
+    assert [r.tokens for r in engine.decode(features, asked)] == [
+        r.tokens for r in Engine(main).decode(features, asked)
+    ]
 
 
 # Half precision

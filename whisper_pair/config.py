@@ -19,6 +19,7 @@ Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
 Share = Annotated[float, Bound("a share from 0 to 1", lambda x: 0 <= x <= 1)]
 ShareAboveZero = Annotated[float, Bound("a share above 0, up to 1", lambda x: 0 < x <= 1)]
+AtLeastOne = Annotated[float, Bound("a number of at least 1", lambda x: x >= 1)]
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
 DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <= n <= 16)]
@@ -215,6 +216,15 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Require:
+    """What the verdict asks beyond an identical output and a sound measurement; see eval/verdict.py."""
+
+    agreement: Share = 0.5  # of the main's tokens that the assistant predicts; below half, most rounds begin in vain
+    speedup: AtLeastOne = 1.0  # over the main alone, at each timed batch size at which the pair drafts; never unclear
+    assistant_speedup: Positive | None = None  # the main's time for a token over the assistant's; null: not asked
+
+
+@dataclass(frozen=True)
 class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
@@ -227,6 +237,7 @@ class Eval:
     precision: Precision = "auto"
     long_form_minutes: NotNegative = 5.0  # of joined test clips, heard as long recordings, about; 0: none
     limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
+    require: Require = field(default_factory=Require)  # what the verdict asks
     published: Published | None = None  # figures to print beside ours
 
 

@@ -21,6 +21,7 @@ from .decoding import Decoded, Engine, Options
 from .draft_vocabulary import proposable
 from .errors import InputError
 from .hub import pair_at
+from .measured import MeasuredRounds
 
 if TYPE_CHECKING:
     from .longform import Transcription
@@ -42,10 +43,22 @@ class Transcript:
 class Pair:
     """A main and its assistant, ready to transcribe. The text is the main's own; the assistant makes it come sooner."""
 
-    def __init__(self, main, draft, processor, lineage: Lineage | None = None, draft_vocabulary=None):
+    def __init__(
+        self,
+        main,
+        draft,
+        processor,
+        lineage: Lineage | None = None,
+        draft_vocabulary=None,
+        engine: Engine | None = None,
+    ):
+        """`engine`: one of this main and draft that is there already; None: a new one."""
         self.main, self.draft, self.processor, self.lineage = main, draft, processor, lineage
         self.log_mel = LogMel(processor.feature_extractor)
-        self.engine = Engine(main, draft, draft_vocabulary=draft_vocabulary)
+        self.engine = engine
+        if engine is None:
+            self.engine = Engine(main, draft, draft_vocabulary=draft_vocabulary)
+            self.engine.round_times.store = MeasuredRounds(self.engine)
 
     @classmethod
     def from_pretrained(

@@ -19,12 +19,17 @@ from whisper_pair.decoding.draft_length import (
     between,
     blend,
     expected_length,
+    relative,
 )
 
 
 def costs(c, slope, batch_size=1):
     verify = {count: 1 + slope * count for count in MEASURED}
     return Costs(batch_size, c, verify, {count: count * c + verify[count] for count in MEASURED})
+
+
+def taken(c, slope):
+    return relative(costs(c, slope).rounds)
 
 
 @settings(deadline=None)
@@ -34,17 +39,17 @@ def test_expected_length_is_the_sum_of_the_chances_to_reach_each_token(agreement
 
 
 def test_a_good_and_cheap_draft_is_used_long_and_a_poor_or_dear_one_not_at_all():
-    assert best_draft_tokens(0.99, costs(0.02, 0.01)) == LONGEST
-    assert best_draft_tokens(0.5, costs(0.1, 0.02)) in (1, 2, 3)
-    assert best_draft_tokens(0.2, costs(0.3, 0.1)) == 0
-    assert best_draft_tokens(0.9, costs(1.0, 0.0)) == 0
+    assert best_draft_tokens(0.99, taken(0.02, 0.01)) == LONGEST
+    assert best_draft_tokens(0.5, taken(0.1, 0.02)) in (1, 2, 3)
+    assert best_draft_tokens(0.2, taken(0.3, 0.1)) == 0
+    assert best_draft_tokens(0.9, taken(1.0, 0.0)) == 0
 
 
 @settings(deadline=None)
 @given(st.floats(0.05, 0.95), st.floats(0.01, 1.0), st.floats(0.0, 0.3))
 def test_the_best_is_no_worse_than_any_other(agreement, c, slope):
     known = costs(c, slope)
-    best = best_draft_tokens(agreement, known)
+    best = best_draft_tokens(agreement, relative(known.rounds))
 
     def speedup(count):
         return expected_length(agreement, count) / known.round(count)
@@ -102,10 +107,9 @@ def test_on_a_crowded_machine_the_draft_length_is_still_that_of_a_quiet_one(seed
     machine = Machine(lengths, crowd=0.6, seed=seed)
     found = fastest(machine.actions, machine.clock)
     assert machine.interrupted > machine.runs / 10
-    crowded = Costs(1, quiet.draft, quiet.verify, found)
     for agreement in (0.3, 0.6, 0.8, 0.9, 0.95):
-        chosen = best_draft_tokens(agreement, crowded)
-        best = best_draft_tokens(agreement, quiet)
+        chosen = best_draft_tokens(agreement, relative(found))
+        best = best_draft_tokens(agreement, relative(quiet.rounds))
         gains = [expected_length(agreement, count) / quiet.round(count) for count in (chosen, best)]
         assert gains[0] > 0.95 * gains[1]
 
@@ -123,9 +127,10 @@ def test_a_machine_that_is_never_quiet_is_not_measured_for_ever():
 def test_a_disturbed_round_counts_no_more_than_a_longer_one():
     disturbed = costs(0.1, 0.02)
     disturbed.rounds[4] *= 5
-    assert best_draft_tokens(0.8, disturbed) in range(4, 9)
-    assert disturbed.bounded_rounds[4] == pytest.approx(disturbed.round(8))
-    assert disturbed.bounded_rounds[2] == pytest.approx(disturbed.round(2))
+    chosen_by = relative(disturbed.rounds)
+    assert best_draft_tokens(0.8, chosen_by) in range(4, 9)
+    assert chosen_by[4] == pytest.approx(disturbed.round(8))
+    assert chosen_by[2] == pytest.approx(disturbed.round(2))
     assert disturbed.round(4) > 4  # what was measured is reported as it was
 
 
@@ -151,7 +156,7 @@ def test_the_estimate_counts_trials_up_to_the_first_refusal():
 
 
 def test_lengths_grow_with_agreement_and_shrink_without():
-    good, poor = (DraftLength("auto", lambda batch: costs(0.1, 0.02)) for _ in range(2))
+    good, poor = (DraftLength("auto", lambda batch: taken(0.1, 0.02)) for _ in range(2))
     start = good.choose(1)
     for _ in range(50):
         good.observe(8, 8)
@@ -159,10 +164,11 @@ def test_lengths_grow_with_agreement_and_shrink_without():
     assert poor.choose(1) < start < good.choose(1)
 
 
-def test_auto_decodes_the_same_tokens_and_carries_nothing_to_the_next_call(monkeypatch):
+def test_auto_decodes_the_same_tokens_and_carries_nothing_to_the_next_call():
     main, windows = tiny_whisper(4), features(9, 4)
     engine = Engine(main, cut(main))
-    monkeypatch.setattr(engine, "costs", lambda batch_size, timestamps: costs(0.1, 0.05, batch_size))
+    for size in (1, 3):
+        engine.round_times.learn(size, False, costs(0.1, 0.05).rounds)
     options = Options(language="nl", batch_size=3)
     expected = [row.tokens for row in engine.decode(windows, Options(language="nl", draft_tokens=0))]
     first = engine.decode(windows, options)
@@ -193,7 +199,7 @@ def test_measuring_costs_in_the_middle_of_a_call_disturbs_no_row(monkeypatch):
 
     def measure(index, step):
         if index == 1 and len(step.tokens) > 2:
-            engine._costs.clear()
+            engine.forget_costs()
             measured.append(engine.costs(4))
 
     rows = engine.decode(windows, Options(language="nl", batch_size=4, draft_tokens=3), on_round=measure)

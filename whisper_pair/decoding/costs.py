@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Hashable
 
 import torch
+from torch import Tensor
 
 from .draft_length import MEASURED, Costs
 from .speculate import Rounds, Shape
@@ -26,10 +27,8 @@ NEAR = 1.1  # a least time is trusted once another one was at most this many tim
 
 def measure(rounds: Rounds, batch_size: int) -> Costs:
     """Costs of a pair at a batch size that the caches can hold."""
-    device = rounds.main.decoder.device
-    length = rounds.main.decoder.max_length + 2
-    inputs = torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=device)
-    shapes = {count: Shape(batch_size, 2, count, KEYS, begins=False) for count in MEASURED}
+    inputs, device = unread(rounds, batch_size), rounds.main.decoder.device
+    shapes = {count: shape_of(rounds, batch_size, count) for count in MEASURED}
 
     def part(name: str, function: Callable[..., torch.Tensor], *given: torch.Tensor) -> Callable[[], object]:
         key = (name, rounds.main.head.rules, batch_size)
@@ -45,7 +44,7 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
             **{("verify", count): verify(shape) for count, shape in shapes.items()},
             **{("round", count): lambda shape=shape: rounds.greedy(inputs, shape) for count, shape in shapes.items()},
         },
-        clock=time.thread_time if device.type == "cpu" else time.perf_counter,
+        clock_of(device),
     )
     return Costs(
         batch_size=batch_size,
@@ -53,6 +52,27 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
         verify={count: taken["verify", count] for count in MEASURED},
         rounds={count: taken["round", count] for count in MEASURED},
     )
+
+
+def round_seconds(rounds: Rounds, batch_size: int, draft_tokens: int) -> float:
+    """Of one round, run a few times in a row: all that "auto" needs, and at once."""
+    inputs, shape = unread(rounds, batch_size), shape_of(rounds, batch_size, draft_tokens)
+    return least_in_a_row(lambda: rounds.greedy(inputs, shape), clock_of(rounds.main.decoder.device))
+
+
+def unread(rounds: Rounds, batch_size: int) -> Tensor:
+    """A round's inputs at positions where no row's keys and values are."""
+    length = rounds.main.decoder.max_length + 2
+    return torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=rounds.main.decoder.device)
+
+
+def shape_of(rounds: Rounds, batch_size: int, draft_tokens: int) -> Shape:
+    """As short texts are decoded in: a captured graph then serves them too."""
+    return Shape(batch_size, 2, draft_tokens, KEYS, begins=rounds.graphs.enabled)
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    return time.thread_time if device.type == "cpu" else time.perf_counter
 
 
 def fastest(actions: dict[Hashable, Callable[[], object]], clock: Callable[[], float]) -> dict[Hashable, float]:

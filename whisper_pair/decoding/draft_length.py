@@ -11,12 +11,14 @@ are measured on this machine at this batch size; a is the running estimate of th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
 FADING = 0.99  # of what was seen, for each plain step of a row
+ON_TRUST = 4  # tokens drafted by all rows of a round together while its costs are unknown: the more rows, the dearer
+
+Times = dict[int, float]  # draft length -> seconds of a whole round, what the host does included
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Costs:
     batch_size: int
     draft: float  # one draft step: one token a row
     verify: dict[int, float]  # draft length -> one forward of the main over that many tokens and one more
-    rounds: dict[int, float]  # draft length -> one whole round, what the host does included
+    rounds: Times
 
     @classmethod
     def told(cls, costs: dict[str, Any]) -> "Costs":
@@ -47,12 +49,16 @@ class Costs:
         """A round's time over a plain step's: g c + v, as it was measured in one piece."""
         return between(self.rounds, draft_tokens) / self.rounds[0]
 
-    @cached_property
-    def bounded_rounds(self) -> list[float]:
-        """`round` for 0 to LONGEST drafts, to choose by. More drafts never cost less, so a time above that of a longer
-        round was disturbed: the longer one's bounds it."""
-        bounded = {count: min(self.rounds[more] for more in self.rounds if more >= count) for count in self.rounds}
-        return [between(bounded, count) / bounded[0] for count in range(LONGEST + 1)]
+
+def bounded(times: Times) -> Times:
+    """More drafts never cost less, so a time above that of a longer round was disturbed: the longer one's bounds it."""
+    return {count: min(times[more] for more in times if more >= count) for count in times}
+
+
+def relative(times: Times, longest: int = LONGEST) -> list[float]:
+    """A round's time over a plain step's for 0 to `longest` drafts, to choose by."""
+    least = bounded(times)
+    return [between(least, count) / least[0] for count in range(longest + 1)]
 
 
 def between(known: dict[int, float], at: int) -> float:
@@ -90,10 +96,11 @@ def predicted_speedup(tau: float, draft_tokens: int, cost_ratio: float, verifica
     return tau / (draft_tokens * cost_ratio + verification)
 
 
-def best_draft_tokens(agreement: float, costs: Costs, choices: Sequence[int] = range(LONGEST + 1)) -> int:
-    """The draft length of the greatest predicted speedup; 0 where drafting would lose."""
-    taken = costs.bounded_rounds
-    return max(choices, key=lambda count: (expected_length(agreement, count) / taken[count], -count))
+def best_draft_tokens(agreement: float, taken: Sequence[float], choices: Sequence[int] = range(LONGEST + 1)) -> int:
+    """The draft length of the greatest predicted speedup, of those whose `relative` time is known; 0 where drafting
+    would lose."""
+    known = (count for count in choices if count < len(taken))
+    return max(known, key=lambda count: (expected_length(agreement, count) / taken[count], -count))
 
 
 @dataclass
@@ -130,17 +137,20 @@ class DraftLength:
     def __init__(
         self,
         draft_tokens: int | Literal["auto"],
-        costs: Callable[[int], Costs],  # at a batch size
+        taken: Callable[[int], Sequence[float] | None],  # `relative` times at a batch size; None: not known yet
         choices: Sequence[int] = range(LONGEST + 1),  # for "auto"
     ):
         self.fixed = None if draft_tokens == "auto" else draft_tokens
-        self.costs, self.choices = costs, choices
+        self.taken, self.choices = taken, choices
         self.agreement = Agreement()
 
     def choose(self, batch: int) -> int:
         if self.fixed is not None:
             return self.fixed
-        return best_draft_tokens(self.agreement.value, self.costs(batch), self.choices)
+        taken = self.taken(batch)
+        if taken is None:
+            return ON_TRUST // batch
+        return best_draft_tokens(self.agreement.value, taken, self.choices)
 
     def observe(self, drafted: int, accepted: int) -> None:
         self.agreement.observe(drafted, accepted)

@@ -8,7 +8,7 @@ few integers a row.
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from itertools import islice
 
 import torch
@@ -19,12 +19,13 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 from ..errors import InputError
 from .acceptance import Match
 from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
-from .costs import measure
+from .costs import measure, round_seconds
 from .decoder import Cache, Decoder
-from .draft_length import LONGEST, MEASURED, Costs, DraftLength, blend
+from .draft_length import LONGEST, MEASURED, Costs, DraftLength
 from .graphs import Graphs
 from .linear import linear, plain
 from .options import Decoded, Options, Round
+from .round_times import RoundTimes, power_of_two
 from .rows import Row
 from .rules import Rules
 from .speculate import Head, Rounds, Shape, Speaker
@@ -49,17 +50,22 @@ class Engine:
         draft_vocabulary: Tensor | None = None,  # token ids: all that the draft can propose, besides the end of text
         graphs: bool | None = None,  # CUDA graphs; None: where there is CUDA
         compile: bool = False,  # torch.compile encoders and decoder layers; pays for itself in long runs on CUDA
+        like: "Engine | None" = None,  # of the same main, whose side of it serves both; never while the other decodes
     ):
         check_pair(main, draft)
         self.special = SpecialTokens.of(main)
         if draft_vocabulary is not None:
             check_draft_vocabulary(draft_vocabulary, self.special)
         self.device = main.device
-        self.main = Decoder(main.model.decoder, main.proj_out.weight)
+        self.main = Decoder(main.model.decoder, main.proj_out.weight) if like is None else like.main
         self.draft = None if draft is None else Decoder(draft.model.decoder, draft.proj_out.weight, like=self.main)
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder, compile)
+        self._slots = Slots()
+        if like is not None:
+            like.check_main(main)
+            self.encoders.main, self._slots = like.encoders.main, like._slots
         self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
         if compile:
@@ -68,6 +74,7 @@ class Engine:
         self._sources = Sources(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
+        self.round_times = RoundTimes()  # what "auto" goes by
         self._speakers: tuple[Cache, Cache | None] | None = None
 
     @torch.inference_mode()
@@ -103,7 +110,7 @@ class Engine:
 
     def _rows(self, features, states, draft_states, prompts, options: Options) -> Iterator[Row]:
         if features is not None:
-            return self.encoders.rows_of_features(features, prompts, options.batch_size)
+            return self.encoders.rows_of_features(features, prompts, options.batch_size, self._drafting(options))
         if self.encoders.draft is not None and self._drafting(options) and draft_states is None:
             raise InputError("this assistant has its own encoder: give draft_states beside encoder_states, or features")
         return self.encoders.rows_of_states(states, draft_states, prompts, options.batch_size)
@@ -118,7 +125,9 @@ class Engine:
         rounds = self._rounds(options)
         lengths = DraftLength(
             options.draft_tokens if rounds.draft is not None else 0,
-            self._costs_at(options),
+            self.round_times.while_decoding(
+                partial(round_seconds, rounds), rounds.main.cache.capacity, options.timestamps
+            ),
             choices=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
         )
         careful = temperature > 0 or options.confidence is not None
@@ -143,18 +152,6 @@ class Engine:
             for slot in reversed(range(len(active))):
                 if active[slot].done:
                     yield self._leave(active, slot, rounds)
-
-    def _costs_at(self, options: Options) -> Callable[[int], Costs]:
-        """Costs at any batch size up to the call's: measured at its own and at 1, a straight line between."""
-
-        @cache
-        def at(batch: int) -> Costs:
-            full = self.costs(options.batch_size, options.timestamps)
-            if batch == options.batch_size:
-                return full
-            return blend(self.costs(1, options.timestamps), full, batch)
-
-        return at
 
     def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
         """Take a row out; the last one moves into its place, so that the rows in use stay the first ones."""
@@ -235,6 +232,7 @@ class Engine:
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
+        self.measure_rounds(options)
         silence = torch.zeros(options.batch_size, *self.encoders.shapes["features"])
         self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
 
@@ -291,15 +289,35 @@ class Engine:
         ]
 
     @torch.inference_mode()
+    def measure_rounds(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+        """Measure at once all that "auto" would measure bit by bit in calls with these options; nothing for others."""
+        if options.draft_tokens == "auto" and self._drafting(options):
+            rounds = self._rounds(options)
+            timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
+            self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
+
+    @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
-        """What draft steps, verifications and rounds cost here; measured once a batch size, then remembered."""
+        """What draft steps, verifications and rounds cost here, with care; measured once a batch size, then remembered
+        (`forget_costs`), and what "auto" goes by from then on."""
         if self.draft is None:
             raise InputError("this Engine has no assistant whose cost could be measured: give it one")
         key = batch_size, timestamps
         if key not in self._costs:
             options = Options(batch_size=batch_size, timestamps=timestamps)
             self._costs[key] = measure(self._rounds(options), batch_size)
+            self.round_times.learn(*key, self._costs[key].rounds)
         return self._costs[key]
+
+    def forget_costs(self) -> None:
+        """The next `costs` measures again."""
+        self._costs.clear()
+
+    def check_main(self, main: WhisperForConditionalGeneration) -> None:
+        """Raises InputError for another main than this engine's, or one whose weights have changed since."""
+        if main.model.decoder.embed_tokens.weight.data_ptr() != self.main.embeddings.data_ptr():
+            raise InputError("like: is an Engine of another main: give one of the same")
+        self._sources.check()
 
     def heads(self, timestamps: bool) -> tuple[Head, Head | None]:
         """The main's and the draft's output heads under the rules."""
@@ -329,16 +347,32 @@ class Engine:
     def _rounds(self, options: Options) -> Rounds:
         """Heads and caches for a call; caches are kept between calls while they are large enough."""
         capacity = power_of_two(options.batch_size) if self.bucketed else options.batch_size
-        if self._speakers is None or self._speakers[0].capacity < capacity:
+        if not self._slots.hold(capacity) or self._speakers is None or self._speakers[0] is not self._slots.cache:
             self._speakers = None
             self.graphs.clear()
-            frames = self.encoders.frames
-            draft = None if self.draft is None else Cache(self.draft, capacity, frames)
-            self._speakers = Cache(self.main, capacity, frames), draft
+            cache = self._slots.grow(self.main, capacity, self.encoders.frames)
+            draft = None if self.draft is None else Cache(self.draft, cache.capacity, self.encoders.frames)
+            self._speakers = cache, draft
         main_head, draft_head = self.heads(options.timestamps)
         main = Speaker(self.main, main_head, self._speakers[0])
         draft = Speaker(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
         return Rounds(main, draft, self.graphs, self.special.size)
+
+
+class Slots:
+    """The main's cache, which engines of one main share. One that grew is another: graphs over the old one are void."""
+
+    def __init__(self) -> None:
+        self.cache: Cache | None = None
+
+    def hold(self, capacity: int) -> bool:
+        return self.cache is not None and self.cache.capacity >= capacity
+
+    def grow(self, main: Decoder, capacity: int, frames: int) -> Cache:
+        if not self.hold(capacity):
+            self.cache = None  # before the larger one is made
+            self.cache = Cache(main, capacity, frames)
+        return self.cache
 
 
 class Sources:
@@ -355,8 +389,3 @@ class Sources:
             weight = reference()
             if weight is not None and weight._version != version:
                 raise InputError("the model's weights have changed since this Engine was built: build it anew")
-
-
-def power_of_two(count: int) -> int:
-    """The least power of two that is no smaller."""
-    return 1 << (count - 1).bit_length()

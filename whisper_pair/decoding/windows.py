@@ -51,10 +51,12 @@ class Encoders:
         if prompts and count is not None and len(prompts) != count:
             raise InputError(f"there are {len(prompts)} prompts for {count} windows: give one each, None for none")
 
-    def rows_of_features(self, features: Windows, prompts: Sequence, batch_size: int) -> Iterator[Row]:
+    def rows_of_features(
+        self, features: Windows, prompts: Sequence, batch_size: int, drafting: bool = True
+    ) -> Iterator[Row]:
         for indices, batch in self._drawn(features, "features", batch_size):
             states = encode(self.main, batch)
-            own = [None] * len(indices) if self.draft is None else encode(self.draft, batch)
+            own = encode(self.draft, batch) if drafting and self.draft is not None else [None] * len(indices)
             for index, one, other in zip(indices, states, own, strict=True):
                 yield Row(index, prompt_of(prompts, index), one, other)
 

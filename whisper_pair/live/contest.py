@@ -145,6 +145,7 @@ class Contest:
 
     def _warm_up(self) -> None:
         """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
+        self.engine.measure_rounds(self._options(self.pair, self.language))
         for side in (self.main, self.pair):
             asked = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
             self.engine.decode(options=asked, on_round=self._check, **self._states(self.windows[0], side))

@@ -161,8 +161,7 @@ def _results(report: dict[str, Any]) -> str:
         for row in speed["rows"]
         if (label := _label(row))
     ]
-    failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
-    verdict = "It passed every criterion." if not failed else f"It did not reach: {', '.join(failed)}."
+    verdict = _verdict(report["verdict"]["criteria"])
     return "\n".join(
         [
             "## Speed\n",
@@ -174,6 +173,13 @@ def _results(report: dict[str, Any]) -> str:
             *rows,
         ]
     )
+
+
+def _verdict(criteria: list[dict[str, Any]]) -> str:
+    failed = [criterion["name"] for criterion in criteria if not criterion["passed"]]
+    kept = [criterion["name"].removeprefix("speedup_batch_") for criterion in criteria if criterion["kept"]]
+    verdict = f"It did not reach: {', '.join(failed)}." if failed else "By these figures the pair earns its place."
+    return verdict + (f" At batch {', '.join(kept)} it drafts nothing, at no cost." if kept else "")
 
 
 def _label(row: dict[str, Any]) -> str | None:

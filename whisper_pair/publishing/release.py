@@ -43,7 +43,10 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
         raise InputError(f"{path}: there is no report yet; evaluate the pair first: python -m eval CONFIG.") from error
     if report["pair"]["encoder_sha256"] != encoder_sha256(main):
         raise InputError(f"{path}: was measured with another main than {main}; evaluate the pair again.")
-    failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
+    criteria = report["verdict"]["criteria"]
+    if not all("kept" in criterion for criterion in criteria):
+        raise InputError(f"{path}: was written by an older version of this toolkit; evaluate the pair again.")
+    failed = [criterion["name"] for criterion in criteria if not criterion["passed"]]
     if failed and not whatever_the_verdict:
         raise InputError(
             f"{path}: the pair failed ({', '.join(failed)}); improve it, or add --whatever-the-verdict to publish it"

@@ -1,0 +1,60 @@
+"""The engines of an evaluation: one a pair, and one of each assistant that speaks for itself.
+
+What an engine holds is mostly the main's caches, gigabytes for a large one. So whoever decodes asks here, and all pairs
+share them; the draft length is an option of the call, and the main alone is the judged pair's engine told to draft
+nothing, which then runs what an engine without an assistant would.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whisper_pair.checkpoints import Lineage, complete
+from whisper_pair.decoding import Engine
+
+
+@dataclass(frozen=True)
+class Assistant:
+    name: str  # "ours", or the checkpoint it was loaded from
+    folder: Path
+    model: Any
+    lineage: Lineage | None
+    vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
+
+    @property
+    def has_encoder(self) -> bool:
+        return self.model.config.is_encoder_decoder
+
+
+class Engines:
+    """Made when they are first asked for. The first assistant is the one that is judged."""
+
+    def __init__(self, main, assistants: list[Assistant]):
+        self.main, self.assistants = main, assistants
+        self._pairs: dict[str, Engine] = {}
+        self._alone: dict[int, Engine] = {}
+
+    @property
+    def judged(self) -> Engine:
+        """The judged pair; with `draft_tokens=0`, the main alone."""
+        return self.pair(self.assistants[0])
+
+    def pair(self, assistant: Assistant) -> Engine:
+        if assistant.name not in self._pairs:
+            first = next(iter(self._pairs.values()), None)
+            self._pairs[assistant.name] = Engine(self.main, assistant.model, assistant.vocabulary, like=first)
+        return self._pairs[assistant.name]
+
+    def alone(self, assistant: Assistant) -> Engine:
+        """The assistant by itself. Its draft vocabulary has no part in this."""
+        if id(assistant.model) not in self._alone:
+            self._alone[id(assistant.model)] = Engine(complete(self.main, assistant.model))
+        return self._alone[id(assistant.model)]
+
+    def release(self, *, but_the_judged: bool = False) -> None:
+        """Give back what they hold. Whoever asks again gets a new one."""
+        judged = self.assistants[0].name
+        kept = {judged: self._pairs[judged]} if but_the_judged and judged in self._pairs else {}
+        self._pairs, self._alone = kept, {}
