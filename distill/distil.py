@@ -17,6 +17,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.files import write_text
 from whisper_pair.listening import Listener
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.sharding import whole_model
@@ -109,7 +110,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     def save(trained, target: Path) -> None:
         trained.save_pretrained(target)
         material.processor.save_pretrained(target)
-        (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
+        write_text(target / "examples.md", drafting.examples)
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)
         Lineage(

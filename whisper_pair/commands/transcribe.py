@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from ..errors import InputError
+from ..escaping import terminal
+from ..files import write_text
 from ..hub import add_pair, pair_of
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
@@ -79,10 +81,11 @@ def run(args: argparse.Namespace) -> int:
         heard.append(transcription)
         text = WRITERS[args.format](transcription)
         if target:
-            write(target, text)
+            write_text(target, text)
         else:
             with bar.aside():
-                print(f"{source}:\n{text}" if len(wanted) > 1 else text, end="", flush=True)
+                named = f"{terminal(source)}:\n" if len(wanted) > 1 else ""
+                print(named + terminal(text, lines=True), end="", flush=True)
     bar.close()
     for error in failures:
         print(f"error: {error}", file=sys.stderr)
@@ -135,13 +138,6 @@ def load(main: str, assistant: str | None, device: str | None, precision: str | 
     precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     return Pair.from_pretrained(main, assistant, dtype=dtypes[precision], device=device)
-
-
-def write(target: Path, text: str) -> None:
-    """Whole or not at all."""
-    aside = target.with_name(target.name + ".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(target)
 
 
 def summary(heard, seconds: float) -> str:

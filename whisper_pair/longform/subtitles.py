@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 
+from ..escaping import cue as cue_text
 from ..text import WITHOUT_SPACES
 from .recording import Segment, Transcription, Word
 
@@ -30,7 +31,7 @@ def cues(heard: Transcription) -> list[Cue]:
     found = []
     for segment in heard.segments:
         timed = parts(segment.words, LONGEST_CUE) or parts(shared_out(segment, heard.language))
-        found += [Cue(part[0].start, part[-1].end, "\n".join(balanced_lines(part))) for part in timed]
+        found += [Cue(part[0].start, part[-1].end, cue_text(balanced_lines(part))) for part in timed]
     return [replace(cue, end=min(cue.end, max(cue.start, after.start))) for cue, after in pairwise(found)] + found[-1:]
 
 
@@ -92,7 +93,7 @@ def as_txt(heard: Transcription) -> str:
 
 def as_srt(heard: Transcription) -> str:
     blocks = (
-        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{cue.text.replace('-->', '->')}\n"
+        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{cue.text}\n"
         for number, cue in enumerate(cues(heard), 1)
     )
     return "\n".join(blocks)

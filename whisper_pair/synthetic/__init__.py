@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from whisper_pair.errors import InputError
+from whisper_pair.files import write_text
 
 SPLITS = ("train", "validation", "test")
 CHECKPOINT = "micro-whisper"
@@ -83,7 +84,7 @@ def code_digest() -> str:
 
 
 def write_manifest(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
