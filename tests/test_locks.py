@@ -92,9 +92,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def test_the_stages_take_the_lock(holder, write_config, command, tmp_path):
+def test_the_stages_take_the_lock(holder, write_config, command, tmp_path, tmp_path_factory):
     holder()
-    done = command("-m", "train", write_config(tmp_path / "pair.yaml", output=str(tmp_path)))
+    config = write_config(tmp_path_factory.mktemp("config") / "pair.yaml", output=str(tmp_path))
+    done = command("-m", "train", config)
     assert done.returncode == 2
     assert "another run is at work" in done.stderr
     assert done.stderr.count("\n") == 1

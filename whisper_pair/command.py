@@ -15,6 +15,7 @@ from .files import disk_failure
 from .launching import warn_of_one_process_alone
 from .locks import one_run
 from .signals import stopping
+from .trackers import refuse_missing as refuse_missing_tracker
 
 
 def stage_command(
@@ -33,6 +34,7 @@ def stage_command(
     def stage() -> int | None:
         config = load_config(args.config, args.overrides)
         warn_of_one_process_alone()
+        refuse_missing_tracker(config)
         if args.dry_run:
             with rehearsal(config, name) as rehearsed:
                 return run(rehearsed, False, True)

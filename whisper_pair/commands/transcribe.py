@@ -133,11 +133,29 @@ def load(main: str, assistant: str | None, device: str | None, precision: str | 
     from ..pair import Pair
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {device}: torch sees no GPU here; use --device cpu.")
+    refuse_missing(device)
     precision = precision or ("fp16" if device.startswith("cuda") else "fp32")
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     return Pair.from_pretrained(main, assistant, dtype=dtypes[precision], device=device)
+
+
+def refuse_missing(device: str) -> None:
+    """InputError for a device that torch does not know or that is not here."""
+    import torch
+
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"--device {device}: expected cpu, cuda or cuda:NUMBER.") from error
+    gpus = torch.cuda.device_count()
+    if found.type == "cuda" and not gpus:
+        raise InputError(f"--device {device}: torch sees no GPU here; use --device cpu.")
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        raise InputError(f"--device {device}: torch sees {gpus} here; the last one is cuda:{gpus - 1}.")
+    try:
+        torch.empty(1, device=found).cpu()  # meta has nothing to copy
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+        raise InputError(f"--device {device}: is not here, or torch was not built for it; use --device cpu.") from error
 
 
 def summary(heard, seconds: float) -> str:

@@ -228,10 +228,8 @@ def _told(source: Source) -> str:
     """A folder's name would say nothing to others, and tell where it lies on this machine."""
     if source.hub is None:
         return "clips that are not published"
-    page, part = (
-        f"https://huggingface.co/datasets/{quote(source.hub)}",
-        f"{source.config or 'default'} / {source.split}",
-    )
+    page = f"https://huggingface.co/datasets/{quote(source.hub)}"
+    part = f"{source.config or 'default'} / {source.split}"
     return ", ".join(filter(None, [f"[{markdown(source.hub)}](<{page}>)", markdown(part), licence(source.hub)]))
 
 

@@ -6,6 +6,7 @@ spoken before it. Clips are therefore spoken in blocks, each in order and by a p
 
 import csv
 import ctypes
+import io
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ import soxr
 from tqdm import tqdm
 
 from whisper_pair.errors import InputError
+from whisper_pair.files import write_text
 from whisper_pair.synthetic.grammar import distinct_sentences
 
 SAMPLE_RATE = 16000  # Hz, what Whisper hears
@@ -161,7 +163,8 @@ def speak(out: Path, splits: dict[str, list[Clip]], window: int) -> None:
 
 
 def write_metadata(path: Path, clips: list[Clip]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_name", "text", "speaker"])
-        writer.writerows([clip.file_name, clip.text, f"synthetic-nl-{clip.speaker}"] for clip in clips)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["file_name", "text", "speaker"])
+    writer.writerows([clip.file_name, clip.text, f"synthetic-nl-{clip.speaker}"] for clip in clips)
+    write_text(path, table.getvalue())
