@@ -201,13 +201,13 @@ def test_one_repository_holds_both_where_that_is_wanted(run, hub):
 def test_shards_of_an_earlier_release_are_removed_in_the_same_commit(run, hub):
     assert publish(run, "--to", "me/pair") == 0
     hub.repos["me/pair"].files["model-00001-of-00002.safetensors"] = b"old"
-    (run / "main" / "added.txt").write_text("new")
+    (run / "main" / "merges.txt").write_text("new")
     try:
         assert publish(run, "--to", "me/pair") == 0
     finally:
-        (run / "main" / "added.txt").unlink()
+        (run / "main" / "merges.txt").unlink()
     assert "model-00001-of-00002.safetensors" not in hub.repos["me/pair"].files
-    assert "added.txt" in hub.repos["me/pair"].files
+    assert "merges.txt" in hub.repos["me/pair"].files
     assert len(hub.repos["me/pair"].commits) == 3
 
 

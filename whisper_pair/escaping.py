@@ -13,9 +13,9 @@ from collections.abc import Iterable
 BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 UNSEEN = frozenset(("Cc", "Cs", "Zl", "Zp"))  # control characters, lone surrogates, line and paragraph separators
 # within a word an underscore is one; of addresses, what would make them links
-MARKDOWN = re.compile(r"[\\`*\[\]|~!$#@]|(?<!\w)_|_(?!\w)|(?<=:)//|(?<=\bwww)\.")
+MARKDOWN = re.compile(r"[\\`*\[\]|~!$#@]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=\bwww)\.")
 ARROW = re.compile(r"-{2,}>")
-LINE_START = re.compile(r"^(?:([-+](?=[-+\s]|$)|=)|(\d+)(?=[.)](?:\s|$)))")
+LINE_START = re.compile(r"^(?:([-+](?=[-+\s]|$)|[=>])|(\d+)(?=[.)](?:\s|$)))")
 
 
 def terminal(text: str, lines: bool = False) -> str:
@@ -41,7 +41,7 @@ def markdown(text: str) -> str:
     line = terminal(" ".join(text.split()))
     line = MARKDOWN.sub(lambda found: "\\" + found[0], line)
     line = LINE_START.sub(lambda found: f"{found[2]}\\" if found[2] else f"\\{found[1]}", line)  # "1. " -> "1\\. "
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return line.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def plot_label(text: str) -> str:
@@ -50,6 +50,16 @@ def plot_label(text: str) -> str:
 
 
 def cue(lines: Iterable[str]) -> str:
-    """The lines of a subtitle's cue, which a blank line or an arrow would end."""
-    found = (ARROW.sub("->", terminal(" ".join(line.split()))) for line in lines)
+    """The lines of a subtitle's cue, which a blank line would end."""
+    found = (terminal(" ".join(line.split())) for line in lines)
     return "\n".join(line for line in found if line)
+
+
+def srt(cue: str) -> str:
+    """SubRip knows no escape: the arrow that it sets between two times becomes another one."""
+    return ARROW.sub("->", cue)
+
+
+def vtt(cue: str) -> str:
+    """WebVTT has tags and entities."""
+    return cue.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -139,7 +139,9 @@ def speak_block(folder: Path, clips: list[Clip], window: int) -> int:
         samples = audio(clip, espeak)
         if len(samples) > window * SAMPLE_RATE:
             raise InputError(f"{clip.file_name} lasts {len(samples) / SAMPLE_RATE:.2f} s, over the {window} s window")
-        soundfile.write(folder / clip.file_name, samples, SAMPLE_RATE, subtype="PCM_16")
+        wave = io.BytesIO()  # libsndfile says nothing of a disk that is full
+        soundfile.write(wave, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        (folder / clip.file_name).write_bytes(wave.getvalue())
     return len(clips)
 
 
