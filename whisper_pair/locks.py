@@ -42,9 +42,12 @@ def one_run(output: Path) -> Iterator[None]:
     with open(descriptor, "r+", encoding="utf-8") as file:
         _refuse_other_kinds(os.fstat(descriptor), output / FILE)
         _take(file, output)
-        file.truncate(0)
-        file.write(json.dumps(_holder()) + "\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(json.dumps(_holder()) + "\n")
+            file.flush()
+        except OSError as error:
+            raise InputError(f"output {output}: cannot be written ({error.strerror}).") from error
         yield
 
 

@@ -78,8 +78,9 @@ class Door:
 
     def _known(self, url: str) -> bool:
         try:
-            name = (urlsplit(url).hostname or "").rstrip(".")
-        except ValueError:
+            parts = urlsplit(url)
+            name, _ = (parts.hostname or "").rstrip("."), parts.port
+        except ValueError:  # also of a port that is no number
             return False
         return name in self.hosts or _is_address(name)
 

@@ -80,6 +80,8 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
     main, assistant = main_folder(config), Path(config.output) / "assistant"
     if not (assistant / "config.json").is_file():
         raise InputError(f"{assistant}: the assistant is not there yet; run the distill stage first.")
+    for folder in filter(Path.is_dir, (Path(config.output) / "main", assistant)):
+        checkpoint(folder)  # what must not be sent is refused before anything there is read
     lineage = check_pair(main, assistant)
     if lineage is None:
         raise InputError(f"{assistant}: has no {PAIR_FILE}; distil the assistant again.")
