@@ -18,6 +18,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
 from whisper_pair.estimate import Estimate, memory_parts, peak_memory, probe, require_disk, training_bytes
+from whisper_pair.files import write_text
 from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener
 from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype
@@ -118,7 +119,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     def save(trained, target: Path) -> None:
         trained.save_pretrained(target)
         material.processor.save_pretrained(target)
-        (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
+        write_text(target / "examples.md", drafting.examples)
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)
         Lineage(

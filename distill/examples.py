@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from whisper_pair.escaping import markdown
+
 
 @dataclass(frozen=True)
 class Example:
@@ -32,15 +34,13 @@ def table(examples: list[Example], tokenizer) -> str:
     lines = ["| clip | main | assistant: ~~rejected draft~~ **main's token** | agreed |", "| --- | --- | --- | ---: |"]
     for example in examples:
         main = tokenizer.decode(example.tokens, skip_special_tokens=True).strip()
-        cells = [_cell(example.clip), _cell(main), marked(example, tokenizer)]
+        cells = [markdown(example.clip), markdown(main), marked(example, tokenizer)]
         lines.append(f"| {' | '.join(cells)} | {example.agreed} of {len(example.tokens)} |")
     return "\n".join(lines) + "\n"
 
 
 def _text(tokens: list[int], tokenizer) -> str:
-    """With special tokens, such as the end of text, by their names."""
-    return _cell(tokenizer.decode(tokens))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """With special tokens, such as the end of text, by their names; spaces at the ends stay."""
+    text = tokenizer.decode(tokens)
+    before, after = text[:1].isspace(), text[-1:].isspace()
+    return " " * before + markdown(text) + " " * after

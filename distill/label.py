@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from whisper_pair import files
 from whisper_pair.batches import Encoding
 from whisper_pair.config import Config
 from whisper_pair.data import Window
@@ -157,11 +158,8 @@ def _rows(paths: Sequence[Path]) -> list[dict]:
 def write_table(path: Path, rows: Sequence[dict]) -> None:
     """Whole or absent; no rows where none of the windows could be read."""
     import pyarrow as pa
-    import pyarrow.parquet
 
-    aside = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), _schema()), aside)
-    aside.replace(path)
+    files.write_table(path, pa.Table.from_pylist(list(rows), _schema()))
 
 
 def _schema():

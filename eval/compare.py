@@ -12,6 +12,7 @@ from typing import Any
 
 from whisper_pair.command import guarded
 from whisper_pair.errors import InputError
+from whisper_pair.escaping import markdown
 
 from .bootstrap import difference_interval
 from .report import gain, percent, table
@@ -61,7 +62,7 @@ def compare(paths: list[str]) -> str:
         f"{len(rows[0])} utterances are shared. Differences stand with the 95 % intervals of a paired bootstrap; "
         f"error rates are {' and '.join(sorted({r['quality']['metric'].upper() for r in reports}))}."
     )
-    parts = ["\n".join(f"- {line}" for line in legend), told, ratios(names, rows)]
+    parts = ["\n".join(f"- {markdown(line)}" for line in legend), told, ratios(names, rows)]
     parts.append(speeds(names, reports))
     if len({machine(report) for report in reports}) > 1:
         parts.append("The machines differ: speeds cannot be compared.")

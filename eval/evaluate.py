@@ -23,6 +23,7 @@ from whisper_pair.decoding.acceptance import accepted_per_round
 from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
 from whisper_pair.draft_vocabulary import proposable
+from whisper_pair.files import write_table, write_text
 from whisper_pair.launching import this_process
 from whisper_pair.precision import DTYPES, precision_of, resolved
 from whisper_pair.runs import Stage, as_json, discard, file_digest, provenance, write_json
@@ -133,9 +134,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     check(report)
     write_json(stage.work / "report.json", report)
     evaluation.write_utterances(stage.work / "utterances.parquet")
-    (stage.work / "report.md").write_text(markdown(report), encoding="utf-8")
+    write_text(stage.work / "report.md", markdown(report))
     draw(report, stage.work / "plots")
-    (stage.work / "report.html").write_text(page(report, clips), encoding="utf-8")
+    write_text(stage.work / "report.html", page(report, clips))
     stage.finish()
     discard(stage.folder / HEARD)
     if config.eval.assistant is None:
@@ -321,7 +322,6 @@ class Evaluation:
     def write_utterances(self, path: Path) -> None:
         """One row a test clip: what was said, what each said, and how its drafts fared, token by token."""
         import pyarrow as pa
-        import pyarrow.parquet
 
         rows, ours = self.utterances(), self.ours
         plain = ("clip", "seconds", "reference", "rounds", "drafted", "accepted", "identical")
@@ -336,7 +336,7 @@ class Evaluation:
                 "accepted_per_round": [list(decoded.accepted_per_round) for decoded in ours.pair],
             }
         )
-        pyarrow.parquet.write_table(table, path)
+        write_table(path, table)
 
 
 def training_history(assistant: Assistant) -> list[dict[str, Any]]:

@@ -6,13 +6,13 @@ Figures come from the report; from the clips comes only the sound of a few of th
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from whisper_pair.audio import SAMPLE_RATE, to_pcm
 from whisper_pair.data import Clip
+from whisper_pair.escaping import html as escape
 
 from .plots import figures, svg
 from .report import about, sections, title
@@ -36,7 +36,7 @@ def page(report: dict[str, Any], clips: Sequence[Clip]) -> str:
         sections="\n".join(_section(*section) for section in sections(report)),
         pictures="\n".join(_picture(name, figure) for name, figure in figures(report).items()),
         timeline=_timeline(timeline, flac(clips[shown])),
-        metric=report["quality"]["metric"].upper(),
+        metric=escape(report["quality"]["metric"].upper()),
         columns="".join(
             f"<th><button>{escape(name)}</button></th>" for name in (*COLUMNS, "reference", "main", "assistant")
         ),
@@ -91,8 +91,8 @@ def _timeline(timeline: dict[str, Any], sound: str) -> str:
         for step in timeline["rounds"]
     )
     legend = (
-        f"{timeline['clip']}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} tokens drafted a round. Each "
-        "group is one check by the main: "
+        f"{escape(timeline['clip'])}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} tokens drafted a "
+        "round. Each group is one check by the main: "
         '<span class="accepted">drafted and accepted</span>, <span class="rejected">drafted and rejected</span>, '
         '<span class="main">the main&#39;s own token</span>. Tokens stand in order, not under their sound.'
     )

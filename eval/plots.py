@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from whisper_pair.escaping import plot_label
+from whisper_pair.files import whole_file
+
 DARK, LIGHT, GREY = "#08519c", "#9ecae1", "#bdbdbd"
 LINE, PLOT = 10, 230  # points: a label's line, and about the height of the plot that has such labels
 PARTS = {"encoder": "#525252", "draft": "#fdae6b", "verification": DARK, "rest": GREY}
@@ -30,7 +33,8 @@ def draw(report: dict[str, Any], folder: Path) -> None:
     matplotlib.use("Agg")
     folder.mkdir(exist_ok=True)
     for name, figure in figures(report).items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+        with whole_file(folder / f"{name}.png") as file:
+            figure.savefig(file, format="png", dpi=120)
 
 
 def svg(figure) -> str:
@@ -154,4 +158,4 @@ def label(row: dict[str, Any]) -> str:
         words.append(Path(row["assistant"]).name)
     if row["draft_tokens"] is not None:
         words.append(str(row["draft_tokens"]))
-    return " ".join(words)
+    return plot_label(" ".join(words))

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from whisper_pair import escaping
+
 NAMES = {
     "start": "the checkpoint before fine-tuning",
     "pair": "pair (main + assistant)",
@@ -37,8 +39,8 @@ MODES = {
 def markdown(report: dict[str, Any]) -> str:
     parts = [heading(report)]
     for title, text, tables in sections(report):
-        parts.append(f"## {title}")
-        parts += [text] if text else []
+        parts.append(f"## {escaping.markdown(title)}")
+        parts += [paragraphs(text)] if text else []
         parts += [table(*given) for given in tables]
     return "\n\n".join(parts) + "\n"
 
@@ -62,12 +64,16 @@ def sections(report: dict[str, Any]) -> list[tuple[str, str, list[tuple[list[str
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    header, *rows = [[escaping.markdown(cell) for cell in line] for line in (header, *rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
+
+
+def paragraphs(text: str) -> str:
+    return "\n\n".join(map(escaping.markdown, text.split("\n\n")))
 
 
 def heading(report: dict[str, Any]) -> str:
-    return f"# {title(report)}\n\n{about(report)}"
+    return f"# {escaping.markdown(title(report))}\n\n{paragraphs(about(report))}"
 
 
 def title(report: dict[str, Any]) -> str:

@@ -26,8 +26,8 @@ def test_the_report_counts_what_a_reader_asks(tmp_path):
         "| speakers or recordings | 2 |",
         "| windows | 4 |",
         "| clips for one window (the encoder's work saved) | 5.00 |",
-        "| too short | 7 | `c.wav` |",
-        "| silent | 2 | `a.wav`, `b.wav` |",
+        "| too short | 7 | c.wav |",
+        "| silent | 2 | a.wav, b.wav |",
         "| 4 | ja \\| nee |",
     ):
         assert line in text, line

@@ -445,7 +445,7 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
 
 
 def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
-    main, draft = load_main(pair[0]), load_draft(pair[1])
+    main, draft = load_main(pair[0], torch.float32), load_draft(pair[1], torch.float32)
     engines = Engines(main, [Assistant("ours", pair[1], draft, None), Assistant("other", pair[1], draft, None)])
     one, other = (engines.pair(assistant) for assistant in engines.assistants)
     features = torch.randn(3, *one.encoders.shapes["features"], generator=torch.Generator().manual_seed(1))
@@ -456,7 +456,7 @@ def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
         assert engine._speakers[0] is one._slots.cache
     assert one._slots.cache.capacity == 3
     with pytest.raises(InputError, match="like: is an Engine of another main"):
-        Engine(load_main(pair[0]), like=one)
+        Engine(load_main(pair[0], torch.float32), like=one)
     main.model.decoder.layers[0].fc1.weight.data.add_(0)
     main.model.decoder.layers[0].fc1.weight.requires_grad_(False).add_(1)
     with pytest.raises(InputError, match="weights have changed"):
@@ -464,8 +464,8 @@ def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
 
 
 def test_the_main_alone_never_asks_an_assistants_own_encoder(pair, monkeypatch):
-    main = load_main(pair[0])
-    engine = Engine(main, load_main(pair[0]))
+    main = load_main(pair[0], torch.float32)
+    engine = Engine(main, load_main(pair[0], torch.float32))
     monkeypatch.setattr(engine.encoders.draft, "forward", None)
     features = torch.randn(2, *engine.encoders.shapes["features"], generator=torch.Generator().manual_seed(1))
     asked = Options(language="nl", draft_tokens=0)

@@ -92,9 +92,78 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def test_the_stages_take_the_lock(holder, write_config, command, tmp_path):
+def test_the_stages_take_the_lock(holder, write_config, command, tmp_path, tmp_path_factory):
     holder()
-    done = command("-m", "train", write_config(tmp_path / "pair.yaml", output=str(tmp_path)))
+    config = write_config(tmp_path_factory.mktemp("config") / "pair.yaml", output=str(tmp_path))
+    done = command("-m", "train", config)
     assert done.returncode == 2
     assert "another run is at work" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def precious(tmp_path):
+    """A file beside the output folder that no run may change."""
+    file = tmp_path / "precious.txt"
+    file.write_text("precious")
+    (tmp_path / "output").mkdir()
+    yield file
+    assert file.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "precious.txt"]
+
+
+def refusal(output) -> str:
+    with pytest.raises(InputError) as refused, one_run(output):
+        pass
+    return str(refused.value)
+
+
+def test_nothing_is_written_into_a_folder_that_is_no_runs(precious):
+    output = precious.parent / "output"
+    (output / "notes.md").write_text("not a run")
+    assert "no config.yaml of a run" in refusal(output)
+    assert [path.name for path in output.iterdir()] == ["notes.md"]
+
+
+@pytest.mark.parametrize(
+    "name", [FILE, "config.yaml", "main.partial", "labels/shard", "eval/heard/x", "data/part.flac"]
+)
+@pytest.mark.parametrize("of_a_run", [True, False])
+def test_a_link_in_a_runs_folder_that_leads_out_is_refused(precious, name, of_a_run):
+    output = precious.parent / "output"
+    if of_a_run:
+        (output / "config.yaml").write_text("a run's")
+    link = output / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(precious)
+    said = refusal(output)
+    assert "is a link that leads out" in said or "no config.yaml of a run" in said
+    link.unlink()
+    link.symlink_to(link.name)  # to itself
+    assert refusal(output)
+    link.unlink()
+
+
+def test_a_lock_that_is_another_name_of_someones_file_is_refused(precious):
+    (precious.parent / "output" / FILE).hardlink_to(precious)
+    assert "is not the lock file of a run" in refusal(precious.parent / "output")
+
+
+def test_links_within_a_run_and_the_output_as_a_link_are_let_be(tmp_path):
+    """A tracker links to its latest run; an output may lie on another disk."""
+    (tmp_path / "disk" / "logs" / "run-1").mkdir(parents=True)
+    (tmp_path / "disk" / "logs" / "latest").symlink_to("run-1")
+    (tmp_path / "disk" / "config.yaml").touch()
+    (tmp_path / "output").symlink_to("disk")
+    with one_run(tmp_path / "output"):
+        pass
+
+
+def test_of_a_link_the_link_alone_is_discarded(precious):
+    from whisper_pair.runs import discard
+
+    link = precious.parent / "output" / "main"
+    link.symlink_to(precious.parent)
+    discard(link)
+    assert not link.is_symlink()

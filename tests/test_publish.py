@@ -201,13 +201,13 @@ def test_one_repository_holds_both_where_that_is_wanted(run, hub):
 def test_shards_of_an_earlier_release_are_removed_in_the_same_commit(run, hub):
     assert publish(run, "--to", "me/pair") == 0
     hub.repos["me/pair"].files["model-00001-of-00002.safetensors"] = b"old"
-    (run / "main" / "added.txt").write_text("new")
+    (run / "main" / "merges.txt").write_text("new")
     try:
         assert publish(run, "--to", "me/pair") == 0
     finally:
-        (run / "main" / "added.txt").unlink()
+        (run / "main" / "merges.txt").unlink()
     assert "model-00001-of-00002.safetensors" not in hub.repos["me/pair"].files
-    assert "added.txt" in hub.repos["me/pair"].files
+    assert "merges.txt" in hub.repos["me/pair"].files
     assert len(hub.repos["me/pair"].commits) == 3
 
 
@@ -303,3 +303,47 @@ def test_a_report_of_another_main_is_not_published(run, tmp_path):
     (copy / "config.yaml").write_text(yaml.safe_dump(settings | {"output": str(copy)}))
     with pytest.raises(InputError, match="another main"):
         release(run_config(str(copy)), "me/pair", "two", False, False)
+
+
+@pytest.fixture
+def own(run, tmp_path) -> Path:
+    """A copy of the run that a test may spoil."""
+    copy = shutil.copytree(run, tmp_path / "copy")
+    settings = yaml.safe_load((copy / "config.yaml").read_text())
+    (copy / "config.yaml").write_text(yaml.safe_dump(settings | {"output": str(copy)}))
+    return copy
+
+
+def test_only_the_known_files_of_a_checkpoint_are_sent(own):
+    for name in ("secret.txt", "credentials.json", "notes.md", "config.json.bak"):
+        (own / "main" / name).write_text("secret")
+        (own / "assistant" / name).write_text("secret")
+    (own / "main" / "notes.txt").symlink_to("/etc/passwd")
+    for repository in release(run_config(str(own)), "me/pair", "two", False, False):
+        assert not any(
+            word in path for path in repository.files for word in ("secret", "cred", "notes", "other", "bak")
+        )
+        assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(repository.files)
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "special_tokens_map.json", "model-00001-of-00002.safetensors"])
+@pytest.mark.parametrize("part", ["main", "assistant"])
+def test_a_link_that_leads_out_of_a_checkpoint_is_not_sent(own, part, name):
+    (own.parent / "secret").write_text("password")
+    (own / part / name).symlink_to(own.parent / "secret")
+    with pytest.raises(InputError, match=r"is a link that leads out|cannot be read as safetensors"):
+        release(run_config(str(own)), "me/pair", "two", False, False)
+
+
+def test_a_checkpoint_that_lies_elsewhere_is_not_sent(own):
+    (own / "main").rename(own.parent / "someone")
+    (own / "main").symlink_to(own.parent / "someone")
+    with pytest.raises(InputError, match="is a link; put the folder itself"):
+        release(run_config(str(own)), "me/pair", "two", False, False)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"pair": {"encoder_sha256": 1}}', '{"pair": null, "verdict": 3}'])
+def test_a_report_that_is_none_makes_no_card(own, content):
+    (own / "eval" / "report.json").write_text(content)
+    with pytest.raises(InputError, match="is no report of this toolkit"):
+        release(run_config(str(own)), "me/pair", "two", False, False)

@@ -15,6 +15,7 @@ from typing import Any
 
 from .config import Config
 from .errors import InputError
+from .files import write_text
 
 PAIR_FILE = "pair.json"
 
@@ -34,7 +35,7 @@ class Lineage:
 
     def save(self, folder: Path) -> None:
         text = json.dumps(asdict(self) | {"layers": list(self.layers)}, indent=1)
-        (folder / PAIR_FILE).write_text(text + "\n", encoding="utf-8")
+        write_text(folder / PAIR_FILE, text + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Lineage | None":

@@ -1,8 +1,9 @@
 """What every command shares: a mistake in input is one sentence and exit status 2, never a traceback."""
 
 import argparse
-import errno
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 from .config import Config, load_config
 from .errors import InputError, StoppedError, TrainingError
 from .estimate import rehearsal
+from .files import disk_failure
 from .launching import warn_of_one_process_alone
 from .locks import one_run
 from .signals import stopping
+from .trackers import refuse_missing as refuse_missing_tracker
 
 
 def stage_command(
@@ -31,6 +34,7 @@ def stage_command(
     def stage() -> int | None:
         config = load_config(args.config, args.overrides)
         warn_of_one_process_alone()
+        refuse_missing_tracker(config)
         if args.dry_run:
             with rehearsal(config, name) as rehearsed:
                 return run(rehearsed, False, True)
@@ -44,14 +48,30 @@ def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
     """The action's exit status. What a user can mend is said in one sentence by the first process: 2 for a mistake in
     the input, 1 for work that cannot go on, 128 + the signal's number for a run that was asked to stop."""
     try:
-        return action() or 0
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that lacks letters
+        status = action() or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk or a reader that has gone may refuse only now
+        return status
     except (Exception, KeyboardInterrupt) as error:
         status, sentence = _told(error)
+        _let_go_of_closed_output()
         if debug or sentence is None:
             raise
         if os.environ.get("RANK", "0") == "0":
-            print(sentence, file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print(sentence, file=sys.stderr, flush=True)
         return status
+
+
+def _let_go_of_closed_output() -> None:
+    """What can no longer be written is not tried again when the process ends, which would change its status."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _told(error: BaseException) -> tuple[int, str | None]:
@@ -66,12 +86,10 @@ def _told(error: BaseException) -> tuple[int, str | None]:
             return error.status, str(error)
         case KeyboardInterrupt():
             return 130, "stopped by SIGINT; what was saved stays good, and the same command goes on."
-        case OSError(errno=errno.ENOSPC):
-            where = f" at {error.filename}" if error.filename else ""
-            return (
-                1,
-                f"error: the disk is full{where}; what was saved stays good, make room and go on.",
-            )
+        case BrokenPipeError():
+            return 128 + signal.SIGPIPE, "stopped, since whoever read the output has gone; what was saved stays good."
+        case _ if (refused := disk_failure(error)) is not None:
+            return 1, f"error: {refused}"
         case _ if torch is not None and isinstance(error, torch.OutOfMemoryError):
             said = " ".join(str(error).split())[:200]
             return 1, f"error: out of memory; lower batch_size, label_batch_size or eval.batch_sizes ({said})."

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .checkpoints import read_config
 from .errors import InputError
+from .files import write_text
 
 FILE = "draft_vocabulary.json"
 
@@ -44,7 +45,7 @@ class DraftVocabulary:
         return torch.tensor(self.tokens, dtype=torch.long)
 
     def save(self, folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        write_text(folder / FILE, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "DraftVocabulary | None":

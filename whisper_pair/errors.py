@@ -1,4 +1,6 @@
-"""The exceptions that reach a user as one sentence."""
+"""The exceptions that reach a user as one sentence, whatever names of files and clips stand in it."""
+
+from .escaping import terminal
 
 
 class InputError(ValueError):
@@ -8,6 +10,9 @@ class InputError(ValueError):
     without a traceback and exit with status 2.
     """
 
+    def __init__(self, message: str):
+        super().__init__(terminal(message))
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on. What it has saved stays good.
@@ -15,10 +20,13 @@ class TrainingError(RuntimeError):
     The message is one sentence that names the step and what to change. Commands print it and exit with status 1.
     """
 
+    def __init__(self, message: str):
+        super().__init__(terminal(message))
+
 
 class StoppedError(Exception):
     """The run was asked to stop, and has saved what it did. `status` is the command's exit status."""
 
     def __init__(self, message: str, status: int):
-        super().__init__(message)
+        super().__init__(terminal(message))
         self.status = status

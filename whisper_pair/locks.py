@@ -11,11 +11,13 @@ import errno
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import InputError
+from .runs import refuse_foreign, refuse_links
 
 FILE = ".lock"  # stays behind, unlocked: to remove it would let two runs hold locks on two files of one name
 
@@ -24,22 +26,34 @@ FILE = ".lock"  # stays behind, unlocked: to remove it would let two runs hold l
 def one_run(output: Path) -> Iterator[None]:
     """Holds the output folder for this run, whose first process alone takes the lock for all.
 
-    Raises InputError where another run lives in the folder, or where it cannot be written.
+    Raises InputError, with nothing written, where the folder is not a run's or holds links, where another run lives in
+    it, or where it cannot be written.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
+    refuse_foreign(output)
+    refuse_links(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = open(output / FILE, "a+", encoding="utf-8")  # noqa: SIM115
+        descriptor = os.open(output / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise InputError(f"output {output}: cannot be written ({error.strerror}).") from error
-    with file:
+    with open(descriptor, "r+", encoding="utf-8") as file:
+        _refuse_other_kinds(os.fstat(descriptor), output / FILE)
         _take(file, output)
-        file.truncate(0)
-        file.write(json.dumps(_holder()) + "\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(json.dumps(_holder()) + "\n")
+            file.flush()
+        except OSError as error:
+            raise InputError(f"output {output}: cannot be written ({error.strerror}).") from error
         yield
+
+
+def _refuse_other_kinds(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # of two names, the other may be anyone's file
+        raise InputError(f"{path}: is not the lock file of a run; remove it.")
 
 
 def _take(file, output: Path) -> None:

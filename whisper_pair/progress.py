@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .files import readable_to_others
 from .runs import discard, file_digest, write_json
 
 FILE = "progress.json"
@@ -139,13 +140,14 @@ def write_whole(
     aside = target.with_name(target.name + ".partial")
     if accelerator.is_main_process:
         for old in (aside, target):
-            if old.exists():
+            if os.path.lexists(old):
                 discard(old)
         aside.mkdir(parents=True)
     accelerator.wait_for_everyone()
     write(aside)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        readable_to_others(aside)
         if seal is not None:
             seal(aside)
         for file in _files(aside):

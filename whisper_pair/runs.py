@@ -8,6 +8,7 @@ A stage writes into a folder beside its final one and takes its place only when 
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from typing import Any
 
 from .config import Config, dump_config
 from .errors import InputError
+from .escaping import terminal
+from .files import write_text
 
 # What a run that was killed in its first moment may leave in a folder that is otherwise empty.
 BEGINNINGS = (".lock", "config.yaml.partial", "inputs.json.partial")
@@ -42,9 +45,7 @@ class Stage:
 
     def refuse_other_inputs(self, overwrite: bool) -> None:
         """InputError where the run's folder is not ours, or holds results or unfinished work of other inputs."""
-        output = self.folder.parent
-        if _holds_more_than(output, *BEGINNINGS, "data") and not (output / "config.yaml").is_file():
-            raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
+        refuse_foreign(self.folder.parent)
         for folder in () if overwrite else self._of_other_inputs():
             recorded = self._recorded(folder)
             why = "is not a run of ours"
@@ -58,7 +59,7 @@ class Stage:
         for folder in self._of_other_inputs():
             recorded = self._recorded(folder)
             why = "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
-            print(f"{folder}: {why}; starting afresh", flush=True)
+            print(terminal(f"{folder}: {why}; starting afresh"), flush=True)
             discard(folder)
         try:  # in this order: stopped anywhere in between, what is there is still known as ours
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +102,39 @@ class Stage:
             return None
 
 
+def refuse_foreign(output: Path) -> None:
+    """InputError for a folder that holds something, but no run."""
+    if _holds_more_than(output, *BEGINNINGS, "data") and not (output / "config.yaml").is_file():
+        raise InputError(f"{output}: holds files but no config.yaml of a run; choose another output folder.")
+
+
+def refuse_links(output: Path) -> None:
+    """InputError for a link that leads out of a run's folder: what is written through it would land elsewhere."""
+    for folder, folders, files in os.walk(output):
+        for name in (*folders, *files):
+            link = Path(folder, name)
+            if link.is_symlink() and not _leads_into(link, output):
+                raise InputError(
+                    f"{link}: is a link that leads out of the run's folder, where a run does not write; remove it, or "
+                    "put what it leads to in its place (`output` itself may be a link)."
+                )
+
+
+def _leads_into(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # one that leads to itself
+        return False
+
+
 def discard(folder: Path) -> None:
-    """Removes a folder. It loses its name first, so that one half removed is never taken for a whole one."""
+    """Removes a folder. It loses its name first, so that one half removed is never taken for a whole one.
+
+    Of a link, the link alone.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+        return
     aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
@@ -140,13 +172,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
-
-
 def file_digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -176,8 +201,6 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    import os
-
     import torch
 
     found: dict[str, Any] = {"device": device, "cpu_cores": os.cpu_count(), "platform": platform.machine()}
@@ -195,8 +218,6 @@ def determinism(device: str) -> dict[str, Any]:
 
     The list follows torch's notes on reproducibility; the settings are those in force.
     """
-    import os
-
     import torch
 
     clocks = ["which of several validations of stage 2 is best: it rests on a measured cost"]

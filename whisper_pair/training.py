@@ -32,6 +32,7 @@ from .progress import Progress
 from .runs import Stage, write_json
 from .sharding import norm_of, prepared, refuse_other_sharding
 from .signals import Asked, stopped
+from .trackers import started
 from .work import Work
 from .write_behind import WRITES
 
@@ -162,7 +163,8 @@ def begin(accelerator, stage: Stage, config: Config) -> None:
         logs = Path(accelerator.project_dir)
         logs.mkdir(exist_ok=True)
         about = {"stage": stage.folder.name, "config": json.dumps(config.resolved())}
-        accelerator.init_trackers("whisper-pair", config=about, init_kwargs={"wandb": {"dir": str(logs)}})
+        asked = {"config": about, "init_kwargs": {"wandb": {"dir": str(logs)}}}
+        started(config.tracker, lambda: accelerator.init_trackers("whisper-pair", **asked))
 
 
 def _wandb_login() -> bool:

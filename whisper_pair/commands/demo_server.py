@@ -15,6 +15,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", nargs="?", metavar="DIR", help="a run's folder or a published pair, as --pair")
     add_pair(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; default: this machine alone")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME",
+        help="another name that the page is reached under, such as a proxy's; may be given again",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default 7860")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; unset: the GPU where there is one")
     add_precision(parser)
@@ -35,5 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..live.server import Server
 
-    Server(pair, args.pair or f"{Path(main).name} with {Path(assistant).name}").serve(args.host, args.port)
+    Server(pair, args.pair or f"{Path(main).name} with {Path(assistant).name}").serve(
+        args.host, args.port, args.allow_host
+    )
     return 0

@@ -13,10 +13,15 @@ from pathlib import Path
 from ..config import load_config
 from ..errors import InputError
 from ..signals import Asked
+from ..trackers import refuse_missing as refuse_missing_tracker
 
 SUMMARY = "fine-tune, distil and evaluate a pair; finished stages are skipped"
 
 STAGES = ("train", "distill", "eval")
+ENDED_BY = {
+    "SIGKILL": "the system may have run out of memory",
+    "SIGBUS": "a disk may be full or gone under a file that was mapped into memory",
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """All three stages in turn, each in processes of its own, so that each leaves the device's memory empty."""
     config = load_config(args.config, args.overrides)
+    refuse_missing_tracker(config)
     if args.launcher and not Path(args.launcher).is_file():
         raise InputError(f"--launcher {args.launcher}: there is no such file; see configs/accelerate/.")
     for stage in STAGES:
@@ -63,7 +69,11 @@ def status_of(command: list[str]) -> int:
                 os.killpg(process.pid, asked.signal)  # the launcher and all that it started
             process.wait()
             return 128 + asked.signal
-    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        print(f"error: its process was ended by {name}; {ENDED_BY.get(name, 'its log may say why')}.", file=sys.stderr)
+        return 128 - process.returncode
+    return process.returncode
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from ..errors import InputError
+from ..escaping import terminal
+from ..files import write_text
 from ..hub import add_pair, pair_of
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
@@ -88,10 +90,11 @@ def run(args: argparse.Namespace) -> int:
         heard.append(transcription)
         text = WRITERS[args.format](transcription)
         if target:
-            write(target, text)
+            write_text(target, text)
         else:
             with bar.aside():
-                print(f"{source}:\n{text}" if len(wanted) > 1 else text, end="", flush=True)
+                named = f"{terminal(source)}:\n" if len(wanted) > 1 else ""
+                print(named + terminal(text, lines=True), end="", flush=True)
     bar.close()
     for error in failures:
         print(f"error: {error}", file=sys.stderr)
@@ -140,17 +143,28 @@ def load(main: str, assistant: str | None, device: str | None, precision: str):
     from ..precision import DTYPES, resolved
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {device}: torch sees no GPU here; use --device cpu.")
+    refuse_missing(device)
     dtype = DTYPES[resolved(precision, device, "--precision")]
     return Pair.from_pretrained(main, assistant, dtype=dtype, device=device)
 
 
-def write(target: Path, text: str) -> None:
-    """Whole or not at all."""
-    aside = target.with_name(target.name + ".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(target)
+def refuse_missing(device: str) -> None:
+    """InputError for a device that torch does not know or that is not here."""
+    import torch
+
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"--device {device}: expected cpu, cuda or cuda:NUMBER.") from error
+    gpus = torch.cuda.device_count()
+    if found.type == "cuda" and not gpus:
+        raise InputError(f"--device {device}: torch sees no GPU here; use --device cpu.")
+    if found.type == "cuda" and (found.index or 0) >= gpus:
+        raise InputError(f"--device {device}: torch sees {gpus} here; the last one is cuda:{gpus - 1}.")
+    try:
+        torch.empty(1, device=found).cpu()  # meta has nothing to copy
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+        raise InputError(f"--device {device}: is not here, or torch was not built for it; use --device cpu.") from error
 
 
 def summary(heard, seconds: float) -> str:

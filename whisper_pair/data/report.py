@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..escaping import markdown
+from ..files import whole_file, write_text
 from .clips import Clip, Window
 from .corpus import Corpus
 from .packing import clips_a_window
@@ -37,10 +39,10 @@ def write_data_report(
     for name, (title, label, values) in seconds.items():
         _histogram(folder / f"{stage}-{name}.png", title, label, values)
     section = _section(stage, corpus, windows, tokens, window_seconds) + more
-    (folder / f"{stage}.md").write_text(section, encoding="utf-8")
+    write_text(folder / f"{stage}.md", section)
     sections = [folder / f"{name}.md" for name in TITLES if (folder / f"{name}.md").is_file()]
     text = "\n".join(["# Data\n", *(path.read_text(encoding="utf-8") for path in sections)])
-    (output / "data.md").write_text(text, encoding="utf-8")
+    write_text(output / "data.md", text)
 
 
 def _section(
@@ -98,7 +100,7 @@ def _dropped(corpus: Corpus) -> list[str]:
 
 
 def _named(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    return ", ".join(names)
 
 
 def _repeated(clips: Sequence[Clip]) -> list[str]:
@@ -108,12 +110,8 @@ def _repeated(clips: Sequence[Clip]) -> list[str]:
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    cells = [header, ["---"] * len(header), *([_cell(cell) for cell in row] for row in rows)]
+    cells = [header, ["---"] * len(header), *([markdown(cell) for cell in row] for row in rows)]
     return ["| " + " | ".join(row) + " |" for row in cells]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _histogram(path: Path, title: str, label: str, values: Sequence[float]) -> None:
@@ -124,4 +122,5 @@ def _histogram(path: Path, title: str, label: str, values: Sequence[float]) -> N
     axes.hist(values, bins=40, color="#08519c")
     axes.set(title=title, xlabel=label, ylabel="how many")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=100)

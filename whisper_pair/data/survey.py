@@ -27,6 +27,7 @@ import numpy as np
 from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, is_cut, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
+from ..files import whole_file, write_table, write_text
 from .clips import Slice, openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed
@@ -121,7 +122,7 @@ def _streamed(source: Source, folder: Path, longest: float | None, bar) -> Itera
     with ThreadPoolExecutor(_threads()) as pool:
         while records := _convert(rows, folder / f"part-{number:06d}.flac", pool, longest, bar):
             state = folder / f"part-{number:06d}.state"  # where the stream stands: the next start goes on from there
-            state.write_text(json.dumps(table.state_dict()), encoding="utf-8")
+            write_text(state, json.dumps(table.state_dict()))
             path = _write_part(folder, number, records)
             yield from (_kept(path.with_suffix(".flac"), record) for record in records)
             number += 1
@@ -143,7 +144,7 @@ def _unbroken(rows: Iterator[Row], source: Source) -> Iterator[Row]:
 def _convert(rows: Iterator[Row], path: Path, pool: ThreadPoolExecutor, longest: float | None, bar) -> list[dict]:
     """The next PART rows' audio in one file, and what is known of each."""
     records: list[dict] = []
-    with open(path, "wb") as file:
+    with whole_file(path) as file:
         while len(records) < PART and (some := list(islice(rows, min(AT_ONCE, PART - len(records))))):
             for row, (found, flac) in zip(some, pool.map(lambda row: _as_flac(row, longest), some), strict=True):
                 known = {"name": row.name, "text": row.text, "speaker": row.speaker}
@@ -183,14 +184,11 @@ def _parts(folder: Path | None) -> Iterator[tuple[Path, list[dict]]]:
 def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
     """Whole or absent."""
     import pyarrow as pa
-    import pyarrow.parquet
 
     kinds = {"seconds": pa.float64(), "offset": pa.int64(), "size": pa.int64()}
     schema = pa.schema({name: kinds.get(name, pa.string()) for name in records[0]})
     path = folder / f"part-{number:06d}.parquet"
-    aside = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema), aside)
-    aside.replace(path)
+    write_table(path, pa.Table.from_pylist(records, schema))
     return path
 
 

@@ -1,30 +1,38 @@
 """The page around a contest, by gradio: a microphone or a file, the choices, and one contest at a time.
 
 It binds to this machine unless told otherwise, and nothing leaves it: no analytics, no share link, no font or script
-from elsewhere. Recordings lie in a folder that goes with the server.
+from elsewhere. Recordings lie in a folder that goes with the server. Whoever asks waits in one line, and nobody holds
+it up for long: recordings have a longest length, contests a longest time.
 """
 
 import os
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from starlette.middleware import Middleware
 
-from ..audio import read_audio
+from ..audio import audio_blocks, read_audio
 from ..decoding import Options
 from ..errors import InputError
+from ..escaping import html as escape
 from ..languages import table
 from ..signals import Asked
 from .contest import Contest
+from .door import LARGEST, Door, tidy
 from .view import Spelling, contest_html, sentence_html
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub misses the program ffmpeg, which nothing here runs
     import gradio
 
+LONGEST = 600  # seconds of a recording
+PATIENCE = 300  # seconds of a contest
+WAITING = 20  # visitors in line
 DRAFTS = ("auto", "1", "2", "4", "6", "8", "12", "16")
 FIRST = "Record something or choose a file, then press Listen."
 CLOSED = {  # whatever gradio would offer besides the page
@@ -47,23 +55,27 @@ class Server:
         self.contest: Contest | None = None  # the one that runs, or ran last
         self.listener: str | None = None  # the page that asked for it
 
-    def serve(self, host: str, port: int) -> None:
-        """Until Ctrl-C or SIGTERM. Raises InputError where the port cannot be had."""
+    def serve(self, host: str, port: int, also_called: Sequence[str] = ()) -> None:
+        """Until Ctrl-C or SIGTERM. It answers for its addresses and for the names `host` and `also_called`.
+
+        Raises InputError where the port cannot be had.
+        """
         for drafts in (0, "auto"):  # costs measured and kernels compiled, so that the first contest is not slow
             self.pair.engine.warm_up(Options(batch_size=1, draft_tokens=drafts))
         with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, Asked() as asked:
             os.environ["GRADIO_TEMP_DIR"] = recordings
-            page, style = self.page(), Path(__file__).with_name("page.css")
+            page, style = self.page().queue(max_size=WAITING), Path(__file__).with_name("page.css")
+            door = Middleware(Door, hosts=(host, *also_called), recordings=Path(recordings))
             try:
                 page.launch(
                     server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, theme=theme(),
-                    css_paths=style, **CLOSED,
+                    css_paths=style, max_file_size=LARGEST, app_kwargs={"middleware": [door]}, **CLOSED,
                 )  # fmt: skip
             except OSError as error:
                 raise InputError(f"--host {host} --port {port}: cannot be had; choose another.") from error
             print(f"{page.local_url} shows {self.name}; Ctrl-C ends it", flush=True)
             while not asked.soon():
-                pass
+                tidy(Path(recordings))
             page.close(verbose=False)
 
     def page(self) -> gradio.Blocks:
@@ -102,9 +114,11 @@ class Server:
                 language=language or None, task=task, draft_tokens=drafts if drafts == "auto" else int(drafts)
             )
             name = Path(sound).name
-            self.contest = Contest(self.pair, read_audio(sound, name), options, name)
-            self.listener = request.session_hash
+            self.contest = Contest(self.pair, samples_of(sound, name), options, name)
+            self.listener, end = request.session_hash, time.monotonic() + PATIENCE
             for contest in self.contest.watch():
+                if time.monotonic() > end:
+                    raise InputError(f"{name}: took more than {PATIENCE} s, and others may wait; choose less of it.")
                 yield contest_html(contest, self.spelling, self._setting(drafts))
         except InputError as error:
             yield sentence_html(str(error))
@@ -137,6 +151,16 @@ class Server:
             f" an assistant of {layers[1]} that drafts for it. Both sides hear the same. The text must be the same, and"
             " the pair should have it sooner.</p></div>"
         )
+
+
+def samples_of(sound: str, name: str) -> np.ndarray:
+    """[n] at 16 kHz. Raises InputError for a recording over LONGEST seconds, of which no more than that is decoded."""
+    seconds = 0.0
+    for block, rate in audio_blocks(sound, name):
+        seconds += len(block) / rate
+        if seconds > LONGEST:
+            raise InputError(f"{name}: lasts more than {LONGEST // 60} minutes; choose a part of it.")
+    return read_audio(sound, name)
 
 
 def theme() -> gradio.Theme:

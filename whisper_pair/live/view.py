@@ -2,10 +2,10 @@
 
 import codecs
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import NamedTuple
 
 from ..decoding import Round
+from ..escaping import html as escape
 from .contest import Contest, Side
 
 LEGEND = {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, pairwise
 
+from .. import escaping
 from ..text import WITHOUT_SPACES
 from .recording import Segment, Transcription, Word
 
@@ -30,7 +31,7 @@ def cues(heard: Transcription) -> list[Cue]:
     found = []
     for segment in heard.segments:
         timed = parts(segment.words, LONGEST_CUE) or parts(shared_out(segment, heard.language))
-        found += [Cue(part[0].start, part[-1].end, "\n".join(balanced_lines(part))) for part in timed]
+        found += [Cue(part[0].start, part[-1].end, escaping.cue(balanced_lines(part))) for part in timed]
     return [replace(cue, end=min(cue.end, max(cue.start, after.start))) for cue, after in pairwise(found)] + found[-1:]
 
 
@@ -92,15 +93,14 @@ def as_txt(heard: Transcription) -> str:
 
 def as_srt(heard: Transcription) -> str:
     blocks = (
-        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{cue.text.replace('-->', '->')}\n"
+        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{escaping.srt(cue.text)}\n"
         for number, cue in enumerate(cues(heard), 1)
     )
     return "\n".join(blocks)
 
 
 def as_vtt(heard: Transcription) -> str:
-    escaped = ((cue, cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")) for cue in cues(heard))
-    blocks = (f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n" for cue, text in escaped)
+    blocks = (f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{escaping.vtt(cue.text)}\n" for cue in cues(heard))
     return "\n".join(["WEBVTT\n", *blocks])
 
 

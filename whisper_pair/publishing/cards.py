@@ -6,8 +6,10 @@ pipeline_tag, library_name, the error rate as a model-index, and tags by which t
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from ..config import Config, Source
+from ..escaping import markdown
 from ..languages import licence, name_of
 
 TAGS = ["whisper", "whisper-pair", "speculative-decoding"]
@@ -24,7 +26,7 @@ class Names:
 def main_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
     metadata = _metadata(config, report, names, base_model(config), "main", report["quality"]["main"]["rate"])
     what = (
-        f"A Whisper fine-tuned for {name_of(config.language)} ({config.task}), with a matched assistant for"
+        f"A Whisper fine-tuned for {markdown(name_of(config.language))} ({config.task}), with a matched assistant for"
         f" speculative decoding{beside(names)}: the assistant drafts, this model checks all of a draft at once, and the"
         " text is this model's own, token for token."
     )
@@ -151,13 +153,13 @@ print(processor.batch_decode(tokens, skip_special_tokens=True))"""
 
 def _machine(report: dict[str, Any]) -> str:
     hardware = report["environment"]["hardware"]
-    return hardware.get("gpus", [hardware.get("cpu", "an unknown CPU")])[0]
+    return markdown(hardware.get("gpus", [hardware.get("cpu", "an unknown CPU")])[0])
 
 
 def _results(report: dict[str, Any]) -> str:
     speed, identity, environment = report["speed"], report["identity"], report["environment"]
     rows = [
-        f"| {row['batch_size']} | {label} | {row['seconds']:.2f} | {row['rtfx']:.1f} | {row['speedup']:.2f}x |"
+        f"| {row['batch_size']:d} | {label} | {row['seconds']:.2f} | {row['rtfx']:.1f} | {row['speedup']:.2f}x |"
         for row in speed["rows"]
         if (label := _label(row))
     ]
@@ -166,8 +168,9 @@ def _results(report: dict[str, Any]) -> str:
         [
             "## Speed\n",
             f"Log-mel features to tokens, {speed['clips']} clips, {speed['audio_seconds']:.0f} s of speech; medians of"
-            f" {speed['repeats']} interleaved passes in {environment['dtype']} with {environment['attention']}"
-            f" attention on {_machine(report)}, torch {environment['versions']['torch']}. Output identical to the"
+            f" {speed['repeats']} interleaved passes in {markdown(environment['dtype'])} with"
+            f" {markdown(environment['attention'])} attention on {_machine(report)}, torch"
+            f" {markdown(environment['versions']['torch'])}. Output identical to the"
             f" main's in {identity['identical']} of {identity['utterances']} clips. {verdict}\n",
             "| batch | decoding | seconds | RTFx | over greedy |\n| ---: | --- | ---: | ---: | ---: |",
             *rows,
@@ -200,7 +203,7 @@ def _quality(report: dict[str, Any]) -> str:
     quality = report["quality"]
     labels = {"start": "before fine-tuning", "main": "main", "pair": "pair", "assistant": "assistant alone"}
     rows = [f"| {label} | {100 * quality[key]['rate']:.1f} % |" for key, label in labels.items() if key in quality]
-    return "\n".join(["## Accuracy\n", f"|  | {quality['metric'].upper()} |\n| --- | ---: |", *rows])
+    return "\n".join(["## Accuracy\n", f"|  | {markdown(quality['metric'].upper())} |\n| --- | ---: |", *rows])
 
 
 def _acceptance(report: dict[str, Any]) -> str:
@@ -231,8 +234,9 @@ def _told(source: Source) -> str:
     """A folder's name would say nothing to others, and tell where it lies on this machine."""
     if source.hub is None:
         return "clips that are not published"
-    page, part = f"https://huggingface.co/datasets/{source.hub}", f"{source.config or 'default'} / {source.split}"
-    return ", ".join(filter(None, [f"[{source.hub}]({page})", part, licence(source.hub)]))
+    page = f"https://huggingface.co/datasets/{quote(source.hub)}"
+    part = f"{source.config or 'default'} / {source.split}"
+    return ", ".join(filter(None, [f"[{markdown(source.hub)}](<{page}>)", markdown(part), licence(source.hub)]))
 
 
 LIMITS = """## Limits
@@ -244,10 +248,10 @@ clips and the machine they name; measure on your own speech."""
 
 def _provenance(report: dict[str, Any]) -> str:
     environment = report["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    commit = environment["git_commit"] or "unknown"
+    versions = markdown(", ".join(f"{name} {version}" for name, version in environment["versions"].items()))
+    commit, date = markdown(environment["git_commit"] or "unknown"), markdown(environment["date"][:10])
     return (
-        f"## Provenance\n\nMade with Whisper Pair, commit `{commit}`, seed {environment['seed']}; evaluated"
-        f" {environment['date'][:10]} by `python -m eval CONFIG`. {versions}. Encoder SHA-256"
+        f"## Provenance\n\nMade with Whisper Pair, commit {commit}, seed {markdown(str(environment['seed']))};"
+        f" evaluated {date} by `python -m eval CONFIG`. {versions}. Encoder SHA-256"
         f" `{report['pair']['encoder_sha256']}`."
     )

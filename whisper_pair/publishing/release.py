@@ -1,7 +1,10 @@
 """What a run publishes: its repositories, and each file in them. Nothing here reaches for the network."""
 
+import contextlib
 import json
+import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,12 @@ from ..errors import InputError
 from ..hub import REPOSITORY
 from .cards import Names, assistant_card, main_card, standalone_card
 
-CHECKPOINT = ("*.json", "*.safetensors", "*.txt")  # a stock checkpoint and its processor
-PRIVATE = ("inputs.json", "history.json", "provenance.json", PAIR_FILE)  # they name folders of this machine
+# A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.
+CHECKPOINT = re.compile(
+    r"(?:config|generation_config|(?:pre)?processor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
+    r"|vocab|normalizer|draft_vocabulary|model\.safetensors\.index)\.json|merges\.txt"
+    r"|model(?:-\d{5}-of-\d{5})?\.safetensors"
+)
 
 
 @dataclass(frozen=True)
@@ -41,18 +48,31 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: there is no report yet; evaluate the pair first: python -m eval CONFIG.") from error
-    if report["pair"]["encoder_sha256"] != encoder_sha256(main):
+    with readable(config):
+        measured_with = report["pair"]["encoder_sha256"]
+        failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
+    if measured_with != encoder_sha256(main):
         raise InputError(f"{path}: was measured with another main than {main}; evaluate the pair again.")
-    criteria = report["verdict"]["criteria"]
-    if not all("kept" in criterion for criterion in criteria):
+    if not all("kept" in criterion for criterion in report["verdict"]["criteria"]):
         raise InputError(f"{path}: was written by an older version of this toolkit; evaluate the pair again.")
-    failed = [criterion["name"] for criterion in criteria if not criterion["passed"]]
     if failed and not whatever_the_verdict:
         raise InputError(
             f"{path}: the pair failed ({', '.join(failed)}); improve it, or add --whatever-the-verdict to publish it"
             " with those figures on its card."
         )
     return report
+
+
+@contextlib.contextmanager
+def readable(config: Config) -> Iterator[None]:
+    """InputError where the report that is read inside is none of ours."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, StopIteration) as error:
+        path = Path(config.output) / "eval" / "report.json"
+        raise InputError(f"{path}: is no report of this toolkit; remove {path.parent} and evaluate again.") from error
 
 
 def release(config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool) -> list[Repository]:
@@ -62,10 +82,19 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
     main, assistant = main_folder(config), Path(config.output) / "assistant"
     if not (assistant / "config.json").is_file():
         raise InputError(f"{assistant}: the assistant is not there yet; run the distill stage first.")
+    for folder in filter(Path.is_dir, (Path(config.output) / "main", assistant)):
+        checkpoint(folder)  # what must not be sent is refused before anything there is read
     lineage = check_pair(main, assistant)
     if lineage is None:
         raise InputError(f"{assistant}: has no {PAIR_FILE}; distil the assistant again.")
     report = judged(config, main, whatever_the_verdict)
+    with readable(config):
+        return repositories_of(config, to, layout, standalone, main, assistant, lineage, report)
+
+
+def repositories_of(
+    config: Config, to: str, layout: str, standalone: bool, main: Path, assistant: Path, lineage: Lineage, report: dict
+) -> list[Repository]:
     names = naming(config, to, layout, standalone)
     about = config, report, names, trained_hours(config)
     paired = lineage_for(names.main, lineage)
@@ -89,6 +118,8 @@ def naming(config: Config, to: str, layout: str, standalone: bool) -> Names:
     theirs = config.train is None and not Path(config.model).is_dir()
     if theirs and layout == "one":
         raise InputError(f"--layout one: the main is {config.model} as it stands; publish the assistant alone.")
+    if theirs and not REPOSITORY.fullmatch(config.model):
+        raise InputError(f"model {config.model}: expected a folder, or a repository of the form org/name.")
     return Names(
         main=config.model if theirs else to,
         assistant=to if layout == "one" else f"{to}-assistant",
@@ -98,8 +129,18 @@ def naming(config: Config, to: str, layout: str, standalone: bool) -> Names:
 
 
 def checkpoint(folder: Path) -> dict[str, Path | bytes]:
-    found = {file.name: file for pattern in CHECKPOINT for file in sorted(folder.glob(pattern))}
-    return {name: file for name, file in found.items() if name not in PRIVATE}
+    """Its files by name. Raises InputError for links that lead elsewhere: they could send any file."""
+    if folder.is_symlink():
+        raise InputError(f"{folder}: is a link; put the folder itself in its place to publish it.")
+    found = {file.name: file for file in sorted(folder.iterdir()) if CHECKPOINT.fullmatch(file.name)}
+    for file in found.values():
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{file}: is a link that leads out of its folder; put the file itself there to publish it."
+            )
+        if not file.is_file():
+            raise InputError(f"{file}: is no file; remove it, or make the checkpoint anew.")
+    return found
 
 
 def lineage_for(main: str, lineage: Lineage) -> bytes:

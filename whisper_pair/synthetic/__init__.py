@@ -9,14 +9,16 @@ follows from the settings: the same settings give the same bytes, and a second c
 import argparse
 import hashlib
 import json
-import shutil
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
+from whisper_pair.command import guarded
 from whisper_pair.errors import InputError
+from whisper_pair.files import write_text
+from whisper_pair.runs import discard
 
 SPLITS = ("train", "validation", "test")
 CHECKPOINT = "micro-whisper"
@@ -57,7 +59,8 @@ def synthesize(out: Path, settings: Settings | None = None, overwrite: bool = Fa
     elif taken := [name for name in (*SPLITS, CHECKPOINT) if (out / name).exists()]:
         raise InputError(f"{out / taken[0]} was not made by this command: name another folder")
     for name in (*SPLITS, CHECKPOINT):
-        shutil.rmtree(out / name, ignore_errors=True)
+        if os.path.lexists(out / name):
+            discard(out / name)
     out.mkdir(parents=True, exist_ok=True)
     write_manifest(manifest, {**wanted, "complete": False})
     make(out, settings)
@@ -83,7 +86,7 @@ def code_digest() -> str:
 
 
 def write_manifest(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,10 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace material made from other settings")
     options = vars(parser.parse_args(argv))
     out, overwrite = options.pop("out"), options.pop("overwrite")
-    try:
+
+    def make_all() -> None:
         made = synthesize(out, Settings(**options), overwrite)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{out}: synthetic speech and {CHECKPOINT} {'written' if made else 'already there'}")
-    return 0
+        print(f"{out}: synthetic speech and {CHECKPOINT} {'written' if made else 'already there'}")
+
+    return guarded(make_all)

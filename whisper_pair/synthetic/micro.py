@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import sinusoids
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
+from whisper_pair.files import readable_to_others
 from whisper_pair.synthetic.grammar import distinct_sentences
 
 POSITIONS_PER_SECOND = 50  # of the encoder: 100 mel frames a second, halved by its second convolution
@@ -55,6 +56,7 @@ def build(out: Path, size: MicroWhisper, seed: int) -> None:
     set_generation_config(model, processor.tokenizer)
     model.save_pretrained(out)
     processor.save_pretrained(out)
+    readable_to_others(out)
 
 
 def tokenizer(size: MicroWhisper, seed: int) -> WhisperTokenizer:

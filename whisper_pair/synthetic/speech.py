@@ -6,6 +6,7 @@ spoken before it. Clips are therefore spoken in blocks, each in order and by a p
 
 import csv
 import ctypes
+import io
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ import soxr
 from tqdm import tqdm
 
 from whisper_pair.errors import InputError
+from whisper_pair.files import write_text
 from whisper_pair.synthetic.grammar import distinct_sentences
 
 SAMPLE_RATE = 16000  # Hz, what Whisper hears
@@ -137,7 +139,9 @@ def speak_block(folder: Path, clips: list[Clip], window: int) -> int:
         samples = audio(clip, espeak)
         if len(samples) > window * SAMPLE_RATE:
             raise InputError(f"{clip.file_name} lasts {len(samples) / SAMPLE_RATE:.2f} s, over the {window} s window")
-        soundfile.write(folder / clip.file_name, samples, SAMPLE_RATE, subtype="PCM_16")
+        wave = io.BytesIO()  # libsndfile says nothing of a disk that is full
+        soundfile.write(wave, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        (folder / clip.file_name).write_bytes(wave.getvalue())
     return len(clips)
 
 
@@ -161,7 +165,8 @@ def speak(out: Path, splits: dict[str, list[Clip]], window: int) -> None:
 
 
 def write_metadata(path: Path, clips: list[Clip]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_name", "text", "speaker"])
-        writer.writerows([clip.file_name, clip.text, f"synthetic-nl-{clip.speaker}"] for clip in clips)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["file_name", "text", "speaker"])
+    writer.writerows([clip.file_name, clip.text, f"synthetic-nl-{clip.speaker}"] for clip in clips)
+    write_text(path, table.getvalue())

@@ -1,0 +1,118 @@
+"""Who may ask the demo's server for what: the hosts that it answers for, and how much it takes.
+
+A page of another site can reach a server on this machine through the browser of whoever visits it: directly, or under
+a name of that site that is made to lead here (DNS rebinding). Both give themselves away by the Host or the Origin that
+the browser sends along, so a name is answered only where it is one of this server's. An address in figures is always
+answered: no site can make it its own.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LARGEST = 100_000_000  # bytes of a request: an hour and a half of MP3 at 128 kbit/s
+MOST = 1_000_000_000  # bytes of recordings that lie there at once
+KEPT = 1800  # seconds that a recording stays
+TOO_LARGE = f"A recording may have {LARGEST // 1_000_000} MB here."
+HOSTS = ("localhost", "localhost.localdomain")
+
+
+class TooLarge(Exception):  # noqa: N818 (a visitor's, no error of ours)
+    """A request beyond LARGEST."""
+
+
+class Door:
+    """ASGI middleware: refuses hosts that are not `hosts`, origins that are not, and what is too large."""
+
+    def __init__(self, app, hosts: Iterable[str], recordings: Path):
+        self.app, self.recordings = app, recordings
+        self.hosts = {host.lower().rstrip(".") for host in (*HOSTS, socket.gethostname(), *hosts)}
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _answer(scope, send, *refusal)
+            return
+        begun, taken = False, 0
+
+        async def limited():
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > LARGEST:
+                raise TooLarge
+            return message
+
+        async def watched(message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, limited, watched)
+        except TooLarge:
+            if not begun:
+                await _answer(scope, send, 413, TOO_LARGE)
+
+    def _refusal(self, scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
+        """(status, sentence) where the request is not taken."""
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if not self._known(f"//{host}"):
+            return 403, f"This server does not answer for {host!r}; start it with --allow-host to let that name in."
+        if origin is not None and not self._known(origin):
+            return 403, f"This server takes nothing from pages of {origin!r}."
+        length = headers.get(b"content-length", "0")
+        if not length.isdecimal() or int(length) > LARGEST:
+            return 413, TOO_LARGE
+        if scope.get("method") == "POST" and _bytes(self.recordings) + int(length) > MOST:
+            return 507, "There are too many recordings here at the moment; try again in some minutes."
+        return None
+
+    def _known(self, url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+            name, _ = (parts.hostname or "").rstrip("."), parts.port
+        except ValueError:  # also of a port that is no number
+            return False
+        return name in self.hosts or _is_address(name)
+
+
+def tidy(recordings: Path) -> None:
+    """Removes recordings, and parts of uploads that broke off, KEPT seconds after they were written."""
+    for path in recordings.rglob("*"):
+        with contextlib.suppress(OSError):  # another was first
+            if path.is_file() and time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _bytes(folder: Path) -> int:
+    found = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # gone since
+            found += path.stat().st_size if path.is_file() else 0
+    return found
+
+
+async def _answer(scope, send, status: int, sentence: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": sentence[:100]})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{sentence}\n".encode()})
