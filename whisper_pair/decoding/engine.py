@@ -5,7 +5,6 @@ window in the queue. The host keeps each row's tokens; the device keeps keys and
 few integers a row.
 """
 
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -30,6 +29,7 @@ from .rules import Rules
 from .speculate import Head, Rounds, Shape, Speaker
 from .teacher_forced import choices
 from .vocabulary import SpecialTokens
+from .weights import Sources
 from .windows import Encoders
 
 WARM_UP_TOKENS = 16
@@ -338,22 +338,6 @@ class Engine:
         main = Speaker(self.main, main_head, self._speakers[0])
         draft = Speaker(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
         return Rounds(main, draft, self.graphs, self.special.size)
-
-
-class Sources:
-    """Notices when weights of which the engine holds copies, fused or packed, have changed since."""
-
-    def __init__(self, *models: torch.nn.Module | None):
-        weights = [
-            weight for model in models if model is not None for weight in model.parameters() if weight.dim() == 2
-        ]
-        self.seen = [(weakref.ref(weight), weight._version) for weight in weights]
-
-    def check(self) -> None:
-        for reference, version in self.seen:
-            weight = reference()
-            if weight is not None and weight._version != version:
-                raise InputError("the model's weights have changed since this Engine was built: build it anew")
 
 
 def power_of_two(count: int) -> int:
