@@ -17,7 +17,7 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
 from .acceptance import Match
-from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
+from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import measure
 from .decoder import Cache, Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength, blend
@@ -82,11 +82,10 @@ class Engine:
         on_round: Callable[[int, Round], None] | None = None,  # told each window's rounds as they happen
     ) -> list[Decoded]:
         """Results in input order."""
-        check_options(options, self.special)
-        check_prompts(prompts or (), self.special)
-        self.encoders.check(features, encoder_states, draft_states, prompts or ())
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
+        self.encoders.check(features, encoder_states, draft_states, prompts)
         self._sources.check()
-        rows = self._rows(features, encoder_states, draft_states, prompts or (), options)
+        rows = self._rows(features, encoder_states, draft_states, prompts, options)
         generator = torch.Generator(self.device)
         generator.seed() if options.seed is None else generator.manual_seed(options.seed)
         results: dict[int, Decoded] = {}
@@ -234,6 +233,7 @@ class Engine:
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
+        options = checked_options(options, self.special)
         silence = torch.zeros(options.batch_size, *self.encoders.shapes["features"])
         self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
 
@@ -249,7 +249,7 @@ class Engine:
         of_main: bool = False,  # ask the main instead of the draft
     ) -> list[list[int]]:
         """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""
-        check_options(options, self.special)
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self._sources.check()
         main_head, draft_head = self.heads(options.timestamps)
         if draft_head is None and not of_main:
@@ -268,6 +268,7 @@ class Engine:
         languages: Sequence[str | None] | None = None,
     ) -> list[Match]:
         """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
         prefixes = self._prefixes(len(tokens), options, prompts, languages)
         return [
