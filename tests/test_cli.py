@@ -43,6 +43,8 @@ def test_a_launcher_file_that_is_not_there_is_named(command, write_config, tmp_p
         ["transcribe", "README.md"],
         ["publish", "gone.yaml", "--to", "me/pair"],
         ["init", "Elvish"],
+        ["transcribe", "README.md", "--main", "x", "--language", "Elvish"],
+        ["evaluate", "--main", "m", "--assistant", "a", "--data", ".", "--out", "o", "--language", "Elvish"],
     ],
 )
 def test_a_bad_argument_is_answered_before_anything_heavy_loads(command, arguments):

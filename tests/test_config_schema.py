@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from whisper_pair.config import Config, Lora, SpecAugment, dump_config, load_config
 from whisper_pair.errors import InputError
+from whisper_pair.hints import SYNONYMS, paths
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,6 +88,29 @@ def test_an_empty_section_means_its_defaults(write):
         ("data.train.0.foldr", "data.train.0.folder"),
         ("data.packs", "data.pack"),
         ("eval.batch_size", "eval.batch_sizes"),
+        ("lang", "language"),
+        ("output_dir", "output"),
+        ("model_name_or_path", "model"),
+        ("train.lr", "train.learning_rate"),
+        ("train.batch", "train.batch_size"),
+        ("train.gradient_accumulation_steps", "train.accumulation"),
+        ("train.num_train_epochs", "train.epochs"),
+        ("train.Learning-Rate", "train.learning_rate"),
+        ("distill.bf16", "distill.precision"),
+        ("distill.losses.ce", "distill.losses.cross_entropy"),
+        ("data.val", "data.validation"),
+        ("data.train.0.path", "data.train.0.folder"),
+        ("data.train.0.dataset", "data.train.0.hub"),
+        ("eval.batch", "eval.batch_sizes"),
+        ("learning_rate", "train.learning_rate or distill.learning_rate"),
+        ("lr", "train.learning_rate or distill.learning_rate"),
+        ("epoch", "train.epochs or distill.epochs"),
+        ("layers", "distill.layers"),
+        ("train.layers", "distill.layers"),
+        ("train.kl", "distill.losses.kl"),
+        ("train.lora_r", "train.lora.rank"),
+        ("distill.parameters", "train.parameters"),
+        ("folder", "data.train.0.folder or data.validation.0.folder or data.test.0.folder"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(write, path, nearest):
@@ -214,7 +238,30 @@ def test_speech_without_text_may_train_but_not_judge(write):
 def test_a_checkpoint_can_be_the_main_as_it_stands(write):
     path = write(changed("train", None))
     assert load_config(path).train is None
-    assert load_config(path, ["train.epochs=2"]).train.epochs == 2
+
+
+@pytest.mark.parametrize("off", ["train", "train.spec_augment"])
+def test_what_is_switched_off_is_not_switched_on_by_the_way(write, off):
+    path = write(changed(off, None))
+    key = {"train": "train.epochs", "train.spec_augment": "train.spec_augment.time_masks"}[off]
+    with pytest.raises(InputError, match=rf"^{key}: {off} is null, .* put {off}=\{{\}} before"):
+        load_config(path, [f"{key}=2"])
+    switched_on = load_config(path, [f"{off}={{}}", f"{key}=2"]).resolved()
+    for part in key.split("."):
+        switched_on = switched_on[part]
+    assert switched_on == 2
+
+
+def test_a_key_near_to_nothing_is_refused_with_those_that_are_known(smallest):
+    with pytest.raises(InputError, match=r"^data\.zzz: unknown key; known here are train, validation, test, cache"):
+        load_config(smallest, ["data.zzz=1"])
+
+
+def test_every_other_word_for_a_key_means_one_of_ours():
+    known = {path.rpartition(".")[2] for path in paths(Config)}
+    for word, names in SYNONYMS.items():
+        assert word not in known
+        assert set(names) <= known, word
 
 
 @pytest.mark.parametrize("override", ["train.parameters=all", "train.spec_augment={}"])
@@ -447,12 +494,13 @@ def test_any_override_gives_a_config_or_a_refusal(smallest, key, value):
     rate=st.floats(1e-300, 1e300),
     share=st.floats(0, 1),
     layers=st.integers(1, 40) | st.lists(st.integers(0, 40), min_size=1, unique=True).map(sorted),
-    texts=st.lists(st.text(min_size=1).filter(str.strip), min_size=3, max_size=3),
+    language=st.sampled_from(["nl", "Dutch", "pt-BR", "日本語", "no"]),
+    texts=st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=2),
     augment=st.none() | st.just({}) | st.fixed_dictionaries({"time_masks": st.integers(0, 9)}),
     error=st.none() | st.floats(0, 9),
 )
-def test_a_resolved_config_read_again_is_the_same(write, rate, share, layers, texts, augment, error):
-    tree = SMALLEST | dict(zip(("language", "model", "output"), texts, strict=True))
+def test_a_resolved_config_read_again_is_the_same(write, rate, share, layers, language, texts, augment, error):
+    tree = SMALLEST | dict(zip(("language", "model", "output"), (language, *texts), strict=True))
     tree |= {
         "train": {"learning_rate": rate, "warmup": share, "spec_augment": augment},
         "distill": {"layers": layers, "max_label_error": error},

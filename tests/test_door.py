@@ -53,9 +53,19 @@ def test_its_own_names_and_any_address_are_answered(tmp_path, host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:7860", "localhost.evil.example", "127.0.0.1.evil.example", "", "127.0.0.1@evil.example",
-     "localhost:7860.evil.example", "[", "evil.example#localhost", "evil.example/localhost"],
-)  # fmt: skip
+    [
+        "evil.example",
+        "evil.example:7860",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "",
+        "127.0.0.1@evil.example",
+        "localhost:7860.evil.example",
+        "[",
+        "evil.example#localhost",
+        "evil.example/localhost",
+    ],
+)
 def test_another_host_or_origin_is_refused(tmp_path, host):
     assert asked(tmp_path, host=host) == 403
     assert asked(tmp_path, host="localhost", origin=f"http://{host}") == 403

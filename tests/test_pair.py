@@ -58,3 +58,18 @@ def test_audio_that_cannot_be_used_is_refused(pair, audio, said):
 def test_a_language_that_the_main_lacks_is_refused(pair):
     with pytest.raises(InputError, match="xx"):
         pair.transcribe([np.zeros(16_000)], language="xx")
+
+
+@pytest.mark.parametrize("language", ["Nederlands", "NL", "nl-BE", "Flemish"])
+def test_a_language_by_any_name_is_its_code_from_then_on(pair, language):
+    clip = np.zeros(16_000, np.float32)
+    (found,) = pair.transcribe([clip], language=language, max_new_tokens=2)
+    (long,) = pair.transcribe_long([clip], language=language, max_new_tokens=2, chunked=True, timestamps=False)
+    assert found.language == long.language == "nl"
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 2.5}, {"batch_size": 0}, {"timestamps": "no"}, {"task": 1}])
+def test_an_option_of_the_wrong_type_is_refused_for_clips_and_recordings(pair, option):
+    for call in (pair.transcribe, pair.transcribe_long):
+        with pytest.raises(InputError, match=rf"{next(iter(option))} is "):
+            call([np.zeros(16_000)], language="nl", **option)

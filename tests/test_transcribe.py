@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
         (["{clip}", "{clip}", "--pair", "{run}", "--output", "{out}"], "several files of that name"),
         (["{clip}", "--pair", "{run}", "--draft-tokens", "-1"], "expected"),
         (["{clip}", "--pair", "{run}", "--batch-size", "0"], "at least 1"),
-        (["{clip}", "--pair", "{run}", "--language", "xx"], "language 'xx'"),
+        (["{clip}", "--pair", "{run}", "--language", "xx"], "--language xx: is not one of"),
         (["{clip}", "--pair", "{run}", "--device", "cuda"], "sees no GPU"),
     ],
 )

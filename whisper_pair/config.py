@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from .errors import InputError
+from .languages import code_of
 from .schema import Bound, apply_override, build, plain, require, show
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
@@ -243,7 +244,7 @@ class Eval:
 
 @dataclass(frozen=True)
 class Config:
-    language: Name  # Whisper's code: nl, de, ...
+    language: Name  # a code or a name (nl, nl-BE, Dutch, Nederlands); kept as Whisper's code
     model: Name  # the Whisper checkpoint to start from: a Hub id or a folder
     output: Name  # the folder that receives everything
     data: Data  # which speech, and how it becomes windows
@@ -282,6 +283,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         apply_override(tree, override)
     _refuse_old_keys(tree)
     config = build(Config, tree, "")
+    config = replace(config, language=code_of(config.language))
     _check(config)
     if config.data.cache is None:
         data = replace(config.data, cache=str(Path(config.output) / "data"))

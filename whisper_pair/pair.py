@@ -21,6 +21,7 @@ from .decoding import Decoded, Engine, Options
 from .draft_vocabulary import proposable
 from .errors import InputError
 from .hub import pair_at
+from .languages import code_of
 from .measured import MeasuredRounds
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Pair:
         if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
             raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")
         options = Options(
-            language=language,
+            language=self._code(language),
             task=task,
             batch_size=batch_size,
             draft_tokens=draft_tokens if self.draft is not None else 0,
@@ -151,7 +152,7 @@ class Pair:
         if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
             raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")
         options = Options(
-            language=language,
+            language=self._code(language),
             task=task,
             batch_size=batch_size,
             draft_tokens=draft_tokens if self.draft is not None else 0,
@@ -160,6 +161,11 @@ class Pair:
         )
         heard = transcribe(self, audio, options, chunked, word_times)
         return [transcription for _, transcription in sorted(heard, key=lambda item: item[0])]
+
+    def _code(self, language):
+        """Of a language by any of its names; what is no text is left for the engine to refuse."""
+        known = not isinstance(language, str) or language in self.engine.special.languages
+        return language if known else code_of(language)
 
     def _features(self, clip, index: int):
         import torch

@@ -4,7 +4,6 @@ A config's schema is its dataclasses. What a type cannot say of a number or a te
 """
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 
 from .errors import InputError
+from .hints import meant_by
 
 
 class Bound(NamedTuple):
@@ -42,8 +42,8 @@ def apply_override(tree: dict, override: str) -> None:
         if isinstance(node, list):
             node = node[_list_index(node, part, ".".join(parents[:depth]))]
         elif isinstance(node, dict):
-            node[part] = {} if node.get(part) is None else node[part]
-            node = node[part]
+            _refuse_null(node, part, ".".join(parents[: depth + 1]), key)
+            node = node.setdefault(part, {})
         else:
             raise InputError(f"{key}: {'.'.join(parents[:depth])} is {show(node)}, which has no key {part}.")
     if isinstance(node, list):
@@ -54,14 +54,21 @@ def apply_override(tree: dict, override: str) -> None:
         raise InputError(f"{key}: {'.'.join(parents)} is {show(node)}, which has no key {last}.")
 
 
+def _refuse_null(node: dict, part: str, path: str, key: str) -> None:
+    """What the file switches off is not switched on by the way."""
+    if part in node and node[part] is None:
+        raise InputError(f"{key}: {path} is null, which switches it off; to switch it on, put {path}={{}} before this.")
+
+
 def _list_index(items: list, part: str, path: str) -> int:
     if not part.isdecimal() or int(part) >= len(items):
         raise InputError(f"{path}.{part}: expected an index from 0 to {len(items) - 1} into the list {path}.")
     return int(part)
 
 
-def build(kind: type, tree: Any, path: str) -> Any:
-    """A dataclass from nested YAML; `path` is where in the config it stands."""
+def build(kind: type, tree: Any, path: str, root: type | None = None) -> Any:
+    """A dataclass from nested YAML; `path` is where it stands in the config, whose class is `root`."""
+    root = root or kind
     if not isinstance(tree, Mapping):
         raise InputError(f"{path}: expected keys and values, found {show(tree)}.")
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -71,23 +78,22 @@ def build(kind: type, tree: Any, path: str) -> Any:
         if key == "trust_remote_code":
             raise InputError(f"{prefix}{key}: code that comes with models or data is never run here; remove the key.")
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)
-            raise InputError(f"{prefix}{key}: unknown key; the nearest known one is {prefix}{near[0]}.")
+            raise InputError(f"{prefix}{key}: unknown key; {meant_by(key, fields, prefix, root)}.")
     values = {}
     for name, spec in fields.items():
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
         if name in tree:
-            values[name] = _convert(hints[name], tree[name], f"{prefix}{name}")
+            values[name] = _convert(hints[name], tree[name], f"{prefix}{name}", root)
         elif required:
             raise InputError(f"{prefix}{name}: missing; expected {_expected(hints[name])}.")
     return kind(**values)
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
+def _convert(hint: Any, value: Any, path: str, root: type) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         base, bound = args
-        value = _convert(base, value, path)
+        value = _convert(base, value, path, root)
         if not bound.holds(value):
             raise InputError(f"{path}: expected {bound.expected}, found {show(value)}.")
         return value
@@ -98,13 +104,13 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         chosen = next((o for o in options if _fits(o, value)), None)
         if chosen is None:
             raise InputError(f"{path}: expected {_expected(hint)}, found {show(value)}.")
-        return _convert(chosen, value, path)
+        return _convert(chosen, value, path, root)
     if origin is tuple:
         if not isinstance(value, list):
             raise InputError(f"{path}: expected a list, found {show(value)}.")
-        return tuple(_convert(args[0], item, f"{path}.{i}") for i, item in enumerate(value))
+        return tuple(_convert(args[0], item, f"{path}.{i}", root) for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
-        return build(hint, value, path)
+        return build(hint, value, path, root)
     if hint is float:
         value = _number(value)
     if not _fits(hint, value):

@@ -14,6 +14,7 @@ import yaml
 
 from ..config import load_config
 from ..errors import InputError
+from ..languages import code_of
 from .run import status_of
 
 SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"
@@ -30,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", default="text", metavar="COLUMN", help="the column with the human text")
     parser.add_argument("--speaker", metavar="COLUMN", help="the column that names the speaker: joins long recordings")
-    parser.add_argument("--language", required=True, help="Whisper's code: nl, de, ...")
+    parser.add_argument("--language", required=True, help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
     parser.add_argument("--out", required=True, metavar="DIR", help="receives config.yaml and eval/report.json")
     parser.add_argument("--limit", type=int, metavar="N", help="test clips at most, taken evenly from the whole set")
@@ -57,7 +58,7 @@ def question(args: argparse.Namespace) -> dict[str, Any]:
     settings = (QUICK if args.quick else {}) | ({} if args.limit is None else {"limit": args.limit})
     test = source(args.data) | {"text": args.text, "speaker": args.speaker}
     return {
-        "language": args.language,
+        "language": code_of(args.language, "--language"),
         "task": args.task,
         "model": args.main,
         "output": args.out,

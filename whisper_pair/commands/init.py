@@ -43,7 +43,7 @@ UNVERIFIED = (
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("language", help="code or English name: nl, Dutch")
+    parser.add_argument("language", help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--model", default="openai/whisper-large-v3", help="the Whisper to start from")
     parser.add_argument("--clips", metavar="DIR", help="your own: train/, validation/ and test/, instead of the Hub's")
     parser.add_argument("--out", metavar="FILE", help="where the config goes (NAME.yaml); - prints it")

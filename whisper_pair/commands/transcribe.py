@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..escaping import terminal
 from ..files import write_text
 from ..hub import add_pair, pair_of
+from ..languages import code_of
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
@@ -25,7 +26,7 @@ FALLBACK = {  # Whisper's own: hotter while a window repeats itself or is unlike
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio or video")
     add_pair(parser)
-    parser.add_argument("--language", help="code such as nl; unset: detected in each file's first window")
+    parser.add_argument("--language", help="nl, Dutch ...; unset: detected in each file's first window")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
     parser.add_argument("--format", default="txt", choices=FORMATS)
     parser.add_argument("--output", metavar="DIR", help="where the results go, one file each; unset: printed")
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = todo(args)
     main, assistant = pair_of(args)
     draft_tokens = drafts(args.draft_tokens)
+    language = None if args.language is None else code_of(args.language, "--language")
     if not wanted:
         print(f"{args.output}: all {len(args.files)} are there already; --overwrite does them anew", file=sys.stderr)
         return 0
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     chunked = args.chunked or args.no_timestamps
     options = Options(
-        language=args.language,
+        language=language,
         task=args.task,
         timestamps=not args.no_timestamps,
         batch_size=args.batch_size if chunked else min(args.batch_size, len(wanted)),

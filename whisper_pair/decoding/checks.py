@@ -1,7 +1,10 @@
 """What is refused, before any heavy work: one sentence each, with the value, the expectation and the mend."""
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +14,8 @@ from ..errors import InputError
 from .decoder import MAX_DRAFT_TOKENS
 from .options import Options
 from .vocabulary import SpecialTokens
+
+MOST_ROWS = 4096  # decoded at once; each takes its part of the caches
 
 
 def check_pair(
@@ -76,32 +81,107 @@ def check_draft_vocabulary(vocabulary: Tensor, special: SpecialTokens) -> None:
         raise InputError("draft_vocabulary holds no text token: list the tokens that the language's labels use")
 
 
-def check_options(options: Options, special: SpecialTokens) -> None:
-    def refuse(name: str, expected: str) -> None:
-        raise InputError(f"{name} is {vars(options)[name]!r}, expected {expected}")
-
+def checked_options(options: Options, special: SpecialTokens) -> Options:
+    """The options in Python's own types, whatever numbers they were given as. Raises InputError for a wrong value."""
+    if not isinstance(options, Options):
+        raise InputError(f"options are {shown(options)}, expected an Options")
+    found = {}
+    for name, (expected, read) in ACCEPTED.items():
+        try:
+            found[name] = read(vars(options)[name])
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{name} is {shown(vars(options)[name])}, expected {expected}") from None
+    options = Options(**found)
     special.check_task(options.task)
     if options.language is not None:
         special.language_token(options.language)
     if options.timestamps and special.no_timestamps is None:
         raise InputError("timestamps were asked for, but the main's generation_config has no no_timestamps_token_id")
-    if options.batch_size < 1:
-        refuse("batch_size", "at least 1")
-    if options.max_new_tokens is not None and options.max_new_tokens < 1:
-        refuse("max_new_tokens", "at least 1, or None for as many as the model holds")
-    if options.draft_tokens != "auto" and not (
-        isinstance(options.draft_tokens, int) and 0 <= options.draft_tokens <= MAX_DRAFT_TOKENS
-    ):
-        refuse("draft_tokens", f'"auto" or a whole number from 0 to {MAX_DRAFT_TOKENS}')
-    if options.confidence is not None and not 0 <= options.confidence <= 1:
-        refuse("confidence", "a probability between 0 and 1, or None")
-    if not options.temperatures or not all(0 <= value < math.inf for value in options.temperatures):
-        refuse("temperature", "a number from 0 on, or a tuple of them")
     if options.no_speech_threshold is not None:
         if options.log_probability_threshold is None:
-            refuse("log_probability_threshold", "a number where no_speech_threshold is set: silence needs both")
+            raise InputError(
+                "log_probability_threshold is None, expected a number where no_speech_threshold is set: silence needs"
+                " both"
+            )
         if special.no_timestamps is None:
             raise InputError("no_speech_threshold needs a main with a <|nospeech|> token, which an old one lacks")
+    return options
+
+
+def shown(value) -> str:
+    """A value of any kind, short enough for a sentence and on one line."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # the user's own __repr__
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def whole(least: int, most: float = math.inf) -> Callable[[Any], int]:
+    def read(value) -> int:
+        if isinstance(value, bool) or not least <= (number := operator.index(value)) <= most:
+            raise ValueError
+        return number
+
+    return read
+
+
+def number(least: float = -math.inf, most: float = math.inf) -> Callable[[Any], float]:
+    def read(value) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        if not math.isfinite(found := float(value)) or not least <= found <= most:
+            raise ValueError
+        return found
+
+    return read
+
+
+def text(value) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+def truth(value) -> bool:
+    if isinstance(value, bool):
+        return value
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, by either of its names
+        raise TypeError
+    return bool(value)
+
+
+def optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+def drafts(value) -> int | str:
+    return "auto" if isinstance(value, str) and value == "auto" else whole(0, MAX_DRAFT_TOKENS)(value)
+
+
+def temperatures(value) -> float | tuple[float, ...]:
+    if not isinstance(value, tuple | list):
+        return number(0)(value)
+    if not value:
+        raise ValueError
+    return tuple(map(number(0), value))
+
+
+ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: what is expected, and how it is read
+    "language": ("a language's code or English name, or None", optional(text)),
+    "task": ("'transcribe' or 'translate'", text),
+    "timestamps": ("True or False", truth),
+    "max_new_tokens": ("a whole number, at least 1, or None for as many as the model holds", optional(whole(1))),
+    "batch_size": (f"a whole number, at least 1 and at most {MOST_ROWS}", whole(1, MOST_ROWS)),
+    "draft_tokens": (f'"auto" or a whole number from 0 to {MAX_DRAFT_TOKENS}', drafts),
+    "confidence": ("a probability between 0 and 1, or None", optional(number(0, 1))),
+    "temperature": ("a number from 0 on, or a list of them", temperatures),
+    "seed": ("a whole number of at most 63 bits, or None", optional(whole(-(2**63), 2**63 - 1))),
+    "compression_ratio_threshold": ("a number or None", optional(number())),
+    "log_probability_threshold": ("a number or None", optional(number())),
+    "no_speech_threshold": ("a number or None", optional(number())),
+    "log_probabilities": ("True or False", truth),
+}
 
 
 def check_window(window: Tensor, index: int, shape: Sequence[int], what: str) -> None:
@@ -118,9 +198,32 @@ def check_window(window: Tensor, index: int, shape: Sequence[int], what: str) ->
         raise InputError(f"window {index}: {what} hold NaN or infinity; check the audio that they come from")
 
 
-def check_prompts(prompts: Sequence[Sequence[int] | None], special: SpecialTokens) -> None:
-    if special.previous is None and any(prompts):
+def checked_prompts(prompts: Sequence[Sequence[int] | None] | None, special: SpecialTokens) -> list[list[int] | None]:
+    """Previous text as lists of token ids, where it is text and timestamps alone; a first <|startofprev|> may open it.
+
+    Raises InputError for any other token: one that steers the model would make it decode something else.
+    """
+    if prompts is not None and not isinstance(prompts, Iterable):
+        raise InputError(f"prompts are {shown(prompts)}, expected a list with one for each window")
+    return [checked_prompt(prompt, index, special) for index, prompt in enumerate(() if prompts is None else prompts)]
+
+
+def checked_prompt(prompt: Sequence[int] | None, index: int, special: SpecialTokens) -> list[int] | None:
+    try:
+        tokens = [] if prompt is None or isinstance(prompt, str | bytes) else [whole(-(2**63))(one) for one in prompt]
+        readable = not isinstance(prompt, str | bytes)
+    except (TypeError, ValueError, OverflowError):
+        readable = False
+    if not readable:
+        raise InputError(f"prompt {index} is {shown(prompt)}, expected a list of token ids, or None")
+    if not tokens:
+        return None
+    if special.previous is None:
         raise InputError("previous-text prompts were given, but the main's generation_config has no prev_sot_token_id")
-    for index, prompt in enumerate(prompts):
-        if prompt and not all(0 <= token < special.size for token in prompt):
-            raise InputError(f"prompt {index} holds a token outside the vocabulary's 0 to {special.size - 1}")
+    if not all(0 <= token < special.size for token in tokens):
+        raise InputError(f"prompt {index} holds a token outside the vocabulary's 0 to {special.size - 1}")
+    steering = [token for place, token in enumerate(tokens) if special.steers(token) and
+                (place or token != special.previous)]  # fmt: skip
+    if steering:
+        raise InputError(f"prompt {index} holds the control token {steering[0]}; previous text is text alone")
+    return tokens

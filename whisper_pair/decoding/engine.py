@@ -5,7 +5,6 @@ window in the queue. The host keeps each row's tokens; the device keeps keys and
 few integers a row.
 """
 
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
 from .acceptance import Match
-from .checks import check_draft_vocabulary, check_options, check_pair, check_prompts
+from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import measure, round_seconds
 from .decoder import Cache, Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength
@@ -31,6 +30,7 @@ from .rules import Rules
 from .speculate import Head, Rounds, Shape, Speaker
 from .teacher_forced import choices
 from .vocabulary import SpecialTokens
+from .weights import Sources
 from .windows import Encoders
 
 WARM_UP_TOKENS = 16
@@ -89,11 +89,10 @@ class Engine:
         on_round: Callable[[int, Round], None] | None = None,  # told each window's rounds as they happen
     ) -> list[Decoded]:
         """Results in input order."""
-        check_options(options, self.special)
-        check_prompts(prompts or (), self.special)
-        self.encoders.check(features, encoder_states, draft_states, prompts or ())
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
+        self.encoders.check(features, encoder_states, draft_states, prompts)
         self._sources.check()
-        rows = self._rows(features, encoder_states, draft_states, prompts or (), options)
+        rows = self._rows(features, encoder_states, draft_states, prompts, options)
         generator = torch.Generator(self.device)
         generator.seed() if options.seed is None else generator.manual_seed(options.seed)
         results: dict[int, Decoded] = {}
@@ -232,6 +231,7 @@ class Engine:
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
+        options = checked_options(options, self.special)
         self.measure_rounds(options)
         silence = torch.zeros(options.batch_size, *self.encoders.shapes["features"])
         self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
@@ -248,7 +248,7 @@ class Engine:
         of_main: bool = False,  # ask the main instead of the draft
     ) -> list[list[int]]:
         """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""
-        check_options(options, self.special)
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self._sources.check()
         main_head, draft_head = self.heads(options.timestamps)
         if draft_head is None and not of_main:
@@ -267,6 +267,7 @@ class Engine:
         languages: Sequence[str | None] | None = None,
     ) -> list[Match]:
         """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
         prefixes = self._prefixes(len(tokens), options, prompts, languages)
         return [
@@ -373,19 +374,3 @@ class Slots:
             self.cache = None  # before the larger one is made
             self.cache = Cache(main, capacity, frames)
         return self.cache
-
-
-class Sources:
-    """Notices when weights of which the engine holds copies, fused or packed, have changed since."""
-
-    def __init__(self, *models: torch.nn.Module | None):
-        weights = [
-            weight for model in models if model is not None for weight in model.parameters() if weight.dim() == 2
-        ]
-        self.seen = [(weakref.ref(weight), weight._version) for weight in weights]
-
-    def check(self) -> None:
-        for reference, version in self.seen:
-            weight = reference()
-            if weight is not None and weight._version != version:
-                raise InputError("the model's weights have changed since this Engine was built: build it anew")

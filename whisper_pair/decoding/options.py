@@ -1,5 +1,6 @@
 """What can be asked of the engine, and what it answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ class Options:
     batch_size: int = 8  # rows decoded at once; a finished row's place is refilled
     draft_tokens: int | Literal["auto"] = "auto"  # drafted a round; 0: plain greedy; "auto": by the measured cost model
     confidence: float | None = None  # a round's drafting ends after a token that the draft holds less likely than this
-    temperature: float | tuple[float, ...] = 0.0  # 0: greedy; several: tried in turn while a threshold below is missed
+    temperature: float | Sequence[float] = 0.0  # 0: greedy; several: tried in turn while a threshold below is missed
     seed: int | None = None  # of sampling; None: a fresh one
     compression_ratio_threshold: float | None = None  # token ids as bytes, raw / zlib; above it the next temperature
     log_probability_threshold: float | None = None  # mean over the decoded tokens; below it the next temperature
@@ -22,7 +23,7 @@ class Options:
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        return tuple(self.temperature) if isinstance(self.temperature, tuple | list) else (self.temperature,)
 
     @property
     def needs_log_probabilities(self) -> bool:

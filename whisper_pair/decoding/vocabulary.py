@@ -66,6 +66,12 @@ class SpecialTokens:
         """The id of <|0.00|>; past the vocabulary in a model without timestamps."""
         return self.size if self.no_timestamps is None else self.no_timestamps + 1
 
+    def steers(self, token: int) -> bool:
+        """Whether it is a control token, neither text nor a timestamp: they stand between the two."""
+        if self.no_timestamps is not None:
+            return self.end <= token <= self.no_timestamps
+        return token in {self.start, self.end, self.previous, *self.languages.values(), *self.tasks.values()}
+
     def language_token(self, language: str) -> int:
         """The token of a language's code or English name."""
         code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())

@@ -13,6 +13,7 @@ from itertools import islice
 from torch import Tensor
 
 from ..decoding import Decoded, Options, Round
+from ..decoding.checks import checked_options
 from ..decoding.windows import encode
 from ..errors import InputError
 from .alignment import alignment_heads, token_ends, words
@@ -41,6 +42,7 @@ def transcribe(
     `options.batch_size` are open at once.
     `on_failure` is told of audio that cannot be read; without it the InputError is raised.
     """
+    options = checked_options(options, pair.engine.special)
     if word_times:
         alignment_heads(pair.main)
     if not options.timestamps and not chunked:
