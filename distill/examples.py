@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from whisper_pair.token_text import text_of
+
 
 @dataclass(frozen=True)
 class Example:
@@ -31,7 +33,7 @@ def table(examples: list[Example], tokenizer) -> str:
     """Markdown: clip, the main's text, the same with rejected drafts in place, and how many of its tokens agree."""
     lines = ["| clip | main | assistant: ~~rejected draft~~ **main's token** | agreed |", "| --- | --- | --- | ---: |"]
     for example in examples:
-        main = tokenizer.decode(example.tokens, skip_special_tokens=True).strip()
+        main = text_of(tokenizer, example.tokens).strip()
         cells = [_cell(example.clip), _cell(main), marked(example, tokenizer)]
         lines.append(f"| {' | '.join(cells)} | {example.agreed} of {len(example.tokens)} |")
     return "\n".join(lines) + "\n"
@@ -39,7 +41,7 @@ def table(examples: list[Example], tokenizer) -> str:
 
 def _text(tokens: list[int], tokenizer) -> str:
     """With special tokens, such as the end of text, by their names."""
-    return _cell(tokenizer.decode(tokens))
+    return _cell(text_of(tokenizer, tokens, special_tokens=True))
 
 
 def _cell(text: str) -> str:

@@ -19,6 +19,7 @@ from whisper_pair.errors import InputError
 from whisper_pair.signals import stopping
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer, error_rates
+from whisper_pair.token_text import text_of
 
 FILE = "labels.parquet"
 
@@ -62,7 +63,7 @@ class Labeller:
         return rows
 
     def _row(self, window: Window, number: int, decoded: Decoded) -> dict:
-        text = self.targets.tokenizer.decode(decoded.tokens, skip_special_tokens=True).strip()
+        text = text_of(self.targets.tokenizer, decoded.tokens).strip()
         human = window.text
         error = None
         if human is not None:
@@ -179,10 +180,10 @@ def _schema():
     )
 
 
-def label_options(config: Config, language: str | None) -> Options:
+def label_options(config: Config) -> Options:
     """Plain greedy, as the main will decode."""
     return Options(
-        language=language,
+        language=config.language,
         task=config.task,
         draft_tokens=0,
         batch_size=config.distill.label_batch_size,

@@ -101,7 +101,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
     device, dtype = processes.device, DTYPES[config.eval.precision]
     main = load_main(main_at, dtype, device)
-    SpecialTokens.of(main).check_task(config.task)
+    special = SpecialTokens.of(main)
+    special.check_task(config.task)
+    special.language_token(config.language)
     assistants = [
         Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], proposable(folder))
         for name, folder in folders.items()
@@ -117,7 +119,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     processes.wait_for_everyone()
     minutes = sum(clip.seconds for clip in clips) / 60
     processes.print(f"test: {len(clips)} clips, {minutes:.1f} minutes, on {processes.num_processes} x {device.type}")
-    options = options_of(config, main)
+    options = options_of(config)
     heard = listen(main, start, assistants, clips, log_mel, options, stage.work / HEARD, processes)
     if not processes.is_main_process:
         return 0  # leaves the machine to the first process, which times
@@ -138,10 +140,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     return status(report, stage, strict)
 
 
-def options_of(config: Config, main) -> Options:
+def options_of(config: Config) -> Options:
     """How every contender decodes: plain greedy, which each then changes to its own ways."""
-    language = config.language if SpecialTokens.of(main).languages else None
-    return Options(language=language, task=config.task, batch_size=8, draft_tokens=0)
+    return Options(language=config.language, task=config.task, batch_size=8, draft_tokens=0)
 
 
 def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
@@ -276,7 +277,7 @@ class Evaluation:
         """Recordings of several windows."""
         config, judged, seconds = self.config, self.judged, self.log_mel.seconds
         long = long_test_clips(config.data.test, config.data, seconds)
-        chosen = recordings(config, self.clips, long, seconds, self.special.no_timestamps is not None)
+        chosen = recordings(config, self.clips, long, seconds, bool(self.special.timestamps))
         pair = Pair(self.main, judged.model, self.processor, judged.lineage, judged.vocabulary)
         apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
         asked = replace(self.options, draft_tokens=DRAFTS)

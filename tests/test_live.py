@@ -29,7 +29,7 @@ def clips(material) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def spelling(loaded) -> Spelling:
-    return Spelling(loaded.processor.tokenizer, loaded.engine.special.end)
+    return Spelling(loaded.processor.tokenizer, loaded.engine.special)
 
 
 def over(contest: Contest) -> Contest:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.decoding.models import END, FIRST_TIMESTAMP, FRAMES, MELS, cut, tiny_whisper
+from tests.decoding.models import END, FIRST_TIMESTAMP, FRAMES, MELS, SIZE, cut, tiny_whisper
 from whisper_pair import Pair
 from whisper_pair.audio import read_audio
 from whisper_pair.checkpoints import load_main, load_processor

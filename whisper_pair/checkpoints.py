@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_check import checked_processor, refuse_adapter
 from .config import Config
 from .errors import InputError
+from .generation_config import complete as complete_generation_config
+from .generation_config import default_alignment_heads
 
 PAIR_FILE = "pair.json"
 
@@ -64,6 +67,7 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         folder = hub_folder(name, revision)
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{name}: holds no config.json, so it is not a checkpoint.")
     if not any(folder.glob("*.safetensors")):
@@ -133,18 +137,19 @@ def load_main(folder: Path, dtype=None, device="cpu"):
 
     if is_decoder_only(read_config(folder)):
         raise InputError(f"{folder}: is a decoder alone, without an encoder; it can only be an assistant.")
+    tokenizer = load_processor(folder).tokenizer  # the parts that weights are of no use without, first
     model = _loaded(WhisperForConditionalGeneration, folder, dtype)
-    model.generation_config._from_model_config = False  # else saving drops lang_to_id and its kin
+    complete_generation_config(model, tokenizer, folder)
     return model.to(device).eval()
 
 
 def load_draft(folder: Path, dtype=None, device="cpu"):
     """An assistant: a decoder alone, or a complete Whisper with an encoder of its own."""
-    from transformers import WhisperForCausalLM
+    from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
-    if not is_decoder_only(read_config(folder)):
-        return load_main(folder, dtype, device)
-    return _loaded(WhisperForCausalLM, folder, dtype).to(device).eval()
+    alone = is_decoder_only(read_config(folder))  # its tokens are the main's: it needs no tokenizer
+    kind = WhisperForCausalLM if alone else WhisperForConditionalGeneration
+    return _loaded(kind, folder, dtype).to(device).eval()
 
 
 def _loaded(kind, folder: Path, dtype):
@@ -167,12 +172,8 @@ def _loaded(kind, folder: Path, dtype):
 
 
 def load_processor(folder: Path):
-    from transformers import WhisperProcessor
-
-    try:
-        return WhisperProcessor.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # damaged files raise many kinds
-        raise InputError(f"{folder}: its processor cannot be loaded ({' '.join(str(error).split())[:200]}).") from error
+    """Tokenizer and feature extractor. Raises InputError where they do not fit the checkpoint."""
+    return checked_processor(folder, read_config(folder))
 
 
 @contextlib.contextmanager
@@ -278,4 +279,5 @@ def complete(main, draft):
         whole = WhisperForConditionalGeneration(config)
     whole.model.encoder, whole.model.decoder, whole.proj_out = main.model.encoder, draft.model.decoder, draft.proj_out
     whole.generation_config = copy.deepcopy(main.generation_config)
+    whole.generation_config.alignment_heads = default_alignment_heads(config)  # the main's are of other layers
     return whole.eval()

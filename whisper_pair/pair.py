@@ -21,6 +21,7 @@ from .decoding import Decoded, Engine, Options
 from .draft_vocabulary import proposable
 from .errors import InputError
 from .hub import pair_at
+from .token_text import text_of
 
 if TYPE_CHECKING:
     from .longform import Transcription
@@ -104,7 +105,7 @@ class Pair:
             **more,
         )
         found = self.engine.decode((self._features(clip, i) for i, clip in enumerate(audio)), options)
-        texts = self.processor.tokenizer.batch_decode([d.tokens for d in found], skip_special_tokens=True)
+        texts = [text_of(self.processor.tokenizer, self.engine.special.text(d.tokens)) for d in found]
         return [
             Transcript(text.strip(), d.tokens, d.language, d.rounds, d.drafted, d.accepted, d)
             for text, d in zip(texts, found, strict=True)

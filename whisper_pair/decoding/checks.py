@@ -83,8 +83,11 @@ def check_options(options: Options, special: SpecialTokens) -> None:
     special.check_task(options.task)
     if options.language is not None:
         special.language_token(options.language)
-    if options.timestamps and special.no_timestamps is None:
-        raise InputError("timestamps were asked for, but the main's generation_config has no no_timestamps_token_id")
+    if options.timestamps and not special.timestamps:
+        raise InputError(
+            "timestamps were asked for, but the main has none: its generation_config has no no_timestamps_token_id, or"
+            " other words stand where they would"
+        )
     if options.batch_size < 1:
         refuse("batch_size", "at least 1")
     if options.max_new_tokens is not None and options.max_new_tokens < 1:
