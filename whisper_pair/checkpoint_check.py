@@ -44,6 +44,7 @@ def merge_command(base: str, adapter: str, merged: str) -> str:
 
 def checked_processor(folder: Path, config: dict[str, Any]):
     """The checkpoint's WhisperProcessor, which fits its `config` (config.json). Raises InputError."""
+    refuse_adapter(folder)
     _check_tokenizer_files(folder)
     processor = _loaded(folder, config)
     _check_tokenizer(folder, processor.tokenizer, config["vocab_size"])

@@ -16,8 +16,7 @@ from typing import Any
 from .checkpoint_check import checked_processor, refuse_adapter
 from .config import Config
 from .errors import InputError
-from .generation_config import complete as complete_generation_config
-from .generation_config import default_alignment_heads
+from .generation_config import completed, default_alignment_heads
 
 PAIR_FILE = "pair.json"
 
@@ -137,9 +136,9 @@ def load_main(folder: Path, dtype=None, device="cpu"):
 
     if is_decoder_only(read_config(folder)):
         raise InputError(f"{folder}: is a decoder alone, without an encoder; it can only be an assistant.")
-    tokenizer = load_processor(folder).tokenizer  # the parts that weights are of no use without, first
+    generation_config = completed(folder, load_processor(folder).tokenizer)  # before the weights, which take long
     model = _loaded(WhisperForConditionalGeneration, folder, dtype)
-    complete_generation_config(model, tokenizer, folder)
+    model.generation_config = generation_config
     return model.to(device).eval()
 
 

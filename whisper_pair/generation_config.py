@@ -15,6 +15,7 @@ from pathlib import Path
 from .errors import InputError
 from .token_text import CONTROL
 
+FILE = "generation_config.json"
 GPT2_END, WHISPER_END = 50256, 50257  # <|endoftext|> in OpenAI's English-only and multilingual vocabularies
 LIBRARY_LENGTH = 20  # transformers' default of max_length, which nobody chose
 TASKS = ("transcribe", "translate")
@@ -46,17 +47,32 @@ def say(line: str) -> None:
         print(f"note: {line}", file=sys.stderr, flush=True)
 
 
-def complete(model, tokenizer, folder: Path) -> None:
-    """Completes the generation_config of a model that was loaded from `folder`. Raises InputError where the two
-    contradict each other."""
-    config, names = model.generation_config, tokenizer.get_vocab()
+def completed(folder: Path, tokenizer):
+    """The GenerationConfig of a checkpoint, completed. Raises InputError where it contradicts the tokenizer, or cannot
+    be read."""
+    from transformers import GenerationConfig, WhisperConfig
+
+    try:
+        model_config = WhisperConfig.from_pretrained(folder)
+        stored = (folder / FILE).is_file()  # else there may be a part of it in config.json
+        config = (
+            GenerationConfig.from_pretrained(folder) if stored else GenerationConfig.from_model_config(model_config)
+        )
+    except Exception as error:  # damaged files and values raise many kinds
+        raise InputError(f"{folder}: its {FILE} cannot be read ({' '.join(str(error).split())[:200]}).") from error
+    _complete(config, model_config, tokenizer, folder)
+    return config
+
+
+def _complete(config, model_config, tokenizer, folder: Path) -> None:
+    names = tokenizer.get_vocab()
     added = _complete_ids(config, names, folder)
     added += _complete_languages(config, names, folder)
     lines = [f"{', '.join(added)} completed from the tokenizer"] if added else []
-    _mark_what_lies_beyond(config, tokenizer, model.config.vocab_size)
-    lines += _free_lengths(config, model.config.max_target_positions)
+    _mark_what_lies_beyond(config, tokenizer, model_config.vocab_size)
+    lines += _free_lengths(config, model_config.max_target_positions)
     lines += _ignored(config)
-    lines += _fit_alignment_heads(config, model.config)
+    lines += _fit_alignment_heads(config, model_config)
     config._from_model_config = False  # else saving drops lang_to_id and the like
     if lines:
         say(f"{folder}: generation_config: {'; '.join(lines)}.")
