@@ -11,6 +11,7 @@ from whisper_pair.checkpoints import (
     encoder_sha256,
     load_draft,
     main_folder,
+    save_processor,
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
@@ -108,7 +109,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
 
     def save(trained, target: Path) -> None:
         trained.save_pretrained(target)
-        material.processor.save_pretrained(target)
+        save_processor(material.processor, target)
         (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)

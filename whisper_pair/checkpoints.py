@@ -175,6 +175,14 @@ def load_processor(folder: Path):
     return checked_processor(folder, read_config(folder))
 
 
+def save_processor(processor, folder: Path) -> None:
+    """With the spellings by which English texts are compared, which transformers reads and does not write."""
+    processor.save_pretrained(folder)
+    spelling = getattr(processor.tokenizer, "english_spelling_normalizer", None)
+    if spelling:
+        (folder / "normalizer.json").write_text(json.dumps(spelling, indent=1) + "\n", encoding="utf-8")
+
+
 @contextlib.contextmanager
 def _quiet():
     """No bar for the loading of weights that takes a second."""

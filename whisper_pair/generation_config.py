@@ -180,7 +180,7 @@ def _mark_what_lies_beyond(config, tokenizer, size: int) -> None:
     if padding:
         config.suppress_tokens = [*(config.suppress_tokens or ()), *padding]
     if times.stop < size:
-        special = set(tokenizer.all_special_ids)
+        special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
         config.last_timestamp_token_id = times.stop - 1
         config.added_word_ids = sorted(
             token

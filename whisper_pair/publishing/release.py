@@ -112,12 +112,12 @@ def lineage_for(main: str, lineage: Lineage) -> bytes:
 
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
-    from ..checkpoints import complete, load_draft, load_main
+    from ..checkpoints import complete, load_draft, load_main, save_processor
 
     folder = assistant.with_name("standalone")
     whole = complete(load_main(main), load_draft(assistant))
     whole.save_pretrained(folder)
-    load_processor(main).save_pretrained(folder)
+    save_processor(load_processor(main), folder)
     return folder
 
 
