@@ -41,7 +41,6 @@ from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, lo
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
-from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.draft_vocabulary import proposable
 from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener
@@ -118,8 +117,7 @@ class Recipes:
         clips = load_test_clips(self.config.data.test, self.config.data, log_mel.seconds, "test")
         self.seconds = sum(clip.seconds for clip in clips)
         self.listener = Listener(clips, log_mel, self.processor.tokenizer, self.config, runs / "heard")
-        language = self.config.language if SpecialTokens.of(self.main).languages else None
-        self.options = label_options(self.config, language)
+        self.options = label_options(self.config)
         self.tokens = self._spoken()
         self.yardsticks = runs / "costs.json"
         told = json.loads(self.yardsticks.read_text()) if self.yardsticks.is_file() else {}

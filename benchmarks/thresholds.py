@@ -58,7 +58,7 @@ def labels(model: str, corpus: Corpus, config: Config, packed: bool, work: Path)
         Targets.of(main, processor.tokenizer, config.language, config.task),
         config,
         Normalizer(config.language),
-        label_options(config, config.language),
+        label_options(config),
     )
     data = replace(config.data, pack=packed, unpacked_share=0.0)
     with torch.no_grad():

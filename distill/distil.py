@@ -12,6 +12,7 @@ from whisper_pair.checkpoints import (
     load_draft,
     load_main,
     main_folder,
+    save_processor,
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
@@ -118,7 +119,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
 
     def save(trained, target: Path) -> None:
         trained.save_pretrained(target)
-        material.processor.save_pretrained(target)
+        save_processor(material.processor, target)
         write_text(target / "examples.md", drafting.examples)
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)

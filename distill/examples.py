@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from whisper_pair.escaping import markdown
+from whisper_pair.token_text import text_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def table(examples: list[Example], tokenizer) -> str:
     """Markdown: clip, the main's text, the same with rejected drafts in place, and how many of its tokens agree."""
     lines = ["| clip | main | assistant: ~~rejected draft~~ **main's token** | agreed |", "| --- | --- | --- | ---: |"]
     for example in examples:
-        main = tokenizer.decode(example.tokens, skip_special_tokens=True).strip()
+        main = text_of(tokenizer, example.tokens).strip()
         cells = [markdown(example.clip), markdown(main), marked(example, tokenizer)]
         lines.append(f"| {' | '.join(cells)} | {example.agreed} of {len(example.tokens)} |")
     return "\n".join(lines) + "\n"
@@ -41,6 +42,6 @@ def table(examples: list[Example], tokenizer) -> str:
 
 def _text(tokens: list[int], tokenizer) -> str:
     """With special tokens, such as the end of text, by their names; spaces at the ends stay."""
-    text = tokenizer.decode(tokens)
+    text = text_of(tokenizer, tokens, special_tokens=True)
     before, after = text[:1].isspace(), text[-1:].isspace()
     return " " * before + markdown(text) + " " * after

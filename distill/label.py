@@ -21,6 +21,7 @@ from whisper_pair.errors import InputError
 from whisper_pair.signals import stopping
 from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer, error_rates
+from whisper_pair.token_text import text_of
 from whisper_pair.work import Work
 
 FILE = "labels.parquet"
@@ -65,7 +66,7 @@ class Labeller:
         return rows
 
     def _row(self, window: Window, number: int, decoded: Decoded) -> dict:
-        text = self.targets.tokenizer.decode(decoded.tokens, skip_special_tokens=True).strip()
+        text = text_of(self.targets.tokenizer, decoded.tokens).strip()
         human = window.text
         error = None
         if human is not None:
@@ -184,10 +185,10 @@ def _schema():
     )
 
 
-def label_options(config: Config, language: str | None) -> Options:
+def label_options(config: Config) -> Options:
     """Plain greedy, as the main will decode."""
     return Options(
-        language=language,
+        language=config.language,
         task=config.task,
         draft_tokens=0,
         batch_size=config.distill.label_batch_size,

@@ -61,7 +61,7 @@ class Material:
     @property
     def options(self) -> Options:
         """How the main labels: plain greedy."""
-        return label_options(self.config, self.config.language if self.targets.special.languages else None)
+        return label_options(self.config)
 
     @property
     def states_shape(self) -> tuple[int, int]:

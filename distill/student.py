@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from whisper_pair.checkpoints import check_pair, read_config
 from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
+from whisper_pair.generation_config import default_alignment_heads
 from whisper_pair.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
 
 
@@ -52,6 +53,7 @@ def build_student(main, layers: tuple[int, ...], start=None, with_its_embeddings
             target.embed_positions.load_state_dict(start.model.decoder.embed_positions.state_dict())
     student.generation_config = copy.deepcopy(main.generation_config)
     student.generation_config._from_model_config = False
+    student.generation_config.alignment_heads = default_alignment_heads(config)  # the main's are of other layers
     return student.to(main.device)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from whisper_pair.decoding import Decoded, Engine, Options
+from whisper_pair.decoding.vocabulary import SpecialTokens
 
 from .engines import Assistant, Engines
 
@@ -49,7 +50,7 @@ def ours(engine: Engine, options: Options, mode: str, name: str | None, drafts: 
 
     def decode(features: Tensor, batch_size: int) -> list[Spoken]:
         asked = replace(options, batch_size=batch_size, draft_tokens=0 if drafts is None else drafts)
-        return [Spoken(_text(d.tokens, engine.special.end), d) for d in engine.decode(features, options=asked)]
+        return [Spoken(engine.special.text(d.tokens), d) for d in engine.decode(features, options=asked)]
 
     schedule = None if drafts is None else "auto" if drafts == "auto" else "constant"
     return Contender("pair", mode, name, drafts, decode, schedule=schedule)
@@ -88,13 +89,10 @@ def _without_remarks():
 
 @torch.no_grad()
 def _generate(main, features: Tensor, options: Options, assistant=None) -> list[Spoken]:
-    given = {"language": options.language, "task": options.task} if options.language is not None else {}
+    special = SpecialTokens.of(main)
+    given = {"language": options.language, "task": options.task} if special.languages else {}
     if assistant is not None:
         given["assistant_model"] = assistant
     with _without_remarks():
         found = main.generate(input_features=features, do_sample=False, num_beams=1, **given)
-    return [Spoken(_text(row.tolist(), main.generation_config.eos_token_id)) for row in found]
-
-
-def _text(tokens: Sequence[int], end: int) -> list[int]:
-    return [token for token in tokens if token < end]
+    return [Spoken(special.text(row.tolist())) for row in found]

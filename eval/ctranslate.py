@@ -46,14 +46,14 @@ def faster_whisper(main, main_at: Path, options: Options) -> Contender:
         converter.convert(folder, quantization=kind, force=True)
         model = WhisperModel(folder, device=device, compute_type=kind, cpu_threads=torch.get_num_threads()).model
     special = SpecialTokens.of(main)
-    asked, end = settings(special, options), special.end
+    asked = settings(special, options)
 
     def decode(features: Tensor, batch_size: int) -> list[Spoken]:
         found = []
         for chunk in features.split(batch_size):
             given = ctranslate2.StorageView.from_array(chunk.float().cpu().numpy())
             rows = model.generate(given, **asked | {"prompts": asked["prompts"] * len(chunk)})
-            found += [Spoken([token for token in row.sequences_ids[0] if token < end]) for row in rows]
+            found += [Spoken(special.text(row.sequences_ids[0])) for row in rows]
         return found
 
     return Contender("faster-whisper", "greedy", None, None, decode)

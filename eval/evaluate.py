@@ -106,7 +106,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
         check_enough_timings(config.eval, len(clips))
     device, dtype = processes.device, DTYPES[precision]
     main = load_main(main_at, dtype, device)
-    SpecialTokens.of(main).check_task(config.task)
+    special = SpecialTokens.of(main)
+    special.check_task(config.task)
+    special.language_token(config.language)
     assistants = [
         Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], proposable(folder))
         for name, folder in folders.items()
@@ -122,7 +124,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     processes.wait_for_everyone()
     minutes = sum(clip.seconds for clip in clips) / 60
     processes.print(f"test: {len(clips)} clips, {minutes:.1f} minutes, on {processes.num_processes} x {device.type}")
-    options = options_of(config, main)
+    options = options_of(config)
     heard = listen(engines, start, clips, log_mel, options, stage.work / HEARD, processes)
     del start
     engines.release(but_the_judged=True)  # what is timed next is made when its turn comes
@@ -145,10 +147,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     return status(report, stage, strict)
 
 
-def options_of(config: Config, main) -> Options:
+def options_of(config: Config) -> Options:
     """How every contender decodes: plain greedy, which each then changes to its own ways."""
-    language = config.language if SpecialTokens.of(main).languages else None
-    return Options(language=language, task=config.task, batch_size=8, draft_tokens=0)
+    return Options(language=config.language, task=config.task, batch_size=8, draft_tokens=0)
 
 
 def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
@@ -281,7 +282,7 @@ class Evaluation:
         """Recordings of several windows."""
         config, judged, seconds = self.config, self.judged, self.log_mel.seconds
         long = long_test_clips(config.data.test, config.data, seconds)
-        chosen = recordings(config, self.clips, long, seconds, self.special.no_timestamps is not None)
+        chosen = recordings(config, self.clips, long, seconds, bool(self.special.timestamps))
         pair = Pair(self.main, judged.model, self.processor, judged.lineage, engine=self.engines.judged)
         apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
         asked = replace(self.options, draft_tokens=DRAFTS)

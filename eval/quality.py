@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whisper_pair.text import ErrorRate, Normalizer, error_rates, metric_name, pooled
+from whisper_pair.token_text import text_of
 
 from .bootstrap import difference_interval, ratio_intervals
 from .listen import Heard
@@ -18,7 +19,7 @@ def transcripts(heard: Heard, tokenizer) -> dict[str, list[str]]:
         suffix = "" if name == "ours" else f" {name}"
         said["assistant" + suffix] = its.alone
         said["pair" + suffix] = [decoded.tokens for decoded in its.pair]
-    return {name: tokenizer.batch_decode(tokens, skip_special_tokens=True) for name, tokens in said.items()}
+    return {name: [text_of(tokenizer, row) for row in rows] for name, rows in said.items()}
 
 
 def rates_of(

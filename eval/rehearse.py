@@ -12,7 +12,6 @@ from whisper_pair.checkpoints import load_main, load_processor, main_folder
 from whisper_pair.config import Config
 from whisper_pair.data import load_test_clips
 from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.vocabulary import SpecialTokens
 from whisper_pair.estimate import Estimate, peak_memory
 from whisper_pair.precision import DTYPES, resolved
 
@@ -27,9 +26,7 @@ def rehearse(config: Config) -> str:
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     main = load_main(folder, DTYPES[resolved(config.eval.precision, device, "eval.precision")], device)
-    special = SpecialTokens.of(main)
-    language = config.language if special.languages else None
-    options = Options(language=language, task=config.task, batch_size=1, draft_tokens=0)
+    options = Options(language=config.language, task=config.task, batch_size=1, draft_tokens=0)
     engine = Engine(main)
     for measured in (False, True):  # the first pass warms up
         some = clips[: SOME if measured else 1]

@@ -2,20 +2,19 @@
 
 import unicodedata
 
+from whisper_pair.token_text import text_of
+
 CLASSES = ("word start", "word inside", "punctuation", "digits", "timestamp", "end of text", "special")
 
 
-def token_class(token: int, piece: str, end: int, first_timestamp: int, first: bool) -> str:
-    """`piece`: the token's text with its leading space; `first`: does it open the utterance?
+def token_class(kind: str, piece: str, first: bool) -> str:
+    """`kind`: as SpecialTokens.kind tells; `piece`: the token's text with its leading space; `first`: does it open the
+    utterance?
 
     A piece that is part of a character (byte-level BPE splits rare ones) counts as the inside of a word.
     """
-    if token == end:
-        return "end of text"
-    if token >= first_timestamp:
-        return "timestamp"
-    if token > end:
-        return "special"
+    if kind != "text":
+        return kind
     text = piece.strip()
     if any(character.isdigit() for character in text):
         return "digits"
@@ -32,5 +31,5 @@ class Pieces:
 
     def __call__(self, token: int) -> str:
         if token not in self.known:
-            self.known[token] = self.tokenizer.decode([token])
+            self.known[token] = text_of(self.tokenizer, [token], special_tokens=True)
         return self.known[token]

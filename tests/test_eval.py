@@ -391,7 +391,7 @@ def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, 
         wait = barrier.wait if of > 1 else lambda: None
         me = SimpleNamespace(process_index=index, num_processes=of, is_main_process=index == 0, wait_for_everyone=wait)
         engines = Engines(main, [ours])
-        return listen.listen(engines, None, clips, log_mel, stage.options_of(config, main), folder, me)
+        return listen.listen(engines, None, clips, log_mel, stage.options_of(config), folder, me)
 
     alone = heard(tmp_path / "one", 0, 1)
     read.clear()

@@ -19,11 +19,13 @@ from eval.longform import recordings
 from eval.report import gain
 from eval.timing import Timing, interleaved, speedup
 from eval.tokens import token_class
+from tests.decoding.models import END, FIRST_TIMESTAMP, tiny_whisper
 from whisper_pair.config import Data, Eval
 from whisper_pair.data import Clip
 from whisper_pair.decoding import Costs, Match, Options, acceptances
+from whisper_pair.decoding.vocabulary import SpecialTokens
 
-END, FIRST_TIMESTAMP = 100, 110
+SPECIAL = SpecialTokens.of(tiny_whisper())
 CPU = torch.device("cpu")
 COSTS = Costs(1, draft=0.001, verify=dict.fromkeys((0, 1, 2, 4, 8, 16), 0.01), rounds=dict.fromkeys(range(17), 0.01))
 
@@ -106,15 +108,14 @@ def test_every_draft_length_is_told_with_its_histogram_and_intervals():
     ],
 )
 def test_a_token_is_of_one_kind(token, piece, first, said):
-    assert token_class(token, piece, END, FIRST_TIMESTAMP, first) == said
+    assert token_class(SPECIAL.kind(token), piece, first) == said
 
 
 def test_groups_of_tokens_add_up_to_all_of_them():
     tokens = [[1, 2, 3, END], [1, END]]
     some = [Match.of(tokens[0], [1, 9, 3, END], END, 9), Match.of(tokens[1], [9, END], END, 9)]
-    special = types.SimpleNamespace(end=END, first_timestamp=FIRST_TIMESTAMP)
     pieces = {1: " een", 2: "tje", 3: "3", END: ""}.__getitem__
-    section = where_section(some, tokens, pieces, special)
+    section = where_section(some, tokens, pieces, SPECIAL)
     kinds = {row["name"]: (row["tokens"], row["agreed"]) for row in section["by_token_class"]}
     assert kinds == {"word start": (2, 1), "word inside": (1, 0), "digits": (1, 1), "end of text": (2, 2)}
     for rows in section.values():

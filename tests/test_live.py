@@ -29,7 +29,7 @@ def clips(material) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def spelling(loaded) -> Spelling:
-    return Spelling(loaded.processor.tokenizer, loaded.engine.special.end)
+    return Spelling(loaded.processor.tokenizer, loaded.engine.special)
 
 
 def over(contest: Contest) -> Contest:
@@ -102,7 +102,7 @@ def test_tokens_are_spelt_as_they_come_and_rejected_drafts_leave_no_trace_in_the
         return spelling.tokenizer.encode(text, add_special_tokens=False)
 
     one, other = ids("é")[0], ids("é")[1]  # this vocabulary writes é in two tokens
-    a, b, end = *ids("a"), *ids("<"), spelling.end
+    a, b, end = *ids("a"), *ids("<"), spelling.special.end
     rounds = [Round((one, a, b), 1, (one, other)), Round((end,), 1, (end,))]
     assert [tuple(piece) for piece in spelling.pieces(rounds)] == [
         ("accepted", "", False), ("rejected", "�a", False), ("rejected", "<", False), ("own", "é", False),

@@ -22,13 +22,21 @@ from whisper_pair.longform.segments import chunked, sequential
 WINDOW = 2 * FRAMES
 
 
+class Tokenizer:
+    """Writes tokens as their numbers."""
+
+    def __init__(self):
+        self.added_tokens_decoder = {}
+
+    def decode(self, tokens, skip_special_tokens=False):
+        return f" {tokens}"
+
+
 def tiny_pair(seed: int, assisted: bool = True, **more) -> SimpleNamespace:
     main = tiny_whisper(seed, **more)
     main.generation_config.alignment_heads = [[0, 1], [2, 0], [2, 1]]
     engine = Engine(main, cut(main) if assisted else None)
-    return SimpleNamespace(
-        main=main, engine=engine, processor=SimpleNamespace(tokenizer=SimpleNamespace(decode=lambda t: f" {t}"))
-    )
+    return SimpleNamespace(main=main, engine=engine, processor=SimpleNamespace(tokenizer=Tokenizer()))
 
 
 def recordings(lengths, seed=0):
@@ -148,16 +156,16 @@ def test_the_warping_path_is_the_cheapest_of_all():
 def test_an_unfinished_segment_is_read_again_but_kept_where_nothing_overlaps():
     at = [0, 10, 10, 18]  # steps; text tokens are below 100
     tokens = [100 + at[0], 1, 100 + at[1], 100 + at[2], 2, 3]
-    spans, onward = sequential(tokens, 40, 2, 100)
+    spans, onward = sequential(tokens, 40, 2, range(100, 200))
     assert [(s.start, s.end, tokens[s.first : s.last]) for s in spans] == [(0, 10, [100, 1, 110, 110])]
     assert onward == 20
-    spans = chunked(tokens, 40, 2, 100)
+    spans = chunked(tokens, 40, 2, range(100, 200))
     assert [(s.start, s.end, tokens[s.first : s.last]) for s in spans] == [
         (0, 10, [100, 1, 110]),
         (10, 20, [110, 2, 3]),
     ]
     closed = [*tokens, 118]
-    spans, onward = sequential(closed, 36, 2, 100)
+    spans, onward = sequential(closed, 36, 2, range(100, 200))
     assert ([(s.start, s.end) for s in spans], onward) == ([(0, 10), (10, 18)], 36)
 
 
@@ -246,13 +254,6 @@ def test_one_recording_that_cannot_be_read_does_not_stop_the_others(pair, long_a
     assert "bad.wav" in failures[0][1]
     with pytest.raises(InputError, match=r"bad\.wav"):
         list(transcribe(pair, [tmp_path / "bad.wav"], options))
-
-
-def test_word_times_need_alignment_heads():
-    pair = tiny_pair(0)
-    pair.main.generation_config.alignment_heads = None
-    with pytest.raises(InputError, match="alignment_heads"):
-        list(transcribe(pair, recordings([50]), Options(timestamps=True, language="nl"), word_times=True))
 
 
 def test_a_main_that_forgot_timestamps_is_heard_in_chunks_without_them(pair, long_audio):

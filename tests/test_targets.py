@@ -134,7 +134,7 @@ def test_clips_of_two_sources_are_never_joined():
 def test_a_checkpoint_without_the_tokens_is_refused(targets):
     from dataclasses import replace
 
-    bare = replace(targets, special=replace(targets.special, no_timestamps=None, previous=None))
+    bare = replace(targets, special=replace(targets.special, timestamps=range(0), previous=None))
     bare.check(0.0, 0.0)
     with pytest.raises(InputError, match=r"data\.timestamps: expected 0, found 0\.5"):
         bare.check(0.5, 0.0)

@@ -6,7 +6,7 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.batches import Batches, Encoding, Example
-from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
+from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_processor
 from whisper_pair.config import Config
 from whisper_pair.data import (
     Corpus,
@@ -152,4 +152,4 @@ def save_checkpoint(model, processor, folder: Path) -> None:
     model.config.apply_spec_augment = False
     model.generation_config._from_model_config = False  # else lang_to_id and its kin are lost on reloading
     model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    save_processor(processor, folder)

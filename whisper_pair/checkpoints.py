@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .checkpoint_check import checked_processor, refuse_adapter
 from .config import Config
 from .errors import InputError
 from .files import write_text
+from .generation_config import completed, default_alignment_heads
 
 PAIR_FILE = "pair.json"
 
@@ -65,6 +67,7 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     folder = Path(name)
     if not folder.is_dir():
         folder = hub_folder(name, revision)
+    refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{name}: holds no config.json, so it is not a checkpoint.")
     if not any(folder.glob("*.safetensors")):
@@ -137,18 +140,19 @@ def load_main(folder: Path, dtype, device="cpu"):
 
     if is_decoder_only(read_config(folder)):
         raise InputError(f"{folder}: is a decoder alone, without an encoder; it can only be an assistant.")
+    generation_config = completed(folder, load_processor(folder).tokenizer)  # before the weights, which take long
     model = _loaded(WhisperForConditionalGeneration, folder, dtype)
-    model.generation_config._from_model_config = False  # else saving drops lang_to_id and its kin
+    model.generation_config = generation_config
     return model.to(device).eval()
 
 
 def load_draft(folder: Path, dtype, device="cpu"):
     """An assistant in the torch `dtype` that is named: a decoder alone, or a Whisper with an encoder of its own."""
-    from transformers import WhisperForCausalLM
+    from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
-    if not is_decoder_only(read_config(folder)):
-        return load_main(folder, dtype, device)
-    return _loaded(WhisperForCausalLM, folder, dtype).to(device).eval()
+    alone = is_decoder_only(read_config(folder))  # its tokens are the main's: it needs no tokenizer
+    kind = WhisperForCausalLM if alone else WhisperForConditionalGeneration
+    return _loaded(kind, folder, dtype).to(device).eval()
 
 
 def _loaded(kind, folder: Path, dtype):
@@ -175,12 +179,16 @@ def _loaded(kind, folder: Path, dtype):
 
 
 def load_processor(folder: Path):
-    from transformers import WhisperProcessor
+    """Tokenizer and feature extractor. Raises InputError where they do not fit the checkpoint."""
+    return checked_processor(folder, read_config(folder))
 
-    try:
-        return WhisperProcessor.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # damaged files raise many kinds
-        raise InputError(f"{folder}: its processor cannot be loaded ({' '.join(str(error).split())[:200]}).") from error
+
+def save_processor(processor, folder: Path) -> None:
+    """With the spellings by which English texts are compared, which transformers reads and does not write."""
+    processor.save_pretrained(folder)
+    spelling = getattr(processor.tokenizer, "english_spelling_normalizer", None)
+    if spelling:
+        (folder / "normalizer.json").write_text(json.dumps(spelling, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -286,4 +294,5 @@ def complete(main, draft):
         whole = WhisperForConditionalGeneration(config)
     whole.model.encoder, whole.model.decoder, whole.proj_out = main.model.encoder, draft.model.decoder, draft.proj_out
     whole.generation_config = copy.deepcopy(main.generation_config)
+    whole.generation_config.alignment_heads = default_alignment_heads(config)  # the main's are of other layers
     return whole.eval()

@@ -16,6 +16,7 @@ from .decoding.linear import twin
 from .decoding.windows import encode
 from .states import EncoderCache
 from .text import ErrorRate, Normalizer, error_rates, pooled
+from .token_text import text_of
 
 ENCODE_AT_ONCE = 8  # clips
 
@@ -29,12 +30,7 @@ class Listener:
         self.normalizer = Normalizer.of(config.text_language, tokenizer)
 
     def options(self) -> Options:
-        language = self.config.language if self.tokenizer_is_multilingual else None
-        return Options(language=language, task=self.config.task, draft_tokens=0, batch_size=16)
-
-    @property
-    def tokenizer_is_multilingual(self) -> bool:
-        return f"<|{self.config.language}|>" in self.tokenizer.get_vocab()
+        return Options(language=self.config.language, task=self.config.task, draft_tokens=0, batch_size=16)
 
     def states(self, model, rows: list[int]) -> Tensor:
         """Encoder states of some clips: [clips, frames, width]."""
@@ -68,7 +64,7 @@ class Listener:
         if not rows:
             return ErrorRate(0, 0)
         decoded = self.transcribe(model, rows)
-        texts = self.tokenizer.batch_decode([row.tokens for row in decoded], skip_special_tokens=True)
+        texts = [text_of(self.tokenizer, row.tokens) for row in decoded]
         references = [self.clips[row].text for row in rows]
         return pooled(error_rates(references, texts, self.config.text_language, self.normalizer))
 

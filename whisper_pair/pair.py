@@ -23,6 +23,7 @@ from .errors import InputError
 from .hub import pair_at
 from .languages import code_of
 from .measured import MeasuredRounds
+from .token_text import text_of
 
 if TYPE_CHECKING:
     from .longform import Transcription
@@ -123,7 +124,7 @@ class Pair:
             **more,
         )
         found = self.engine.decode((self._features(clip, i) for i, clip in enumerate(audio)), options)
-        texts = self.processor.tokenizer.batch_decode([d.tokens for d in found], skip_special_tokens=True)
+        texts = [text_of(self.processor.tokenizer, self.engine.special.text(d.tokens)) for d in found]
         return [
             Transcript(text.strip(), d.tokens, d.language, d.rounds, d.drafted, d.accepted, d)
             for text, d in zip(texts, found, strict=True)

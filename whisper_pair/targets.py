@@ -26,12 +26,11 @@ class Targets:
         """Raises InputError for a language or task that the checkpoint lacks."""
         special = SpecialTokens.of(model)
         special.check_task(task)
-        told = bool(special.languages) or language != "en"
-        return cls(special, tokenizer, special.language_token(language) if told else None, task)
+        return cls(special, tokenizer, special.language_token(language), task)
 
     def check(self, timestamps: float, previous_text: float) -> None:
         """InputError where the checkpoint lacks the tokens that the shares of data.* ask for."""
-        if timestamps and self.special.no_timestamps is None:
+        if timestamps and not self.special.timestamps:
             raise InputError(f"data.timestamps: expected 0, found {timestamps:g}: this checkpoint has no timestamps.")
         if previous_text and self.special.previous is None:
             raise InputError(
@@ -74,7 +73,8 @@ class Targets:
         return found
 
     def _timestamp(self, seconds: float) -> int:
-        return min(self.special.first_timestamp + round(seconds / STEP), self.special.size - 1)
+        stamps = self.special.timestamps
+        return stamps[min(round(seconds / STEP), len(stamps) - 1)]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         """Whisper's text begins with a space."""

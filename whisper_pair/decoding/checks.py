@@ -95,8 +95,11 @@ def checked_options(options: Options, special: SpecialTokens) -> Options:
     special.check_task(options.task)
     if options.language is not None:
         special.language_token(options.language)
-    if options.timestamps and special.no_timestamps is None:
-        raise InputError("timestamps were asked for, but the main's generation_config has no no_timestamps_token_id")
+    if options.timestamps and not special.timestamps:
+        raise InputError(
+            "timestamps were asked for, but the main has none: its generation_config has no no_timestamps_token_id, or"
+            " other words stand where they would"
+        )
     if options.no_speech_threshold is not None:
         if options.log_probability_threshold is None:
             raise InputError(

@@ -342,7 +342,7 @@ class Engine:
             return None
         always = [self.special.end]
         if timestamps:
-            always += range(self.special.first_timestamp, self.special.size)
+            always += self.special.timestamps
         return torch.cat([self.draft_vocabulary.cpu(), torch.tensor(always)]).unique().to(self.device)
 
     def _rounds(self, options: Options) -> Rounds:

@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Options:
-    language: str | None = None  # code or English name; None: detected once a window (English-only models: leave unset)
+    language: str | None = None  # code or English name; None: detected once a window, where the model is multilingual
     task: str = "transcribe"  # or "translate"
     timestamps: bool = False  # decode <|0.00|> ... tokens under Whisper's rules for them
     max_new_tokens: int | None = None  # decoded tokens at most; always at most what the model's positions hold

@@ -21,7 +21,7 @@ class Row:
     start: int = 0  # length of the prefix
     limit: int = 0  # length at which the row ends
     end: int = -1  # the end-of-text token
-    first_timestamp: int = 0
+    timestamps: range = range(0)
     language: str | None = None
     read: int = 0  # tokens that the draft's cache surely holds
     heard: int = 0  # tokens that the main's cache holds: all but the last, once the prefix was read
@@ -37,7 +37,7 @@ class Row:
         self.tokens = special.prefix(language, options.task, options.timestamps, self.prompt)
         self.start, self.read, self.heard = len(self.tokens), 0, 0
         self.limit = special.limit(self.start, options.max_new_tokens)
-        self.end, self.first_timestamp = special.end, special.first_timestamp
+        self.end, self.timestamps = special.end, special.timestamps
         self.timestamp, self.finished, self.log_probability = -1, False, 0.0
         self.drafted, self.accepted = [], []
 
@@ -75,7 +75,7 @@ class Row:
         if drafts:  # the draft was fed all its tokens but the last
             self.read = length + min(accepted, len(drafts) - 1)
         for token in new:
-            if token >= self.first_timestamp:
+            if token in self.timestamps:
                 self.timestamp = token
         if log_probabilities is not None:
             self.log_probability += sum(log_probabilities[: len(new)])

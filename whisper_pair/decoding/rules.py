@@ -12,8 +12,9 @@ The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsP
 - a timestamp comes if all timestamps together are likelier than the likeliest other token.
 
 `mask` states them over the logits: the reference, used where probabilities are needed. `choose` is its argmax without
-a copy of the logits: the vocabulary lies in three runs, text < end of text <= special < timestamps, each of which is
-allowed or not as a whole but for a range of timestamps, so three maxima decide.
+a copy of the logits: the vocabulary lies in runs, text < end of text <= special < timestamps < added words (as a rule
+none), each of which is allowed or not as a whole but for a range of timestamps, so a maximum of each decides. Added
+words are text: what the rules say of text goes for them.
 """
 
 from typing import NamedTuple
@@ -42,13 +43,13 @@ class Rules:
         never = set(special.suppressed) | ({special.no_timestamps} if timestamps else set())
         self.bias = torch.zeros(len(ids), device=device).masked_fill_(among(ids, never), -torch.inf)
         self.first_suppressed = among(ids, special.suppressed_first).nonzero().flatten()  # indices into the logits
-        self.first_timestamp = special.first_timestamp
+        self.timestamp_range = special.timestamps
         self.last_initial = special.size
         if special.max_initial_timestamp is not None:
-            self.last_initial = special.first_timestamp + special.max_initial_timestamp
-        bounds = torch.tensor([special.end, special.first_timestamp], device=device)
-        self.text, self.others = torch.searchsorted(ids, bounds).tolist()  # where each run ends
-        self.timestamp_ids = ids[self.others :]
+            self.last_initial = special.timestamps.start + special.max_initial_timestamp
+        bounds = torch.tensor([special.end, special.timestamps.start, special.timestamps.stop], device=device)
+        self.text, self.others, self.stamped = torch.searchsorted(ids, bounds).tolist()  # where each run ends
+        self.timestamp_ids = ids[self.others : self.stamped]
 
     def choose(self, logits: Tensor, history: History, begins: bool = True) -> Tensor:
         """The likeliest allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
@@ -68,13 +69,16 @@ class Rules:
         if not self.timestamps:
             return logits
         first, text_forbidden, lower, upper = self._timestamp_rules(history)
-        logits[..., : self.text].masked_fill_((text_forbidden | first)[..., None], -torch.inf)
+        for text in (logits[..., : self.text], logits[..., self.stamped :]):
+            text.masked_fill_((text_forbidden | first)[..., None], -torch.inf)
         logits[..., : self.others].masked_fill_(first[..., None], -torch.inf)
-        timestamps = logits[..., self.others :]
+        timestamps = logits[..., self.others : self.stamped]
         outside = (self.timestamp_ids < lower[..., None]) | (self.timestamp_ids > upper[..., None])
         timestamps.masked_fill_(outside, -torch.inf)
-        comes = timestamps.logsumexp(-1) > logits[..., : self.others].amax(-1)
-        logits[..., : self.others].masked_fill_(comes[..., None], -torch.inf)
+        rest = [run for run in (logits[..., : self.others], logits[..., self.stamped :]) if run.shape[-1]]
+        comes = timestamps.logsumexp(-1) > torch.stack([run.amax(-1) for run in rest]).amax(0)
+        for run in rest:
+            run.masked_fill_(comes[..., None], -torch.inf)
         return logits
 
     def _suppress_first(self, logits: Tensor, history: History) -> None:
@@ -83,6 +87,9 @@ class Rules:
         first = (self._decoded(history) == 0)[..., None]  # [B, T, 1]
         logits[..., self.first_suppressed] = logits[..., self.first_suppressed].masked_fill(first, -torch.inf)
 
+    def are_timestamps(self, tokens: Tensor) -> Tensor:
+        return (tokens >= self.timestamp_range.start) & (tokens < self.timestamp_range.stop)
+
     def _decoded(self, history: History) -> Tensor:
         length = history.tokens.shape[1] - 1
         return history.decoded + torch.arange(length, device=history.tokens.device)  # [B, T]
@@ -90,7 +97,7 @@ class Rules:
     def _timestamp_rules(self, history: History) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> [B, T] each: is it the first token; is text forbidden; the least and the greatest timestamp allowed."""
         tokens, decoded = history.tokens, self._decoded(history)
-        stamped = tokens >= self.first_timestamp
+        stamped = self.are_timestamps(tokens)
         first = decoded == 0
         last_stamped = stamped[:, 1:] & (decoded >= 1)
         before_stamped = stamped[:, :-1] | (decoded < 2)
@@ -105,14 +112,22 @@ class Rules:
 
     def _choose_with_timestamps(self, logits: Tensor, history: History) -> Tensor:
         first, text_forbidden, lower, upper = self._timestamp_rules(history)
-        text, text_choice = logits[..., : self.text].max(-1)
+        text, text_choice = self._likeliest_text(logits)
         other, other_choice = logits[..., self.text : self.others].max(-1)
         use_other = text_forbidden | (other > text)
         best = torch.where(use_other, other, text).masked_fill(first, -torch.inf)
         choice = torch.where(use_other, other_choice + self.text, text_choice)
         outside = (self.timestamp_ids < lower[..., None]) | (self.timestamp_ids > upper[..., None])
-        timestamps = logits[..., self.others :].float().masked_fill(outside, -torch.inf)
+        timestamps = logits[..., self.others : self.stamped].float().masked_fill(outside, -torch.inf)
         return torch.where(timestamps.logsumexp(-1) > best, timestamps.argmax(-1) + self.others, choice)
+
+    def _likeliest_text(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and index of it, added words included: [B, T] each."""
+        text, choice = logits[..., : self.text].max(-1)
+        if self.stamped == logits.shape[-1]:
+            return text, choice
+        word, word_choice = logits[..., self.stamped :].max(-1)
+        return torch.maximum(text, word), torch.where(word > text, word_choice + self.stamped, choice)
 
 
 def among(ids: Tensor, some) -> Tensor:

@@ -253,5 +253,5 @@ def follow(history: History, token: Tensor, rules: Rules) -> History:
     decoded = history.decoded + 1
     if not rules.timestamps:  # then no rule asks which tokens came
         return history._replace(decoded=decoded)
-    timestamp = torch.where(token >= rules.first_timestamp, token, history.timestamp)
+    timestamp = torch.where(rules.are_timestamps(token), token, history.timestamp)
     return History(torch.cat([history.tokens[:, -1:], token], 1), decoded, timestamp)

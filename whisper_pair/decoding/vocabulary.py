@@ -1,4 +1,13 @@
-"""The special tokens of a Whisper checkpoint, and the prefix that they force before the first decoded token."""
+"""What a token id means, and the prefix that is forced before the first decoded token.
+
+An id is text, the end of the text, a timestamp or another special token. The vocabulary begins with the text of
+byte-level BPE, then come <|endoftext|> and Whisper's other special tokens, <|notimestamps|> the last of them. The
+timestamps follow, a fixed range. What lies beyond them is no time: words that the checkpoint's owner added, which
+are text, and padding up to a round size, which is never decoded (it is among the suppressed tokens).
+
+Which ids are which is read from the generation_config. Beyond what transformers writes there, it holds
+`last_timestamp_token_id` and `added_word_ids` where anything lies beyond the timestamps (generation_config.py).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +17,17 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from ..errors import InputError
 
+TIMESTAMPS = 1501  # of Whisper's own vocabularies: 0.00 s to 30.00 s in steps of 0.02 s
+
 
 @dataclass(frozen=True)
 class SpecialTokens:
     size: int  # of the vocabulary
     start: int  # <|startoftranscript|>
-    end: int  # <|endoftext|>; every text token lies below it
-    no_timestamps: int | None  # <|notimestamps|>; timestamps lie above it
+    end: int  # <|endoftext|>; the text that the vocabulary was made with lies below it
+    no_timestamps: int | None  # <|notimestamps|>
+    timestamps: range  # the ids of <|0.00|> and what follows it; empty in a model without them
+    words: frozenset[int]  # text that was added to the vocabulary
     previous: int | None  # <|startofprev|>, which opens a previous-text prompt
     languages: dict[str, int]  # "nl" -> <|nl|>; empty in an English-only model
     tasks: dict[str, int]  # "transcribe", "translate"
@@ -41,11 +54,19 @@ class SpecialTokens:
                 f"no_timestamps_token_id is {no_timestamps}, expected between eos_token_id ({end}) and the vocabulary's"
                 f" size ({size}); mend the main's generation_config"
             )
+        timestamps = range(size, size)
+        if no_timestamps is not None:
+            last = config.get("last_timestamp_token_id")
+            last = min(no_timestamps + TIMESTAMPS if last is None else last, size - 1)
+            timestamps = range(no_timestamps + 1, last + 1)
+        words = config.get("added_word_ids")
         return cls(
             size=size,
             start=start,
             end=end,
             no_timestamps=no_timestamps,
+            timestamps=timestamps,
+            words=frozenset(range(timestamps.stop, size) if words is None else words),
             previous=config.get("prev_sot_token_id"),
             languages={name.strip("<|>"): token for name, token in (config.get("lang_to_id") or {}).items()},
             tasks=dict(config.get("task_to_id") or {}),
@@ -61,22 +82,33 @@ class SpecialTokens:
         """Previous-text tokens that are used, the last ones: half of what a row can hold."""
         return self.positions // 2 - 1
 
-    @property
-    def first_timestamp(self) -> int:
-        """The id of <|0.00|>; past the vocabulary in a model without timestamps."""
-        return self.size if self.no_timestamps is None else self.no_timestamps + 1
+    def is_text(self, token: int) -> bool:
+        """Is it part of the transcript, be it of the vocabulary's own text or a word that was added?"""
+        return token < self.end or token in self.words
 
     def steers(self, token: int) -> bool:
-        """Whether it is a control token, neither text nor a timestamp: they stand between the two."""
-        if self.no_timestamps is not None:
-            return self.end <= token <= self.no_timestamps
-        return token in {self.start, self.end, self.previous, *self.languages.values(), *self.tasks.values()}
+        """Whether it is a control token, neither text nor a timestamp."""
+        return self.kind(token) in ("special", "end of text")
 
-    def language_token(self, language: str) -> int:
-        """The token of a language's code or English name."""
+    def text(self, tokens: Sequence[int]) -> list[int]:
+        """Those of `tokens` that are text."""
+        return [token for token in tokens if self.is_text(token)]
+
+    def kind(self, token: int) -> str:
+        """Which of text, end of text, timestamp and special."""
+        if token == self.end:
+            return "end of text"
+        if token in self.timestamps:
+            return "timestamp"
+        return "text" if self.is_text(token) else "special"
+
+    def language_token(self, language: str) -> int | None:
+        """The token of a language's code or English name; None for English in an English-only model."""
         code = TO_LANGUAGE_CODE.get(language.lower(), language.lower())
+        if not self.languages and code == "en":
+            return None
         if code not in self.languages:
-            known = ", ".join(sorted(self.languages)) or "none, it is English-only: leave language unset"
+            known = ", ".join(sorted(self.languages)) or "en alone, it is English-only"
             raise InputError(f"language {language!r} is not one of this model's ({known})")
         return self.languages[code]
 

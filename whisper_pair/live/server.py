@@ -51,7 +51,7 @@ class Server:
     def __init__(self, pair, name: str):
         self.pair, self.name = pair, name
         self.special = pair.engine.special
-        self.spelling = Spelling(pair.processor.tokenizer, self.special.end)
+        self.spelling = Spelling(pair.processor.tokenizer, self.special)
         self.contest: Contest | None = None  # the one that runs, or ran last
         self.listener: str | None = None  # the page that asked for it
 

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..decoding import Round
+from ..decoding.vocabulary import SpecialTokens
 from ..escaping import html as escape
+from ..token_text import added_words
 from .contest import Contest, Side
 
 LEGEND = {
@@ -25,10 +27,10 @@ class Spelling:
     """Token ids -> text, as they come. Byte-level BPE may split a character over tokens: the one that ends it shows
     it."""
 
-    def __init__(self, tokenizer, end: int):
+    def __init__(self, tokenizer, special: SpecialTokens):
         from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-        self.tokenizer, self.end = tokenizer, end  # every text token lies below the end of text
+        self.tokenizer, self.special, self.words = tokenizer, special, added_words(tokenizer)
         self.bytes = {character: byte for byte, character in bytes_to_unicode().items()}
 
     def pieces(self, rounds: Sequence[Round]) -> Iterator[Piece]:
@@ -47,8 +49,10 @@ class Spelling:
                 yield piece
 
     def _spell(self, way: str, token: int, rest: bytes) -> tuple[Piece, bytes]:
+        if token in self.words:
+            return Piece(way, self.words[token], False), b""
         name = self.tokenizer.convert_ids_to_tokens(token)
-        if token >= self.end:
+        if not self.special.is_text(token):
             return Piece(way, name, True), b""
         known = rest + bytes(self.bytes[character] for character in name)
         text, length = codecs.utf_8_decode(known, "replace", False)

@@ -12,19 +12,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
-from ..errors import InputError
+from ..decoding.vocabulary import SpecialTokens
+from ..generation_config import default_alignment_heads, fits, say
+from ..token_text import text_of
 from .recording import Word
 from .segments import STEP
 
 
 def alignment_heads(main: WhisperForConditionalGeneration) -> list[tuple[int, int]]:
-    """(layer, head) of the cross-attention that follows the speech."""
+    """(layer, head) of the cross-attention that follows the speech; a default where the main names none of its own."""
     heads = main.generation_config.to_dict().get("alignment_heads")
-    if not heads:
-        raise InputError(
-            "word times were asked for, but the main's generation_config has no alignment_heads; copy them from the"
-            " checkpoint that it was fine-tuned from, or leave word times out."
+    if not fits(heads, main.config):
+        say(
+            "word times follow all heads of the upper half of the decoder's layers, since the main's generation_config "
+            "has no alignment_heads of its own; those of the checkpoint it was fine-tuned from are more exact."
         )
+        heads = default_alignment_heads(main.config)
     return [(layer, head) for layer, head in heads]
 
 
@@ -123,20 +126,31 @@ def warping_path(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[:, 0], found[:, 1]
 
 
-def words(tokenizer, tokens: Sequence[int], ends: Sequence[float], offset: float, end: int, language) -> list[Word]:
+def words(
+    tokenizer, tokens: Sequence[int], ends: Sequence[float], offset: float, special: SpecialTokens, language
+) -> list[Word]:
     """Tokens of a segment and when each ends -> its words, on the recording's clock.
 
     `ends` has one more entry at its front: when the token before the segment's first one ended.
     """
     from transformers.models.whisper.tokenization_whisper import LANGUAGES, _combine_tokens_into_words
 
-    spoken = [i for i, token in enumerate(tokens) if token < end]
+    spoken = [i for i, token in enumerate(tokens) if special.is_text(token)]
     if not spoken:
         return []
     name = LANGUAGES.get(language, "english")
-    texts, _, places = _combine_tokens_into_words(tokenizer, [tokens[i] for i in spoken], name)
-    found = []
-    for text, place in zip(texts, places, strict=True):
-        first, last = spoken[place[0]], spoken[place[-1]]
-        found.append(Word(text, round(offset + ends[first], 3), round(offset + ends[last + 1], 3)))
+    texts, groups, places = _combine_tokens_into_words(tokenizer, [tokens[i] for i in spoken], name)
+    found, space, first = [], "", None
+    for text, group, place in zip(texts, groups, places, strict=True):
+        if not special.words.isdisjoint(group):
+            text = text_of(tokenizer, group)
+        first = spoken[place[0]] if first is None else first
+        if (
+            special.words and not text.strip() and place is not places[-1]
+        ):  # the space before an added word is a token by itself
+            space += text
+            continue
+        last = spoken[place[-1]]
+        found.append(Word(space + text, round(offset + ends[first], 3), round(offset + ends[last + 1], 3)))
+        space, first = "", None
     return found

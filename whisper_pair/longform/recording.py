@@ -55,7 +55,7 @@ class Recording:
     seconds: float
     size: int  # frames of a window
     stride: int  # frames a timestamp step
-    first_timestamp: int
+    timestamps: range  # their token ids
     chunks: bool  # cut at quiet places, instead of where the last segment ended
     language: str | None
     seek: int = 0  # the frame up to which it has been heard
@@ -90,9 +90,9 @@ class Recording:
         self.language = self.language or decoded.language
         tokens = without_end(decoded.tokens, end)
         if self.chunks:
-            found, onward = chunked(tokens, window.frames, self.stride, self.first_timestamp), window.frames
+            found, onward = chunked(tokens, window.frames, self.stride, self.timestamps), window.frames
         else:
-            found, onward = sequential(tokens, window.frames, self.stride, self.first_timestamp)
+            found, onward = sequential(tokens, window.frames, self.stride, self.timestamps)
         if decoded.silent:
             found, onward = [], window.frames
         self.seek = window.first + onward

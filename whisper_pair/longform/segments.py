@@ -21,22 +21,22 @@ class Span:
     last: int
 
 
-def spans(tokens: Sequence[int], first_timestamp: int) -> list[tuple[int, int]]:
+def spans(tokens: Sequence[int], timestamps: range) -> list[tuple[int, int]]:
     """Where two timestamps stand in a row, the tokens are cut between them: (first, last) of each part."""
-    pairs = [i for i in range(1, len(tokens)) if min(tokens[i - 1], tokens[i]) >= first_timestamp]
+    pairs = [i for i in range(1, len(tokens)) if tokens[i - 1] in timestamps and tokens[i] in timestamps]
     return list(zip([0, *pairs], [*pairs, len(tokens)], strict=True))
 
 
-def sequential(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> tuple[list[Span], int]:
+def sequential(tokens: Sequence[int], frames: int, stride: int, timestamps: range) -> tuple[list[Span], int]:
     """Segments of a window that holds `frames` of sound, and by how many frames to go on.
 
-    `tokens` without the end of text; `stride` frames make one timestamp step.
+    `tokens` without the end of text; `stride` frames make one timestamp step; `timestamps`: their ids.
     """
-    parts = spans(tokens, first_timestamp)
+    parts = spans(tokens, timestamps)
     if len(parts) == 1:
-        return [whole(tokens, frames, stride, first_timestamp)], frames
-    found = [Span(tokens[a] - first_timestamp, tokens[b - 1] - first_timestamp, a, b) for a, b in parts]
-    if closed(tokens, first_timestamp):
+        return [whole(tokens, frames, stride, timestamps)], frames
+    found = [Span(tokens[a] - timestamps.start, tokens[b - 1] - timestamps.start, a, b) for a, b in parts]
+    if closed(tokens, timestamps):
         return found, frames
     *found, _ = found  # the unfinished segment; the timestamp that opens it stays, as transformers has it
     final = found[-1]
@@ -44,26 +44,26 @@ def sequential(tokens: Sequence[int], frames: int, stride: int, first_timestamp:
     return found, final.end * stride
 
 
-def chunked(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> list[Span]:
+def chunked(tokens: Sequence[int], frames: int, stride: int, timestamps: range) -> list[Span]:
     """Segments of a window that no other window overlaps: an unfinished one lasts to the window's end."""
-    parts = spans(tokens, first_timestamp)
+    parts = spans(tokens, timestamps)
     if len(parts) == 1:
-        return [whole(tokens, frames, stride, first_timestamp)]
-    found = [Span(tokens[a] - first_timestamp, tokens[b - 1] - first_timestamp, a, b) for a, b in parts]
-    if not closed(tokens, first_timestamp):
+        return [whole(tokens, frames, stride, timestamps)]
+    found = [Span(tokens[a] - timestamps.start, tokens[b - 1] - timestamps.start, a, b) for a, b in parts]
+    if not closed(tokens, timestamps):
         *found, final = found
         if final.last - final.first > 1:  # more than the timestamp that opens it
             found.append(Span(final.start, max(final.start, frames // stride), final.first, final.last))
     return found
 
 
-def closed(tokens: Sequence[int], first_timestamp: int) -> bool:
+def closed(tokens: Sequence[int], timestamps: range) -> bool:
     """Does the last segment end in a timestamp of its own?"""
-    return len(tokens) > 1 and tokens[-2] < first_timestamp <= tokens[-1]
+    return len(tokens) > 1 and tokens[-2] not in timestamps and tokens[-1] in timestamps
 
 
-def whole(tokens: Sequence[int], frames: int, stride: int, first_timestamp: int) -> Span:
+def whole(tokens: Sequence[int], frames: int, stride: int, timestamps: range) -> Span:
     """The window as one segment, up to its last timestamp if there is one."""
-    stamps = [token - first_timestamp for token in tokens if token >= first_timestamp]
+    stamps = [timestamps.index(token) for token in tokens if token in timestamps]
     end = stamps[-1] if stamps and stamps[-1] > 0 else frames // stride
     return Span(0, end, 0, len(tokens))

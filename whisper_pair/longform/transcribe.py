@@ -16,6 +16,7 @@ from ..decoding import Decoded, Options, Round
 from ..decoding.checks import checked_options
 from ..decoding.windows import encode
 from ..errors import InputError
+from ..token_text import text_of
 from .alignment import alignment_heads, token_ends, words
 from .features import spectrogram
 from .recording import Recording, Transcription, Window, without_end
@@ -78,7 +79,7 @@ def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure) 
             seconds=frames / FRAMES_PER_SECOND,
             size=size,
             stride=size // engine.encoders.frames,
-            first_timestamp=engine.special.first_timestamp,
+            timestamps=engine.special.timestamps,
             chunks=chunked,
             language=options.language,
         )
@@ -141,11 +142,11 @@ def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
         ends = [0.0, *ends]
         said = [
             words(pair.processor.tokenizer, tokens[span.first : span.last], ends[span.first : span.last + 1],
-                  offset, special.end, recording.language)
+                  offset, special, recording.language)
             for span in spans
         ]  # fmt: skip
 
     def text(own: list[int]) -> str:
-        return pair.processor.tokenizer.decode([token for token in own if token < special.end])
+        return text_of(pair.processor.tokenizer, special.text(own))
 
     recording.add(window, spans, tokens, text, said)

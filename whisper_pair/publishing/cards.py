@@ -4,6 +4,7 @@ The metadata is written by huggingface_hub, so that it is what the Hub expects: 
 pipeline_tag, library_name, the error rate as a model-index, and tags by which the two halves of a pair are found.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ class Names:
     assistant: str
     subfolder: str | None  # of the assistant in its repository
     standalone: str | None
+    multilingual: bool = True  # else neither language nor task may be asked of transformers
 
 
 def main_card(config: Config, report: dict[str, Any], names: Names, hours: float | None) -> bytes:
@@ -51,11 +53,12 @@ def standalone_card(config: Config, report: dict[str, Any], names: Names, hours:
         f"The encoder of [{names.main}](https://huggingface.co/{names.main}) with the decoder of its assistant: a"
         " complete, smaller and faster Whisper. Alone it is less accurate than the pair, whose text is the main's own."
     )
+    said = {"language": config.language, "task": config.task}
+    asked = f", generate_kwargs={json.dumps(said)}" if names.multilingual else ""
     use = f"""from transformers import pipeline
 
 recogniser = pipeline("automatic-speech-recognition", "{names.standalone}")
-asked = {{"language": "{config.language}", "task": "{config.task}"}}
-print(recogniser("speech.wav", generate_kwargs=asked))  # a file's name needs an FFmpeg program; samples do not"""
+print(recogniser("speech.wav"{asked}))  # a file's name needs an FFmpeg program; samples do not"""
     return _joined(names.standalone, metadata, what, [f"## Use\n\n```python\n{use}\n```",
                    _quality(report), _training(config, hours), LIMITS, _provenance(report)])  # fmt: skip
 
@@ -133,6 +136,7 @@ def beside(names: Names) -> str:
 
 
 def _use(config: Config, names: Names) -> str:
+    asked = f', language="{config.language}", task="{config.task}"' if names.multilingual else ""
     inside = f', subfolder="{names.subfolder}"' if names.subfolder else ""
     stock = f"""from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor
 
@@ -140,7 +144,7 @@ main = AutoModelForSpeechSeq2Seq.from_pretrained("{names.main}")
 assistant = AutoModelForCausalLM.from_pretrained("{names.assistant}"{inside})
 processor = AutoProcessor.from_pretrained("{names.main}")
 inputs = processor(samples, sampling_rate=16_000, return_tensors="pt")  # float samples at 16 kHz, at most 30 s
-tokens = main.generate(**inputs, assistant_model=assistant, language="{config.language}", task="{config.task}")
+tokens = main.generate(**inputs, assistant_model=assistant{asked})
 print(processor.batch_decode(tokens, skip_special_tokens=True))"""
     named = names.main if names.subfolder or names.assistant == f"{names.main}-assistant" else names.assistant
     return (

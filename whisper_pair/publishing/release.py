@@ -5,13 +5,15 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import PAIR_FILE, Lineage, check_pair, encoder_sha256, main_folder
+from ..checkpoints import PAIR_FILE, Lineage, check_pair, encoder_sha256, load_processor, main_folder
 from ..config import Config, load_config
 from ..errors import InputError
+from ..generation_config import FILE as GENERATION_CONFIG
+from ..generation_config import completed
 from ..hub import REPOSITORY
 from .cards import Names, assistant_card, main_card, standalone_card
 
@@ -95,17 +97,19 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
 def repositories_of(
     config: Config, to: str, layout: str, standalone: bool, main: Path, assistant: Path, lineage: Lineage, report: dict
 ) -> list[Repository]:
-    names = naming(config, to, layout, standalone)
+    generation_config = completed(main, load_processor(main).tokenizer)
+    names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
     about = config, report, names, trained_hours(config)
     paired = lineage_for(names.main, lineage)
     own = checkpoint(assistant) | {PAIR_FILE: paired}
     repositories = []
+    whole_main = checkpoint(main) | {GENERATION_CONFIG: generation_config.to_json_string().encode()}
     if layout == "one":
         inside = {f"assistant/{path}": file for path, file in own.items()}
-        repositories.append(Repository(names.main, checkpoint(main) | inside | {"README.md": main_card(*about)}))
+        repositories.append(Repository(names.main, whole_main | inside | {"README.md": main_card(*about)}))
     else:
         if names.main == to:
-            repositories.append(Repository(to, checkpoint(main) | {"README.md": main_card(*about)}))
+            repositories.append(Repository(to, whole_main | {"README.md": main_card(*about)}))
         repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(*about)}))
     if names.standalone:
         whole = checkpoint(standalone_checkpoint(main, assistant))
@@ -145,8 +149,6 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
 
 def lineage_for(main: str, lineage: Lineage) -> bytes:
     """pair.json, naming the main where others find it."""
-    from dataclasses import replace
-
     with tempfile.TemporaryDirectory() as folder:
         replace(lineage, main=main).save(Path(folder))
         return (Path(folder) / PAIR_FILE).read_bytes()
@@ -154,13 +156,13 @@ def lineage_for(main: str, lineage: Lineage) -> bytes:
 
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
-    from ..checkpoints import complete, load_draft, load_main, load_processor
+    from ..checkpoints import complete, load_draft, load_main, load_processor, save_processor
     from ..precision import stored_dtype
 
     folder, dtype = assistant.with_name("standalone"), stored_dtype(main)
     whole = complete(load_main(main, dtype), load_draft(assistant, dtype))
     whole.save_pretrained(folder)
-    load_processor(main).save_pretrained(folder)
+    save_processor(load_processor(main), folder)
     return folder
 
 
