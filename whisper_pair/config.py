@@ -45,6 +45,7 @@ class Source:
     audio: str = "audio"  # the column with the audio or its path (a folder's is always file_name)
     text: str | None = "text"  # the column with the transcript; null: speech without text, for distillation alone
     speaker: str | None = None  # the column that names speaker or recording; packing never joins across it
+    segments: bool | None = None  # whether start, end, offset, duration choose a part; null: of files that are listed
     weight: Positive = 1.0  # 0.25: a seeded quarter of the clips; 3: every window three times an epoch
 
     @property
@@ -71,6 +72,7 @@ class Data:
     max_characters_per_second: Positive = 50.0  # above: the same; the fastest of 1157 Dutch clips: 24
     long_audio: Literal["drop", "split"] = "drop"  # training clips over the window; split: the pieces lose their text
     long_test_audio: Literal["refuse", "drop"] = "refuse"  # the same in validation and test; drop is counted and said
+    special_tokens: Literal["drop", "refuse", "times"] = "drop"  # in texts: <|0.00|>, <|nl|>, ...; times: of segments
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
