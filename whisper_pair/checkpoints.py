@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .bounds import check_extractor, check_model, check_weights
 from .config import Config
 from .errors import InputError
 
@@ -120,6 +121,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}/config.json: cannot be read as a model's configuration.") from error
     if kind != "whisper":
         raise InputError(f"{folder}: is a {kind} model; only Whisper checkpoints can be paired.")
+    check_model(config, folder / "config.json")
     return config
 
 
@@ -149,6 +151,8 @@ def load_draft(folder: Path, dtype=None, device="cpu"):
 
 def _loaded(kind, folder: Path, dtype):
     """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
+    config = read_config(folder)
+    check_weights(config, folder, is_decoder_only(config))
     try:
         with _quiet():
             model, found = kind.from_pretrained(
@@ -169,6 +173,7 @@ def _loaded(kind, folder: Path, dtype):
 def load_processor(folder: Path):
     from transformers import WhisperProcessor
 
+    check_extractor(folder)
     try:
         return WhisperProcessor.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # damaged files raise many kinds

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from .errors import InputError
-from .schema import Bound, apply_override, build, plain, require, show
+from .schema import Bound, apply_override, build, parse_yaml, plain, require, show
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
@@ -25,6 +25,7 @@ DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <=
 Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
+LONGEST = 1 << 20  # characters of a config
 KINDS = ("folder", "hub", "parquet", "webdataset", "manifest")
 
 
@@ -254,10 +255,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises InputError for an unreadable file, an unknown or missing key, or a value of the wrong kind.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it has more than {LONGEST:,} characters")
+        tree = parse_yaml(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys and values at the top, found {show(tree)}.")
