@@ -158,9 +158,10 @@ def test_a_weight_below_one_leaves_out_a_seeded_share(tmp_path):
     [
         (lambda p: (p / "a.tar").write_bytes(b"no tar"), lambda p: {"webdataset": f"{p}/a.tar"}, "uncompressed tar"),
         (lambda p: None, lambda p: {"webdataset": f"{p}/*.tar"}, "no such file, folder or pattern"),
-        (lambda p: (p / "a.parquet").write_bytes(b"no"), lambda p: {"parquet": f"{p}/a.parquet"}, "cannot be loaded"),
+        (lambda p: (p / "a.parquet").write_bytes(b"no"), lambda p: {"parquet": f"{p}/a.parquet"},
+         "cannot be read as parquet"),
         (lambda p: None, lambda p: {"manifest": f"{p}/a.csv"}, "there is no such file"),
-        (lambda p: (p / "a.xls").write_text(""), lambda p: {"manifest": f"{p}/a.xls"}, "ends in .csv or .jsonl"),
+        (lambda p: (p / "a.xls").write_text(""), lambda p: {"manifest": f"{p}/a.xls"}, "ends in .csv, .tsv,"),
         (lambda p: (p / "a.jsonl").write_text("[1]\n"), lambda p: {"manifest": f"{p}/a.jsonl"}, "no JSON object"),
         (lambda p: write_table(p / "a.csv", [{"audio": "../x.wav", "text": ""}]),
          lambda p: {"manifest": f"{p}/a.csv"}, "leaves the folder"),

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .bounds import check_extractor, check_model, check_weights
 from .checkpoint_check import checked_processor, refuse_adapter
 from .config import Config
 from .errors import InputError
@@ -124,6 +125,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}/config.json: cannot be read as a model's configuration.") from error
     if kind != "whisper":
         raise InputError(f"{folder}: is a {kind} model; only Whisper checkpoints can be paired.")
+    check_model(config, folder / "config.json")
     return config
 
 
@@ -159,6 +161,8 @@ def _loaded(kind, folder: Path, dtype):
     """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
     from .precision import check_finite, stored_dtype
 
+    config = read_config(folder)
+    check_weights(config, folder, is_decoder_only(config))
     stored_dtype(folder)  # before a load that would take int8 for numbers
     try:
         with _quiet():
@@ -180,6 +184,7 @@ def _loaded(kind, folder: Path, dtype):
 
 def load_processor(folder: Path):
     """Tokenizer and feature extractor. Raises InputError where they do not fit the checkpoint."""
+    check_extractor(folder)
     return checked_processor(folder, read_config(folder))
 
 
@@ -188,7 +193,12 @@ def save_processor(processor, folder: Path) -> None:
     processor.save_pretrained(folder)
     spelling = getattr(processor.tokenizer, "english_spelling_normalizer", None)
     if spelling:
-        (folder / "normalizer.json").write_text(json.dumps(spelling, indent=1) + "\n", encoding="utf-8")
+        (folder / "normalizer.json").write_text(
+            json.dumps(spelling, indent=1)
+            + "\
+",
+            encoding="utf-8",
+        )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import yaml
 
 from .errors import InputError
 from .languages import code_of
-from .schema import Bound, apply_override, build, plain, require, show
+from .schema import Bound, apply_override, build, parse_yaml, plain, require, show
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
@@ -28,6 +28,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 on a GPU that 
 Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
+LONGEST = 1 << 20  # characters of a config
 KINDS = ("folder", "hub", "parquet", "webdataset", "manifest")
 
 
@@ -48,6 +49,7 @@ class Source:
     audio: str = "audio"  # the column with the audio or its path (a folder's is always file_name)
     text: str | None = "text"  # the column with the transcript; null: speech without text, for distillation alone
     speaker: str | None = None  # the column that names speaker or recording; packing never joins across it
+    segments: bool | None = None  # whether start, end, offset, duration choose a part; null: of files that are listed
     weight: Positive = 1.0  # 0.25: a seeded quarter of the clips; 3: every window three times an epoch
 
     @property
@@ -74,6 +76,7 @@ class Data:
     max_characters_per_second: Positive = 50.0  # above: the same; the fastest of 1157 Dutch clips: 24
     long_audio: Literal["drop", "split"] = "drop"  # training clips over the window; split: the pieces lose their text
     long_test_audio: Literal["refuse", "drop"] = "refuse"  # the same in validation and test; drop is counted and said
+    special_tokens: Literal["drop", "refuse", "times"] = "drop"  # in texts: <|0.00|>, <|nl|>, ...; times: of segments
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
@@ -272,10 +275,14 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises InputError for an unreadable file, an unknown or missing key, or a value of the wrong kind.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it has more than {LONGEST:,} characters")
+        tree = parse_yaml(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected keys and values at the top, found {show(tree)}.")

@@ -22,6 +22,32 @@ class Bound(NamedTuple):
     holds: Callable[[float], bool]
 
 
+DEEPEST, MOST = 50, 100_000  # nesting and parts of a config with its aliases written out; ours have a few hundred
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML document. Raises ValueError or yaml.YAMLError; a few aliases of aliases that stand for billions of parts
+    are refused before they are written out."""
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is not None and _parts(node, {}, DEEPEST) > MOST:
+            raise ValueError(f"its aliases stand for more than {MOST:,} parts")
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _parts(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+    """How many parts a node has, itself included, with aliases written out."""
+    if depth == 0:
+        raise ValueError("it is nested too deep")
+    if id(node) not in known:
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        nodes = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        known[id(node)] = 1 + sum(_parts(child, known, depth - 1) for child in nodes)
+    return known[id(node)]
+
+
 def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -33,8 +59,8 @@ def apply_override(tree: dict, override: str) -> None:
     if not equals or not key:
         raise InputError(f"{override}: expected an override of the form key.sub=value.")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        value = parse_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{key}: {text!r} is not a YAML value.") from error
     *parents, last = key.split(".")
     node: Any = tree

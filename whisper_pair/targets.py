@@ -1,4 +1,5 @@
-"""What the decoder is given before a window, and what a human transcript asks it to say.
+"""What the decoder is given before a window, and what a human transcript asks it to say. What people say is text: it
+never becomes control tokens.
 
 The prefix is [<|startofprev|> previous text] <|startoftranscript|> <|language|> <|task|> [<|notimestamps|>]: context
 for main and assistant alike, and never a label. Timestamps are Whisper's: steps of 0.02 s into the window, before and
@@ -8,6 +9,7 @@ after each segment; our segments are the clips, whose places in the window are k
 from dataclasses import dataclass
 
 from .data import Window
+from .data.transcripts import WITHIN_MARK
 from .decoding.vocabulary import SpecialTokens
 from .errors import InputError
 
@@ -66,9 +68,14 @@ class Targets:
         return [*prefix, *said, self.special.end], len(prefix)
 
     def _stamped(self, window: Window) -> list[int]:
-        """<|begin|> text <|end|> for each clip."""
+        """<|begin|> text <|end|> for each clip, or for each segment of one whose text tells them."""
+        spoken = [
+            (begin + first, min(begin + last, end), text)
+            for clip, (begin, end) in zip(window.clips, window.times, strict=True)
+            for first, last, text in clip.times or [(0.0, end - begin, clip.text)]
+        ]
         found = []
-        for (begin, end), ids in zip(window.times, self._ids([c.text.strip() for c in window.clips]), strict=True):
+        for (begin, end, _), ids in zip(spoken, self._ids([text.strip() for _, _, text in spoken]), strict=True):
             found += [self._timestamp(begin), *ids, self._timestamp(end)]
         return found
 
@@ -77,5 +84,8 @@ class Targets:
         return stamps[min(round(seconds / STEP), len(stamps) - 1)]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        """Whisper's text begins with a space."""
-        return self.tokenizer([" " + text for text in texts], add_special_tokens=False).input_ids
+        """Whisper's text begins with a space. A special token in it is spelt out: `split_special_tokens` sees to that
+        for those that the tokenizer calls special; times are not among them, so the text is parted within them."""
+        parts = [part for text in texts for part in WITHIN_MARK.split(" " + text)]
+        ids = iter(self.tokenizer(parts, add_special_tokens=False, split_special_tokens=True).input_ids)
+        return [[token for _ in WITHIN_MARK.split(text) for token in next(ids)] for text in texts]

@@ -11,6 +11,8 @@ from ..audio import SAMPLE_RATE, from_pcm, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
 from ..perturb import Perturbation
+from .cells import audio_in
+from .transcripts import Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class HubRow:
     table: Any = field(repr=False, compare=False)
     row: int
     column: str
+    rate: str | None = None  # the column with the sampling rate of audio that is a list of numbers
 
 
 Audio = Path | Slice | HubRow | bytes  # bytes: of a row that is being streamed
@@ -44,34 +47,42 @@ def openable(audio: Audio, name: str) -> Path | bytes:
         except OSError as error:
             raise InputError(f"{name}: {audio.path} cannot be read ({error.strerror}).") from error
     if isinstance(audio, HubRow):
-        return cell_audio(audio.table[audio.row][audio.column], name)
+        row = audio.table[audio.row]
+        return cell_audio(row[audio.column], name, row.get(audio.rate))
     return audio
 
 
-def cell_audio(cell: dict[str, Any] | None, name: str) -> Path | bytes:
+def cell_audio(cell: Any, name: str, rate: Any = None) -> Path | bytes:
     """The audio in a cell of a data set: a file's bytes, or the path of a file that `datasets` itself has fetched."""
-    if cell is not None and cell["bytes"] is not None:
-        return cell["bytes"]
-    if cell is None or cell["path"] is None:
+    try:
+        found = audio_in(cell, rate)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}.") from error
+    if isinstance(found, bytes):
+        return found
+    if found is None:
         raise InputError(f"{name}: the row holds no audio.")
     import datasets
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    path = Path(cell["path"]).resolve()
+    path = Path(found).resolve()
     if not any(path.is_relative_to(Path(root).resolve()) for root in (HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE)):
-        raise InputError(f"{name}: the row holds no audio but a path, {cell['path']!r}, which is not read.")
+        raise InputError(
+            f"{name}: the row holds no audio but a path, {found!r}, which is not read; a manifest names audio files."
+        )
     return path
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
     name: str  # says where the clip is from, in messages and labels
-    audio: Path | Slice | HubRow
+    audio: Audio
     seconds: float
     text: str | None
     speaker: str | None
-    start: float = 0.0  # seconds into the audio where this clip begins: above 0 in the later pieces of a split clip
+    start: float = 0.0  # seconds into the audio where this clip begins: of a segment, or a later piece of a split clip
     source: Source | None = field(default=None, repr=False)
+    times: Times = ()  # when its segments begin and end, where its text tells
 
     def read(self) -> np.ndarray:
         """Float32 samples at 16 kHz. Raises InputError naming the clip."""

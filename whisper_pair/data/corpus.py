@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from ..config import Data, Source
 from ..errors import InputError
+from .cells import SLACK
 from .clips import Clip
 from .sources import NOT_LISTED, Row
 from .survey import Audit, survey
+from .transcripts import Times, transcript
 
 NAMED = 5  # clips that a message names
 
@@ -27,6 +29,7 @@ class Corpus:
     clips: list[Clip]
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)  # by reason: a few of the clips that it dropped
+    marked: int = 0  # texts that special tokens were taken out of
 
     def drop(self, reason: str, name: str) -> None:
         self.dropped[reason] += 1
@@ -37,7 +40,8 @@ class Corpus:
     def report(self, title: str) -> str:
         hours = sum(clip.seconds for clip in self.clips) / 3600
         lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
-        return f"{title}: {len(self.clips)} clips, {hours:.2f} h" + (f"; dropped {lost}" if lost else "")
+        marked = f"; took special tokens out of {self.marked} texts" if self.marked else ""
+        return f"{title}: {len(self.clips)} clips, {hours:.2f} h" + (f"; dropped {lost}" if lost else "") + marked
 
     def need_clips(self) -> None:
         if not self.clips:
@@ -54,7 +58,10 @@ def load_training_clips(sources: Sequence[Source], data: Data, window_seconds: f
     for source in sources:
         chance = random.Random(f"{source.name} {source.split}")
         for row, found in survey(source, data.cache, None if splitting else window_seconds):
+            row, times, marked = bare(row, data)
             reason = found.problem or why_dropped(row, found, data, window_seconds)
+            if reason is None and (times is None or (times and times[-1][1] > found.seconds + SLACK)):
+                reason = "times out of order"
             if reason is None and found.sha256 in heard:
                 reason = "duplicate"
             if chance.random() >= source.weight:  # drawn for every row, so that no filter moves the choice
@@ -63,11 +70,26 @@ def load_training_clips(sources: Sequence[Source], data: Data, window_seconds: f
                 corpus.drop(reason, row.name)
                 continue
             heard[found.sha256] = row.name
-            clip = Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source)
+            corpus.marked += marked
+            clip = Clip(row.name, row.audio, found.seconds, row.text, row.speaker, found.start, source, times)
             corpus.clips += [clip] if found.seconds <= window_seconds else _split(clip, window_seconds)
     corpus.need_clips()
     _refuse_leaks(heard, data, window_seconds)
     return corpus
+
+
+def bare(row: Row, data: Data) -> tuple[Row, Times | None, bool]:
+    """The row without special tokens in its text, the times that they tell where those are asked for (None: in no
+    order), and whether there were any. Raises InputError for them where data.special_tokens refuses them."""
+    found = transcript(row.text or "")
+    if not found.marks:
+        return row, (), False
+    if data.special_tokens == "refuse":
+        place = f" ({row.place})" if row.place else ""
+        raise InputError(
+            f"{row.name}{place}: its text holds {found.marks[0]}; take that out, or set data.special_tokens: drop."
+        )
+    return replace(row, text=found.text), found.times if data.special_tokens == "times" else (), True
 
 
 def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> str | None:
@@ -90,7 +112,7 @@ def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> st
 
 def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float, split: str) -> list[Clip]:
     """Every clip of a validation or test set. Nothing may be lost from it in silence: a bad clip raises InputError."""
-    clips, long = [], 0
+    clips, long, marked_texts = [], 0, 0
     with closing(audited(sources, data, window_seconds)) as rows:  # a refusal must let go of the survey's lock
         for row, found, source in rows:
             if found.problem not in (None, "silent"):
@@ -105,11 +127,15 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
                 continue
             if row.text is None:
                 raise InputError(f"data.{split}: {row.name} has no text to score by; remove the clip or give its text.")
-            clips.append(Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source))
+            row, _, marked = bare(row, data)
+            marked_texts += marked
+            clips.append(Clip(row.name, row.audio, found.seconds, row.text, row.speaker, found.start, source))
     if not clips:
         raise InputError(f"data.{split}: holds no clip that can be used.")
     if long:
         print(f"{split}: {len(clips)} clips; dropped {long} over {window_seconds:.0f} s")
+    if marked_texts:
+        print(f"{split}: took special tokens out of {marked_texts} of {len(clips)} texts")
     return clips
 
 
@@ -117,19 +143,25 @@ def long_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     """The clips with text that load_test_clips drops for their length. A streamed source does not keep them."""
     kept = [source for source in sources if not source.stream]
     return [
-        Clip(row.name, row.audio, found.seconds, row.text, row.speaker, source=source)
+        Clip(row.name, row.audio, found.seconds, bare(row, data)[0].text, row.speaker, found.start, source)
         for row, found, source in audited(kept, data, window_seconds)
         if found.problem is None and found.seconds > window_seconds and row.text
     ]
 
 
 def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Iterator[tuple[Row, Audit, Source]]:
-    """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set."""
+    """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set,
+    which is said."""
     for source in sources:
+        others = 0
         with closing(survey(source, data.cache, longest)) as rows:
             for row, found in rows:
-                if row.problem != NOT_LISTED:
+                if row.problem == NOT_LISTED:
+                    others += 1
+                else:
                     yield row, found, source
+        if others:
+            print(f"{source.name}: left out {others} audio files that its metadata does not list", flush=True)
 
 
 def _refuse_leaks(heard: dict[str, str], data: Data, window_seconds: float) -> None:
@@ -166,4 +198,4 @@ def _split(clip: Clip, window_seconds: float) -> list[Clip]:
     """Equal pieces that fit the window. Their text is unknown: the main labels them for distillation."""
     pieces = math.ceil(clip.seconds / window_seconds)
     length = clip.seconds / pieces
-    return [replace(clip, seconds=length, text=None, start=i * length) for i in range(pieces)]
+    return [replace(clip, seconds=length, text=None, start=clip.start + i * length, times=()) for i in range(pieces)]

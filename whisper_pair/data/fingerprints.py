@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Data, Source
-from .sources import files_of, metadata_file, rows_of
+from .sources import files_of, local, metadata_file, rows_of
 
 ELSEWHERE = ("train", "validation", "test", "workers", "cache")  # settings that change no window
+LATER = ("special_tokens",)  # named where they differ from the default, so that runs from before them are still known
 
 
 def windowing(data: Data) -> dict[str, Any]:
     """The settings that decide which windows a corpus gives."""
-    return {k: v for k, v in asdict(data).items() if k not in ELSEWHERE}
+    same = [name for name in LATER if getattr(data, name) == getattr(Data, name)]
+    return {k: v for k, v in asdict(data).items() if k not in (*ELSEWHERE, *same)}
 
 
 def fingerprint(sources: Sequence[Source], times: bool = False) -> list[dict[str, Any]]:
@@ -31,18 +33,23 @@ def _of(source: Source, times: bool) -> dict[str, Any]:
     entry["weight"] = source.weight
     if source.audio != Source.audio:  # only then, so that runs from before it stood here are still known
         entry["audio"] = source.audio
+    if source.segments is not None:
+        entry["segments"] = source.segments
     if source.kind == "hub":
         return entry | {"revision": source.revision}
     if source.kind == "folder":
-        root, metadata = Path(source.folder), metadata_file(source)
+        root, metadata = local(source.folder), metadata_file(source)
         paths: Iterable[Path] = (path for path in root.rglob("*") if path.is_file())
     elif source.kind == "manifest":
-        root, metadata = Path(), Path(source.manifest)
-        paths = (row.audio for row in rows_of(source) if row.problem is None)
+        root, metadata = Path(), local(source.manifest)
+        paths = {row.audio for row in rows_of(source) if row.problem is None and isinstance(row.audio, Path)}
     else:
         root, metadata = Path(), None
         paths = files_of(source, ".tar" if source.kind == "webdataset" else ".parquet")
-    digest = hashlib.sha256(metadata.read_bytes() if metadata else b"")
+    digest = hashlib.sha256()
+    if metadata is not None:
+        with open(metadata, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps(sorted(_facts(path, root, times) for path in paths)).encode())
     return entry | {"sha256": digest.hexdigest()}
 

@@ -25,10 +25,12 @@ def pack(
     A clip with text is never joined with one without. A random share of the clips also gets a window of its own, so
     that the model keeps meeting short clips as tests hold them. `order`: draws another order than the corpus's.
     """
-    extra = TIMESTAMPS if data.timestamps else 0
+
+    def needed(clip: Clip) -> int:
+        return tokens[clip.name] + (TIMESTAMPS * max(1, len(clip.times)) if data.timestamps else 0)
 
     def fits(joined: Window) -> bool:
-        within = tokens is None or sum(tokens[clip.name] + extra for clip in joined.clips) <= max_tokens
+        within = tokens is None or sum(map(needed, joined.clips)) <= max_tokens
         return joined.seconds <= window_seconds and within
 
     windows: list[Window] = []

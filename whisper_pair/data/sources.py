@@ -4,19 +4,21 @@ Whatever is local is read in place: files beside their metadata, and members of 
 tells. Hub and Parquet sets come through the `datasets` library, with their audio undecoded. No audio is decoded here.
 """
 
-import csv
-import json
+import os
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..config import Source
 from ..errors import InputError
-from .clips import Audio, HubRow, Slice, cell_audio
+from .cells import Segment, audio_in, channel_in, name_in, roles, segment_in, text_in
+from .clips import Audio, HubRow, cell_audio
+from .tables import ENDINGS, Record, check_parquet, column, read_table
+from .tars import Member, members
 
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 CONVERTED = "refs/convert/parquet"  # where the Hub keeps its own Parquet form of a set: CONFIG/SPLIT/0000.parquet
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".webm"})
 
@@ -28,6 +30,9 @@ class Row:
     text: str | None
     speaker: str | None
     problem: str | None = None  # why it cannot be used, where that is known without its audio
+    place: str = ""  # the file and line that it is from
+    segment: Segment | None = None  # the part of its audio that it is
+    channel: str | None = None  # the channel of its audio that it asks for
 
 
 NOT_LISTED = "not in the metadata"
@@ -47,54 +52,98 @@ def rows_of(source: Source) -> Iterator[Row]:
 
 
 def _folder_rows(source: Source) -> Iterator[Row]:
-    metadata = metadata_file(source)
-    if metadata is None:  # speech without text
-        for path in _audio_files(Path(source.folder)):
-            problem = None if _is_utf8(path) else "name is not UTF-8"
-            yield Row(shown(f"{source.folder}/{path}"), Path(source.folder).resolve() / path, None, None, problem)
-        return
-    listed = set()
-    for row in _listed_rows(source, metadata, "file_name", Path(source.folder), source.folder):
-        listed.add(row.name)
-        yield row
-    for path in _audio_files(Path(source.folder)):
-        name = shown(f"{source.folder}/{path}")
-        if name not in listed:
+    metadata, folder = metadata_file(source), local(source.folder)
+    listed: set[str] = set()
+    if metadata is not None:
+        yield from _listed_rows(source, metadata, "file_name", folder, source.folder, listed)
+    for path in _audio_files(folder):
+        name, there = shown(f"{source.folder}/{path}"), folder.resolve() / path
+        if metadata is None:  # speech without text
+            yield Row(name, there, None, None, None if _is_utf8(path) else "name is not UTF-8")
+        elif str(there) not in listed:
             yield Row(name, None, None, None, NOT_LISTED)
 
 
 def _manifest_rows(source: Source) -> Iterator[Row]:
-    manifest = Path(source.manifest)
-    if manifest.suffix not in (".csv", ".jsonl"):
-        raise InputError(f"{manifest}: expected a manifest that ends in .csv or .jsonl.")
+    manifest = local(source.manifest)
+    if manifest.suffix.lower() not in ENDINGS:
+        raise InputError(f"{manifest}: expected a manifest that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
     if not manifest.is_file():
         raise InputError(f"{manifest}: there is no such file; a manifest lists paths of audio files and their texts.")
-    root = Path(source.root) if source.root else manifest.parent
-    return _listed_rows(source, manifest, source.audio, root, str(manifest))
+    root = local(source.root) if source.root else manifest.parent
+    return _listed_rows(source, manifest, source.audio, root, str(manifest), set())
 
 
-def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: str) -> Iterator[Row]:
-    rows = read_metadata(metadata)
-    columns = list(rows[0]) if rows else [column]
-    _need_columns(columns, [column, source.text, source.speaker], str(metadata))
+def _listed_rows(source: Source, metadata: Path, audio: str, root: Path, name: str, listed: set[str]) -> Iterator[Row]:
+    """`listed` receives the files that are named, links not followed."""
     inside, seen = root.resolve(), set()
-    for row in rows:
-        named = "" if row[column] is None else str(row[column])
-        path, there = _resolved(inside, named)
-        if not path.is_relative_to(inside):
-            raise InputError(f"{metadata}: {column} {named!r} leaves the folder {root}.")
-        text, speaker = _text(row, source.text), _text(row, source.speaker)
-        problem = None
-        if not there:
-            problem = "missing file"
-        elif not _is_utf8(named):  # libsndfile takes no such name
-            problem = "name is not UTF-8"
-        elif path in seen:
-            problem = "listed twice"
-        elif not (_is_utf8(text) and _is_utf8(speaker)):
-            problem = "text is not UTF-8"
-        seen.add(path)
-        yield Row(shown(f"{name}/{named}"), path, text, speaker, problem)
+    for record in read_table(metadata, lambda columns: _chosen(source, columns, audio, str(metadata), True)):
+        row = _listed_row(source, record, audio, inside, name)
+        if isinstance(row.audio, Path) and row.problem != "missing file":
+            file = os.path.normpath(inside / local(_audio_of(record).strip()))
+            part = (file, row.segment, row.channel)
+            if row.problem is None and part in seen:
+                row = replace(row, problem="listed twice")
+            listed.add(file)
+            seen.add(part)
+        yield replace(row, place=f"{metadata.name}, {record.place}")
+
+
+def _listed_row(source: Source, record: Record, audio: str, inside: Path, name: str) -> Row:
+    if record.problem is not None:
+        return Row(f"{name}: {record.place}", None, None, None, record.problem)
+    try:
+        found = _audio_of(record)
+    except ValueError as error:
+        return Row(f"{name}: {record.place}", None, None, None, str(error))
+    if isinstance(found, bytes):
+        return _told(source, Row(f"{name}: {record.place}", found, None, None), record.cells, True)
+    named = found or ""
+    path, there = _resolved(inside, named)
+    if not _is_inside(path, inside):
+        raise InputError(f"{name}, {record.place}: {audio} {shown(named)!r} leaves the folder {inside}.")
+    problem = None
+    if not there:
+        problem = "missing file"
+    elif not _is_utf8(named):  # libsndfile takes no such name
+        problem = "name is not UTF-8"
+    return _told(source, Row(shown(f"{name}/{named}"), path, None, None, problem), record.cells, True)
+
+
+def _audio_of(record: Record) -> bytes | str | None:
+    return audio_in(record.cells["audio"], record.cells.get("rate"))
+
+
+def _told(source: Source, row: Row, cells: Mapping[str, Any], listed: bool) -> Row:
+    """The row with what its other cells say. What cannot be right is the row's problem."""
+    problem, text, speaker, segment = row.problem, None, None, None
+    try:
+        text = text_in(cells.get("text"), source.text or "text")
+        speaker = name_in(cells.get("speaker"), source.speaker or "speaker")
+        segment = segment_in(cells, listed, source.segments)
+    except ValueError as error:
+        problem = problem or str(error)
+    if not (_is_utf8(text) and _is_utf8(speaker)):
+        problem = problem or "text is not UTF-8"
+    channel = None if source.segments is False else channel_in(cells.get("channel"))
+    name = row.name
+    if segment is not None and segment.kind == "part":
+        name += f"@{segment.begin:g}-" + ("" if segment.end is None else f"{segment.end:g}")
+    return Row(name, row.audio, text, speaker, problem, row.place, segment, channel)
+
+
+def _chosen(source: Source, columns: Sequence[str], audio: str | None, table: str, listed: bool) -> dict[str, int]:
+    """Where the columns stand that a row is read from, by what they tell. Raises InputError for those that lack."""
+    wanted = {"audio": audio, "text": source.text, "speaker": source.speaker}
+    found = {role: column(columns, name, table) for role, name in wanted.items() if name is not None}
+    for role, places in roles(columns, found.values()).items():
+        if source.segments is False and role != "rate":
+            continue
+        if places[1:] and role != "rate":
+            names = " and ".join(columns[i] for i in places)
+            raise InputError(f"{table}: the columns {names} both tell a {role}; keep one, or set segments: false.")
+        found[role] = places[0]
+    return found
 
 
 def shown(name: str) -> str:
@@ -102,67 +151,58 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def local(name: str) -> Path:
+    """A path as a user writes it, `~` for the own home."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~nobody
+        return Path(name)
+
+
 def _resolved(folder: Path, name: str) -> tuple[Path, bool]:
     """Where the name leads, links followed, and whether a file is there."""
     try:
-        path = (folder / name).resolve()
+        path = (folder / local(name)).resolve()
+        if not path.exists() and name != name.strip():  # a space after a comma
+            path = (folder / name.strip()).resolve()
         return path, path.is_file()
     except (ValueError, OSError, RuntimeError):  # a zero byte; a name longer than the file system's; a link to itself
         return folder, False
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a resolved path lies in a resolved folder. In the Hub's cache a snapshot's files are links to its blobs:
+    OWNER/snapshots/COMMIT/a.wav -> OWNER/blobs/SHA."""
+    if path.is_relative_to(folder):
+        return True
+    snapshots = next((parent for parent in (folder, *folder.parents) if parent.name == "snapshots"), None)
+    return snapshots is not None and path.parent == snapshots.parent / "blobs"
+
+
 def metadata_file(source: Source) -> Path | None:
     """The folder's metadata; None where it holds audio alone and no text is asked for."""
-    folder = Path(source.folder)
+    folder = local(source.folder)
     if not folder.is_dir():
         raise InputError(f"{source.folder}: there is no such folder; a source's folder holds metadata.csv and audio.")
-    found = next((folder / name for name in METADATA if (folder / name).is_file()), None)
-    if found is None and source.text is not None:
+    found = [name for name in METADATA if (folder / name).is_file()]
+    if found[1:]:
+        raise InputError(f"{source.folder}: holds {' and '.join(found)}; keep the one that lists its audio.")
+    if not found and source.text is not None:
         raise InputError(
             f"{source.folder}: holds none of {', '.join(METADATA)}; for audio without text, set text: null."
         )
-    return found
+    return folder / found[0] if found else None
 
 
 def _audio_files(folder: Path) -> list[str]:
     """Names relative to the folder. Links are not followed out of it."""
     inside = folder.resolve()
     paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file())
-    return [path.relative_to(folder).as_posix() for path in paths if path.resolve().is_relative_to(inside)]
-
-
-def read_metadata(path: Path) -> list[dict]:
-    """Bytes that are no UTF-8 become lone surrogates, so that one bad row does not cost the others."""
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet
-
-            return pyarrow.parquet.read_table(path).to_pylist()
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            if path.suffix == ".csv":
-                return list(csv.DictReader(file))
-            rows = [json.loads(line) for line in file if line.strip()]
-        if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a line is no JSON object")
-        names = list(dict.fromkeys(key for row in rows for key in row))
-        return [{name: row.get(name) for name in names} for row in rows]
-    except (ValueError, OSError, csv.Error, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({' '.join(str(error).split())}).") from error
+    return [path.relative_to(folder).as_posix() for path in paths if _is_inside(path.resolve(), inside)]
 
 
 def _is_utf8(text: str | None) -> bool:
     return text is None or not any("\ud800" <= c <= "\udfff" for c in text)
-
-
-def _need_columns(columns: list[str], wanted: list[str | None], where: str) -> None:
-    for column in wanted:
-        if column is not None and column not in columns:
-            names = (name if name.isprintable() else repr(name) for name in map(str, columns))
-            raise InputError(f"{where}: there is no column {column!r}; it has {', '.join(names)}.")
-
-
-def _text(row: dict, column: str | None) -> str | None:
-    return None if column is None or row.get(column) is None else str(row[column])
 
 
 # Tars in WebDataset's form: members whose names are alike up to the first dot are one clip
@@ -170,50 +210,28 @@ def _text(row: dict, column: str | None) -> str | None:
 
 def _tar_rows(source: Source) -> Iterator[Row]:
     for path in files_of(source, ".tar"):
+        first = True
         try:
             with tarfile.open(path, "r:") as tar:
-                for number, (key, audio, fields) in enumerate(_members(path, tar)):
-                    if number == 0 and not fields.get("problem"):
-                        _need_columns(list(fields), [source.text, source.speaker], str(path))
-                    text, speaker = _text(fields, source.text), _text(fields, source.speaker)
-                    problem = fields.get("problem") if audio else "missing file"
-                    if problem is None and not (_is_utf8(text) and _is_utf8(speaker)):
-                        problem = "text is not UTF-8"
-                    yield Row(shown(f"{path}:{key}"), audio, text, speaker, problem)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise InputError(f"{path}: cannot be read as an uncompressed tar ({error}).") from error
+                for member in members(path, tar, AUDIO):
+                    name, problem = shown(f"{path}:{member.key}"), member.problem(source.audio)
+                    if first and problem is None:
+                        _chosen(source, list(member.fields), None, str(path), False)
+                        first = False
+                    audio = next(iter(member.audio_of(source.audio)), None)
+                    yield _told(source, Row(name, audio, None, None, problem), _cells(source, member, name), False)
+        except (tarfile.TarError, EOFError, OSError, MemoryError, OverflowError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: cannot be read as an uncompressed tar ({error or 'too large'}).") from error
 
 
-def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, Slice | None, dict[str, Any]]]:
-    """Each clip's key, audio and fields; its members follow each other, as WebDataset has it."""
-    key, audio, fields = "", None, {}
-    for member in tar:
-        if not member.isfile():
-            continue
-        folder, slash, base = member.name.rpartition("/")
-        stem, _, ending = base.partition(".")
-        if folder + slash + stem != key:
-            if key:
-                yield key, audio, fields
-            key, audio, fields = folder + slash + stem, None, {}
-        if f".{ending.rpartition('.')[2].lower()}" in AUDIO:
-            audio = Slice(path, member.offset_data, member.size)
-        else:
-            fields = _fields(ending, tar.extractfile(member).read()) | fields
-    if key:
-        yield key, audio, fields
-
-
-def _fields(ending: str, content: bytes) -> dict[str, Any]:
-    """.json gives its keys, .txt the text; anything else is named by its ending."""
-    try:
-        return (
-            dict(json.loads(content)) if ending == "json" else {"text" if ending == "txt" else ending: content.decode()}
-        )
-    except UnicodeDecodeError:
-        return {"problem": "text is not UTF-8"} if ending in ("json", "txt") else {}
-    except (ValueError, TypeError):
-        return {"problem": "broken .json"}
+def _cells(source: Source, member: Member, name: str) -> dict[str, Any]:
+    """A clip's fields by what they tell. A clip may lack some that others have."""
+    names = list(member.fields)
+    text, speaker = (known if known in names else None for known in (source.text, source.speaker))
+    there = _chosen(replace(source, text=text, speaker=speaker), names, None, name, False)
+    return {role: member.fields[names[i]] for role, i in there.items()}
 
 
 # The `datasets` library
@@ -221,21 +239,31 @@ def _fields(ending: str, content: bytes) -> dict[str, Any]:
 
 def _table_rows(source: Source) -> Iterator[Row]:
     table = load_table(source)
-    words = table.remove_columns([c for c in table.column_names if c not in (source.text, source.speaker)])
-    for i, row in enumerate(words if words.column_names else ({} for _ in range(len(table)))):
-        audio = HubRow(table, i, source.audio)
-        yield Row(f"{source.name}#{i}", audio, _text(row, source.text), _text(row, source.speaker))
+    chosen = _names(source, table.column_names)
+    about = {role: name for role, name in chosen.items() if role not in ("audio", "rate")}
+    words = table.select_columns(list(dict.fromkeys(about.values()))) if about else ({} for _ in range(len(table)))
+    for i, row in enumerate(words):
+        audio = HubRow(table, i, chosen["audio"], chosen.get("rate"))
+        cells = {role: row[name] for role, name in about.items()}
+        yield _told(source, Row(f"{source.name}#{i}", audio, None, None), cells, False)
 
 
 def streamed_rows(source: Source, table: Any, first: int) -> Iterator[Row]:
     """The rows of a streamed table, which stands at row `first`; their audio is in memory."""
+    chosen: dict[str, str] = {}
     for i, row in enumerate(table, first):
-        name = f"{source.name}#{i}"
-        text, speaker = _text(row, source.text), _text(row, source.speaker)
+        chosen = chosen or _names(source, list(row))
+        name, problem, audio = f"{source.name}#{i}", None, None
+        cells = {role: row.get(known) for role, known in chosen.items()}
         try:
-            yield Row(name, cell_audio(row[source.audio], name), text, speaker)
-        except InputError:
-            yield Row(name, None, text, speaker, "missing file")
+            audio = cell_audio(cells["audio"], name, cells.get("rate"))
+        except InputError as error:
+            problem = str(error).removeprefix(f"{name}: ").rstrip(".")
+        yield _told(source, Row(name, audio, None, None, problem), cells, False)
+
+
+def _names(source: Source, columns: list[str]) -> dict[str, str]:
+    return {role: columns[i] for role, i in _chosen(source, columns, source.audio, source.name, False).items()}
 
 
 def load_table(source: Source) -> Any:
@@ -243,7 +271,10 @@ def load_table(source: Source) -> Any:
     import datasets
 
     if source.kind == "parquet":
-        files = {"data_files": [str(path) for path in files_of(source, ".parquet")]}
+        paths = files_of(source, ".parquet")
+        for path in paths:
+            check_parquet(path)
+        files = {"data_files": [str(path) for path in paths]}
         arguments, options = ("parquet",), files | {"split": "train", "streaming": source.stream}
     else:
         arguments = (source.hub, source.config)
@@ -259,8 +290,11 @@ def load_table(source: Source) -> Any:
             said = f"there is no configuration {source.config!r}; it has {', '.join(known)}."
             raise InputError(f"{source.name}: {said}") from error
         raise InputError(f"{source.name}: the data set cannot be loaded ({what_failed(error)}).") from error
-    _need_columns(columns, [source.audio, source.text, source.speaker], source.name)
-    return table.cast_column(source.audio, datasets.Audio(decode=False))
+    audio = _names(source, columns)["audio"]
+    feature = (table.features or {}).get(audio)
+    if isinstance(feature, datasets.List | datasets.LargeList) or (isinstance(feature, dict) and "array" in feature):
+        return table  # of numbers
+    return table.cast_column(audio, datasets.Audio(decode=False))
 
 
 def what_failed(error: Exception) -> str:
@@ -286,14 +320,17 @@ def _configurations(source: Source) -> list[str]:
 
 def files_of(source: Source, suffix: str) -> list[Path]:
     """The files of a path, a folder or a pattern, sorted."""
-    path = Path(source.path)
+    path = local(source.path)
     if path.is_dir():
-        found = sorted(path.rglob(f"*{suffix}"))
+        found = sorted(file for file in path.rglob(f"*{suffix}") if not file.is_dir())
     elif path.is_file():
         found = [path]
     else:
         parent = Path(path.anchor) if path.is_absolute() else Path()
         found = sorted(parent.glob(str(path.relative_to(path.anchor))))
+    odd = next((path for path in found if not path.is_file()), None)
+    if odd is not None:
+        raise InputError(f"{odd}: is no file; {source.kind} {source.path} takes {suffix} files alone.")
     if not found:
         raise InputError(f"{source.kind} {source.path}: there is no such file, folder or pattern of {suffix} files.")
     return found

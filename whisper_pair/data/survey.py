@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from .sources import Row, load_table, rows_of, streamed_rows, what_failed
 
 PART = 512  # clips whose findings, and audio where it is streamed, are written together
 AT_ONCE = 64  # clips in memory at a time
+READING = 2  # raised where the same rows are read otherwise, so that what an older version found is not believed
 SILENCE = 1e-3  # a peak of -60 dB: 33 steps of 16-bit audio
 
 
@@ -45,6 +47,7 @@ class Audit:
     sha256: str  # of its samples, before any resampling; "" where it was not decoded
     problem: str | None  # why it cannot be used
     detail: str  # the same in a sentence
+    start: float = 0.0  # where in its audio it begins
 
 
 def survey(source: Source, cache: str | None, longest: float | None) -> Iterator[tuple[Row, Audit]]:
@@ -60,31 +63,69 @@ def survey(source: Source, cache: str | None, longest: float | None) -> Iterator
 
 
 def audit(row: Row, longest: float | None) -> Audit:
+    """Whatever goes wrong with a row is the row's problem."""
+    name = f"{row.name} ({row.place})" if row.place else row.name
     if row.problem is not None or row.audio is None:
         problem = row.problem or "missing file"
-        return Audit(0.0, "", problem, f"{row.name}: {problem}.")
+        return Audit(0.0, "", problem, f"{name}: {problem}.")
     try:
-        audio = openable(row.audio, row.name)
-        told = audio_seconds(audio, row.name)
-        if longest is not None and told > longest:
-            return Audit(told, "", None, "")
-        digest, peak, frames, rate = hashlib.sha256(), 0.0, 0, SAMPLE_RATE
-        for block, rate in audio_blocks(audio, row.name):  # noqa: B007 (the rate is used below)
-            mono = block.mean(axis=1, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise InputError(f"{row.name}: the audio holds NaN or infinite samples.")
-            digest.update(to_pcm(mono).tobytes())
-            peak, frames = max(peak, float(np.abs(mono).max(initial=0.0))), frames + len(block)
+        audio = openable(row.audio, name)
+        if row.channel is not None and (there := next(audio_blocks(audio, name))[0].shape[1]) > 1:
+            return Audit(0.0, "", "channel", f"{name}: asks for channel {row.channel} of {there}; cut it out before.")
+        return _heard(audio, name, longest) if row.segment is None else _part(row, audio, name, longest)
     except (InputError, MemoryError) as error:
-        return Audit(0.0, "", "unreadable", str(error) or f"{row.name}: too large to read.")
+        return Audit(0.0, "", "unreadable", str(error) or f"{name}: too large to read.")
+    except Exception as error:  # of whichever library: one odd file does not end the others
+        said = " ".join(str(error).split())[:200]
+        return Audit(0.0, "", "unreadable", f"{name}: cannot be read ({type(error).__name__}: {said}).")
+
+
+def _heard(audio: Path | bytes, name: str, longest: float | None) -> Audit:
+    """The whole of it."""
+    told = audio_seconds(audio, name)
+    if longest is not None and told > longest:
+        return Audit(told, "", None, "")
+    digest, peak, frames, rate = hashlib.sha256(), 0.0, 0, SAMPLE_RATE
+    for block, rate in audio_blocks(audio, name):  # noqa: B007 (the rate is used below)
+        mono = block.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise InputError(f"{name}: the audio holds NaN or infinite samples.")
+        digest.update(to_pcm(mono).tobytes())
+        peak, frames = max(peak, float(np.abs(mono).max(initial=0.0))), frames + len(block)
     seconds = frames / rate
     if frames == 0:
-        return Audit(0.0, "", "unreadable", f"{row.name}: the audio is empty.")
+        return Audit(0.0, "", "unreadable", f"{name}: the audio is empty.")
     if seconds < told - 0.1 or is_cut(audio):
-        return Audit(seconds, "", "truncated", f"{row.name}: the file is cut off after {seconds:.1f} s.")
+        return Audit(seconds, "", "truncated", f"{name}: the file is cut off after {seconds:.1f} s.")
     if peak < SILENCE:
-        return Audit(seconds, digest.hexdigest(), "silent", f"{row.name}: is silent.")
+        return Audit(seconds, digest.hexdigest(), "silent", f"{name}: is silent.")
     return Audit(seconds, digest.hexdigest(), None, "")
+
+
+def _part(row: Row, audio: Path | bytes, name: str, longest: float | None) -> Audit:
+    """A segment of it; where that is the whole after all, the whole."""
+    length = _seconds_of(audio, os.stat(audio).st_mtime_ns) if isinstance(audio, Path) else audio_seconds(audio, name)
+    try:
+        start, seconds = row.segment.within(length)
+    except ValueError as error:
+        return Audit(0.0, "", "segment", f"{name}: {error}.")
+    if start == 0 and seconds == length:
+        return _heard(audio, name, longest)
+    if longest is not None and seconds > longest:
+        return Audit(seconds, "", None, "", start)
+    samples = read_audio(audio, name, start, seconds)
+    found = len(samples) / SAMPLE_RATE
+    if found < seconds - 0.1:
+        return Audit(found, "", "truncated", f"{name}: its segment is cut off after {found:.1f} s.")
+    digest = hashlib.sha256(to_pcm(samples).tobytes()).hexdigest()
+    silent = float(np.abs(samples).max(initial=0.0)) < SILENCE
+    return Audit(seconds, digest, "silent" if silent else None, f"{name}: is silent." if silent else "", start)
+
+
+@lru_cache(4096)
+def _seconds_of(audio: Path, changed: int) -> float:
+    """Many segments lie in one file, whose length may take decoding it."""
+    return audio_seconds(audio)
 
 
 def _in_place(source: Source, folder: Path | None, longest: float | None, bar) -> Iterator[tuple[Row, Audit]]:
@@ -163,8 +204,9 @@ def _as_flac(row: Row, longest: float | None) -> tuple[Audit, bytes]:
     if found.problem is not None or not found.sha256:
         return found, b""
     out = io.BytesIO()
-    soundfile.write(out, to_pcm(read_audio(row.audio, row.name)), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return found, out.getvalue()
+    part = (0.0, None) if row.segment is None else (found.start, found.seconds)
+    soundfile.write(out, to_pcm(read_audio(row.audio, row.name, *part)), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return replace(found, start=0.0), out.getvalue()
 
 
 def _kept(path: Path, record: dict[str, Any]) -> tuple[Row, Audit]:
@@ -185,7 +227,7 @@ def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
     """Whole or absent."""
     import pyarrow as pa
 
-    kinds = {"seconds": pa.float64(), "offset": pa.int64(), "size": pa.int64()}
+    kinds = {"seconds": pa.float64(), "start": pa.float64(), "offset": pa.int64(), "size": pa.int64()}
     schema = pa.schema({name: kinds.get(name, pa.string()) for name in records[0]})
     path = folder / f"part-{number:06d}.parquet"
     write_table(path, pa.Table.from_pylist(records, schema))
@@ -194,7 +236,7 @@ def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
 
 def _key(source: Source, longest: float | None) -> str:
     """Names the corpus's contents, and when its files were written: of equal size, they may still differ."""
-    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART]
+    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART, READING]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,428 @@
+"""Tables as people and programs write them: the same rows, or a sentence with file and line; never a cut text."""
+
+import csv
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.corpora import tone, wav, write_tar
+from whisper_pair.audio import SAMPLE_RATE
+from whisper_pair.config import Data, Source
+from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
+from whisper_pair.data.tables import read_table
+from whisper_pair.errors import InputError
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+WAYS = ("training", "test")
+
+
+def data(**more) -> Data:
+    return Data(**{"train": (), "validation": (), "test": ()} | more)
+
+
+def clips_of(source: Source, way: str, **more) -> list:
+    if way == "training":
+        return load_training_clips([source], data(**more), 30).clips
+    return load_test_clips([source], data(**more), 30, "test")
+
+
+def refusal(source: Source, way: str, **more) -> str:
+    with pytest.raises(InputError) as refused:
+        clips_of(source, way, **more)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three files of different sound: a.wav, b.wav, c.wav."""
+    for i, name in enumerate("abc"):
+        soundfile.write(tmp_path / f"{name}.wav", tone(2, 10 + i), SAMPLE_RATE)
+    return tmp_path
+
+
+# The same rows, whoever wrote them
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+tables = st.lists(st.tuples(cells, cells), min_size=1, max_size=6)
+
+
+def written(path: Path, rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if path.suffix in (".csv", ".tsv"):
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writerows([("name", "text"), *rows])
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps({"name": name, "text": text}, ensure_ascii=False) + "\n" for name, text in rows)
+        path.write_text("".join(lines), encoding="utf-8", newline="")
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        names = ("name", "text")
+        pyarrow.parquet.write_table(pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows]), path)
+    found = read_table(path, lambda columns: {name: columns.index(name) for name in ("name", "text")})
+    return [(record.cells["name"], record.cells["text"]) for record in found]
+
+
+@quick
+@given(tables, st.sampled_from(["csv", "tsv", "jsonl", "parquet"]))
+def test_a_table_of_any_text_reads_back_as_it_was_written(tmp_path_factory, rows, ending):
+    path = tmp_path_factory.getbasetemp() / f"table.{ending}"
+    full = rows if ending in ("jsonl", "parquet") else [row for row in rows if any(cell.strip() for cell in row)]
+    assert written(path, rows) == full
+
+
+@quick
+@given(st.text(st.sampled_from('ab,";\t\n\r \\{}[]:1'), max_size=40), st.sampled_from(["csv", "tsv", "jsonl"]))
+def test_lines_of_anything_are_read_whole_or_refused(tmp_path_factory, lines, ending):
+    """Every character of a delimited cell that is not quoted is kept, and no line is lost."""
+    path = tmp_path_factory.getbasetemp() / f"junk.{ending}"
+    header = {"jsonl": '{"x": "a", "y": "b"}\n', "csv": "x,y\n", "tsv": "x\ty\n"}[ending]
+    path.write_text(header + lines, encoding="utf-8", newline="")
+    try:
+        records = read_table(path, lambda columns: {"x": columns.index("x"), "y": columns.index("y")})
+    except InputError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+        return
+    if ending == "jsonl":
+        assert len(records) == 1 + sum(bool(line.strip()) for line in lines.replace("\r", "\n").split("\n"))
+    elif '"' not in lines:
+        delimiter = "," if ending == "csv" else "\t"
+        told = [line for line in lines.replace("\r", "\n").split("\n") if line.replace(delimiter, "").strip()]
+        assert [delimiter.join((record.cells["x"], record.cells["y"])) for record in records] == told
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("file_name,text\na.wav,Ja, goed.\nb.wav,Nee\n", "line 2: has 3 fields where the header has 2"),
+        ("file_name,text\nb.wav,Nee\na.wav\n", "line 3: has 1 field where"),
+        ('file_name,text\na.wav,"Ja\nb.wav,Nee\n', "line 2"),
+        ('file_name,text\na.wav,"Ja\nb.wav,Nee"\nc.wav,Goed\n', "line 2: a cell in quotation marks goes on over"),
+        ('text,file_name\n"Ja,a.wav\nNee",b.wav\nGoed,c.wav\n', "line 2: a cell in quotation marks goes on over"),
+        ('file_name,text\na.wav,"Hij zei "ja" en ging"\n', "line 2"),
+        ('file_name,text\na.wav, "Ja dat klopt"\n', "line 2: a quotation mark stands after a space"),
+        ("file_name,text, text\na.wav,een,twee\n", "the columns 'text' and 'text' could each be 'text'"),
+        ("file_name,Text,TEXT\na.wav,een,twee\n", "the columns 'Text' and 'TEXT' could each be 'text'"),
+    ],
+)
+def test_a_csv_that_cannot_be_read_for_certain_is_refused_with_its_line(folder, way, content, said):
+    (folder / "metadata.csv").write_text(content)
+    assert said in refusal(Source(folder=str(folder)), way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", b"\xef\xbb\xbfFile Name,TEXT\r\na.wav,Ja\r\nb.wav,Nee\r\n"),
+        ("metadata.csv", b"file_name;text\na.wav;Ja\nb.wav;Nee\n"),
+        ("metadata.csv", b'file_name, text\na.wav, "Ja"\nb.wav, Nee\n'),
+        ("metadata.csv", b"file_name,text,,\na.wav,Ja,,\n,,,\nb.wav,Nee,,\n\n"),
+        ("metadata.csv", b"text,note,note,file_name\nJa,x,y,a.wav\nNee,x,y,b.wav\n"),
+        ("metadata.tsv", b"file_name\ttext\na.wav\tJa\nb.wav\tNee\n"),
+        ("metadata.csv", "file_name\ttext\r\na.wav\tJa\r\nb.wav\tNee\r\n".encode("utf-16")),
+        ("metadata.csv", b"file_name,text\r./a.wav,Ja\r./b.wav,Nee\r"),
+        ("metadata.jsonl", b'\n{"text": "Ja", "file_name": "a.wav", "x": []}\r\n{"file_name": "b.wav", "text": "Nee"}'),
+    ],
+)
+def test_headers_and_delimiters_may_be_written_otherwise(folder, way, name, content):
+    (folder / name).write_bytes(content)
+    assert [clip.text for clip in clips_of(Source(folder=str(folder)), way)] == ["Ja", "Nee"]
+
+
+def test_a_cell_may_have_several_lines_and_marks_within(folder):
+    text = 'Hij zei: "ja",\nen ging.'
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "text"), ("a.wav", text)])
+    assert [clip.text for clip in clips_of(Source(folder=str(folder)), "test")] == [text]
+
+
+def test_two_tables_in_one_folder_are_refused(folder):
+    (folder / "metadata.csv").write_text("file_name,text\na.wav,Ja\n")
+    (folder / "metadata.jsonl").write_text('{"file_name": "b.wav", "text": "Nee"}\n')
+    assert "holds metadata.csv and metadata.jsonl" in refusal(Source(folder=str(folder)), "test")
+
+
+def test_files_that_a_test_set_does_not_list_are_counted(folder, capsys):
+    (folder / "metadata.csv").write_text("file_name,text\n./a.wav,Ja\n")
+    assert len(clips_of(Source(folder=str(folder)), "test")) == 1
+    assert "left out 2 audio files that its metadata does not list" in capsys.readouterr().out
+
+
+# Cells that are no text
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (["Ja"], "text is no text but a list"),
+        ({"nl": "Ja"}, "text is no text but keys and values"),
+        (True, "text is no text but true or false"),
+        (1.5, "text is no text but a number with a fraction"),
+        (float("nan"), "has no text"),
+        (None, "has no text"),
+    ],
+)
+def test_a_cell_that_is_no_text_is_its_rows_problem_alone(folder, cell, said):
+    rows = [{"file_name": "a.wav", "text": "Ja"}, {"file_name": "b.wav", "text": cell}]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = Source(folder=str(folder))
+    found = load_training_clips([source], data(), 30)
+    assert [clip.text for clip in found.clips if clip.text is not None] == ["Ja"]
+    refused = refusal(source, "test")
+    assert said in refused
+    assert "b.wav" in refused
+    if "is no text" in said:
+        assert found.dropped[said] == 1
+        assert "metadata.jsonl, line 2" in refused
+
+
+def test_a_number_is_the_digits_that_were_spoken(folder):
+    (folder / "metadata.jsonl").write_text('{"file_name": "a.wav", "text": 112}\n')
+    assert [clip.text for clip in clips_of(Source(folder=str(folder)), "test")] == ["112"]
+
+
+@pytest.mark.parametrize("line", ["{broken", "[" * 100_000, '{"text": "a", "text": "b", "file_name": "b.wav"}', "1"])
+def test_a_broken_line_of_json_costs_no_other(folder, line):
+    (folder / "metadata.jsonl").write_text(f'{{"file_name": "a.wav", "text": "Ja"}}\n{line}\n')
+    source = Source(folder=str(folder))
+    found = load_training_clips([source], data(), 30)
+    assert [clip.text for clip in found.clips] == ["Ja"]
+    assert sum(found.dropped[reason] for reason in found.dropped if reason.startswith("broken line")) == 1
+    assert "line 2" in refusal(source, "test")
+
+
+# Audio in a cell
+
+
+def pcm(i: int = 0) -> np.ndarray:
+    return np.rint(tone(1, 10 + i) * 32767).astype(np.int64)
+
+
+FORMS = {
+    "bytes": lambda i: {"audio": wav(tone(1, 10 + i))},
+    "a dict of bytes": lambda i: {"audio": {"bytes": wav(tone(1, 10 + i)), "path": None}},
+    "an array": lambda i: {"audio": {"array": tone(1, 10 + i).tolist(), "sampling_rate": SAMPLE_RATE}},
+    "samples": lambda i: {"audio": tone(1, 10 + i).tolist(), "sampling_rate": SAMPLE_RATE},
+    "integers": lambda i: {"audio": pcm(i).tolist(), "Sample Rate": SAMPLE_RATE},
+    "integers as floats": lambda i: {"audio": pcm(i).astype(float).tolist(), "sampling_rate": SAMPLE_RATE},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["parquet", "streamed", "manifest"])
+def test_audio_in_a_cell_is_read_whatever_form_it_has(tmp_path, form, kind, monkeypatch):
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    rows = [FORMS[form](i) | {"text": f"zin {i}"} for i in range(3)]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    path = str(tmp_path / "rows.parquet")
+    source = Source(manifest=path) if kind == "manifest" else Source(parquet=path, stream=kind == "streamed")
+    for way in WAYS:
+        found = clips_of(source, way, cache=str(tmp_path / "cache"))
+        assert [clip.text for clip in found] == ["zin 0", "zin 1", "zin 2"]
+        for i, clip in enumerate(found):
+            assert np.allclose(clip.read(), tone(1, 10 + i), atol=1e-3)
+
+
+def test_numbers_without_a_rate_are_refused_in_a_sentence(tmp_path):
+    (tmp_path / "list.jsonl").write_text(json.dumps({"audio": [0.1, 0.2], "text": "Ja"}) + "\n")
+    assert "numbers without their rate" in refusal(Source(manifest=str(tmp_path / "list.jsonl")), "test")
+
+
+# Paths
+
+
+def test_files_of_a_download_cache_are_links_to_its_blobs_and_to_nowhere_else(tmp_path):
+    blobs, snapshot = (
+        tmp_path / "datasets--org--set" / "blobs",
+        tmp_path / "datasets--org--set" / "snapshots" / "1a" / "nl",
+    )
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    (blobs / "0f").write_bytes(wav(tone(1, 10)))
+    (tmp_path / "secret.wav").write_bytes(wav(tone(1, 11)))
+    (snapshot / "a.wav").symlink_to("../../../blobs/0f")
+    (snapshot / "b.wav").symlink_to(tmp_path / "secret.wav")
+    (snapshot / "metadata.csv").write_text("file_name,text\na.wav,Ja\n")
+    assert len(clips_of(Source(folder=str(snapshot)), "test")) == 1
+    (snapshot / "metadata.csv").write_text("file_name,text\nb.wav,Ja\n")
+    assert "leaves the folder" in refusal(Source(folder=str(snapshot)), "test")
+
+
+def test_a_tilde_is_the_own_home(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "metadata.csv").write_text("file_name,text\na.wav,Ja\n~/b.wav,Nee\n")
+    assert len(clips_of(Source(folder="~"), "test")) == 2
+    assert len(clips_of(Source(manifest="~/metadata.csv", audio="file_name"), "training")) == 2
+
+
+# Segments
+
+
+@pytest.fixture
+def long(tmp_path) -> Path:
+    """long.wav: 4 tones of 3 s each."""
+    soundfile.write(tmp_path / "long.wav", np.concatenate([tone(3, 10 + i) for i in range(4)]), SAMPLE_RATE)
+    return tmp_path
+
+
+def listing(folder: Path, rows: list[dict], **more) -> Source:
+    (folder / "list.jsonl").write_text("".join(json.dumps({"audio": "long.wav"} | row) + "\n" for row in rows))
+    return Source(manifest=str(folder / "list.jsonl"), **more)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "columns",
+    [
+        lambda i: {"offset": 3.0 * i, "duration": 3.0},
+        lambda i: {"start": str(3 * i), "end": str(3 * i + 3)},
+        lambda i: {"Begin": 3 * i, "duration": 3, "end": 3 * i + 3},
+        lambda i: {"start_time": 3 * i, "end_time": None if i == 3 else 3 * i + 3},
+    ],
+)
+def test_rows_with_a_begin_and_a_length_are_clips_of_their_segments(long, way, columns, tmp_path):
+    source = listing(long, [{"text": f"zin {i}"} | columns(i) for i in range(4)])
+    for _ in range(2):  # and from the cache
+        found = clips_of(source, way, cache=str(tmp_path / "cache"))
+        assert [(clip.text, round(clip.seconds, 2), clip.start) for clip in found] == [
+            (f"zin {i}", 3.0, 3.0 * i) for i in range(4)
+        ]
+        for i, clip in enumerate(found):
+            assert np.allclose(clip.read(), tone(3, 10 + i), atol=1e-3)
+        assert len({clip.name for clip in found}) == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"offset": 9.0, "duration": 30.0}, "ends after its audio of 12.0 s"),
+        ({"offset": 50.0}, "ends after its audio of 12.0 s"),
+        ({"offset": "a", "duration": 3.0}, "its begin is no number of seconds"),
+        ({"offset": -1, "duration": 3.0}, "its begin is no number of seconds"),
+        ({"start": 5.0, "end": 4.0}, "before it begins"),
+        ({"start": 5.0, "end": 8.0, "duration": 9.0}, "does not lie between"),
+        ({"duration": 3.0}, "set segments: true to cut, or false"),
+        ({"duration": 12_000}, "set segments: true to cut, or false"),
+    ],
+)
+def test_a_segment_that_is_none_is_its_rows_problem(long, row, said):
+    soundfile.write(long / "sound.wav", tone(2, 44), SAMPLE_RATE)
+    source = listing(long, [row | {"text": "Ja"}, {"audio": "sound.wav", "text": "Nee", "duration": None}])
+    assert [clip.text for clip in clips_of(source, "training")] == ["Nee"]
+    refused = refusal(source, "test")
+    assert said in refused
+    assert "list.jsonl, line 1" in refused
+
+
+def test_segments_can_be_asked_for_and_passed_over(long):
+    source = listing(long, [{"text": "Ja", "duration": 3.0}])
+    assert [clip.seconds for clip in clips_of(replace(source, segments=True), "test")] == [3.0]
+    assert [clip.seconds for clip in clips_of(replace(source, segments=False), "test")] == [12.0]
+    assert fingerprint([source]) != fingerprint([replace(source, segments=False)])
+    assert "both tell a begin" in refusal(listing(long, [{"text": "Ja", "start": 1, "offset": 2}]), "test")
+
+
+def test_a_length_that_is_the_files_changes_nothing(long):
+    assert [clip.seconds for clip in clips_of(listing(long, [{"text": "Ja", "duration": 12.02}]), "test")] == [12.0]
+
+
+def test_a_channel_that_is_asked_for_is_not_mixed_with_the_others(long):
+    soundfile.write(long / "two.wav", np.stack([tone(2, 10), tone(2, 30)], axis=1), SAMPLE_RATE)
+    source = listing(long, [{"text": "Ja", "audio": "two.wav", "channel": 1}, {"text": "Nee", "channel": 0}])
+    assert [clip.text for clip in clips_of(source, "training")] == ["Nee"]
+    assert "asks for channel 1 of 2" in refusal(source, "test")
+
+
+def test_where_rows_have_audio_of_their_own_times_may_tell_where_it_was_cut_from(tmp_path, monkeypatch):
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    rows = [
+        {"audio": wav(tone(2, 10 + i)), "text": "Ja", "begin_time": 60.0 * i, "end_time": 60.0 * i + 2} for i in (0, 1)
+    ]
+    rows.append({"audio": wav(tone(2, 20)), "text": "Nee", "begin_time": 0.5, "end_time": 1.5})
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    source = Source(parquet=str(tmp_path / "rows.parquet"))
+    assert [clip.seconds for clip in clips_of(source, "training")] == [2.0, 2.0]
+    assert "set segments: true to cut, or false" in refusal(source, "test")
+    assert [clip.seconds for clip in clips_of(replace(source, segments=False), "test")] == [2.0, 2.0, 2.0]
+    streamed = replace(source, segments=True, stream=True)
+    assert "ends after its audio" in refusal(streamed, "test", cache=str(tmp_path / "cache"))
+    (cut,) = [clip for clip in clips_of(streamed, "training", cache=str(tmp_path / "cache")) if clip.text == "Nee"]
+    assert np.allclose(cut.read(), tone(2, 20)[8_000:24_000], atol=1e-3)
+
+
+# Sizes that are claimed
+
+
+def test_parquet_of_few_bytes_and_many_rows_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    table = pa.table({"audio": pa.nulls(10**6, pa.string()), "text": pa.nulls(10**6, pa.string())})
+    for name in ("metadata.parquet", "rows.parquet"):
+        pyarrow.parquet.write_table(table, tmp_path / name, compression="zstd")
+    assert (tmp_path / "rows.parquet").stat().st_size < 100_000
+    source = Source(manifest=str(tmp_path / "metadata.parquet"))
+    for one in (source, Source(parquet=str(tmp_path / "rows.parquet"))):
+        assert "claims 1000000 rows in" in refusal(one, "training")
+
+
+def test_a_tar_member_that_claims_a_terabyte_costs_itself_alone(tmp_path):
+    rows = [{"audio": wav(tone(1, 10 + i)), "text": f"zin {i}", "speaker": "a"} for i in range(3)]
+    write_tar(tmp_path / "a.tar", rows)
+    content = bytearray((tmp_path / "a.tar").read_bytes())
+    at = content.index(b"speech/0002.wav")
+    content[at + 124 : at + 136] = b"\x80" + (10**12).to_bytes(11, "big")
+    content[at + 148 : at + 156] = b" " * 8
+    content[at + 148 : at + 156] = b"%06o\0 " % sum(content[at : at + 512])
+    (tmp_path / "a.tar").write_bytes(content)
+    source = Source(webdataset=str(tmp_path / "a.tar"))
+    corpus = load_training_clips([source], data(), 30)
+    assert [clip.text for clip in corpus.clips] == ["zin 0", "zin 1"]
+    assert corpus.dropped == {"truncated": 1}
+    assert "0002: truncated" in refusal(source, "test")
+
+
+def test_what_is_odd_in_one_clip_of_a_tar_is_that_clips(tmp_path):
+    import io
+    import tarfile
+
+    members = [("0.wav", wav(tone(1, 10))), ("0.json", b"[" * 100_000), ("0.txt", b"Ja")]
+    members += [("1.wav", wav(tone(1, 11))), ("1.flac", wav(tone(1, 12), container="FLAC")), ("1.txt", b"Nee")]
+    members += [("2.wav", wav(tone(1, 13))), ("2.json", b'{"text": "een"}'), ("2.txt", b"twee")]
+    members += [("3.wav", wav(tone(1, 14))), ("3.json", b'{"text": "Goed"}'), ("3.txt", b"Goed\n")]
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    source = Source(webdataset=str(tmp_path / "a.tar"))
+    corpus = load_training_clips([source], data(), 30)
+    assert [clip.text.strip() for clip in corpus.clips] == ["Goed"]
+    assert len(corpus.dropped) == 3
+    named = load_training_clips([replace(source, audio="flac")], data(), 30)
+    assert [clip.text.strip() for clip in named.clips] == ["Nee", "Goed"]
+
+
+def test_a_pipe_in_place_of_a_shard_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    assert "is no file" in refusal(Source(webdataset=str(tmp_path / "*.tar")), "training")
