@@ -93,6 +93,19 @@ def test_the_spectrogram_is_that_of_the_stock_feature_extractor(mel_bins, window
     assert (found - stock).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("loudness", [0.3, 1e-4])
+def test_under_autocast_a_spectrogram_is_that_of_float32(dtype, loudness):
+    log_mel = LogMel(WhisperFeatureExtractor())
+    waves = log_mel.pad([(loudness * tone(3, SAMPLE_RATE)[:, 0]).astype(np.float32)])
+    expected = log_mel(waves)
+    with torch.autocast("cpu", dtype):
+        found = log_mel(waves)
+        assert (waves[:, :9] @ waves[:, :9].T).dtype == dtype  # autocast is on
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
 def test_a_clip_longer_than_the_window_is_refused():
     log_mel = LogMel(WhisperFeatureExtractor(chunk_length=6))
     with pytest.raises(InputError, match=r"7\.0 s is longer than the model's window of 6 s"):

@@ -165,7 +165,7 @@ def test_a_missing_split_is_named_by_its_full_path(write):
         ("train.batch_size", 0, "above 0"),
         ("train.batch_size", 2.0, "a whole number"),
         ("train.batch_size", "16", "a whole number"),
-        ("train.precision", "float16", "one of fp32, bf16, fp16"),
+        ("train.precision", "float16", "one of auto, fp32, bf16, fp16"),
         ("train.spec_augment", True, "keys and values"),
         ("train.lora.targets", "q_proj", "a list"),
         ("train.lora.targets", ["q_proj", 1], "text"),

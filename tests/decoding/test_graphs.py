@@ -81,7 +81,15 @@ def recorded(main, draft, **more):
 
 @pytest.mark.parametrize("timestamps", [False, True])
 @pytest.mark.parametrize(
-    "asked", [{}, {"confidence": 0.4}, {"log_probabilities": True}, {"draft_tokens": 0}], ids=lambda asked: str(asked)
+    "asked",
+    [
+        {},
+        {"confidence": 0.4},
+        {"log_probabilities": True},
+        {"draft_tokens": 0},
+        {"draft_tokens": 0, "log_probabilities": True},  # as the main labels
+    ],
+    ids=lambda asked: str(asked),
 )
 def test_replayed_rounds_say_what_called_ones_say(timestamps, asked):
     main, windows = tiny_whisper(4), features(9, 4)
@@ -93,6 +101,7 @@ def test_replayed_rounds_say_what_called_ones_say(timestamps, asked):
     expected = Engine(main, draft).decode(windows, options, prompts)
     assert [row.tokens for row in found] == [row.tokens for row in expected]
     assert [row.accepted_per_round for row in found] == [row.accepted_per_round for row in expected]
+    assert [row.mean_log_probability for row in found] == pytest.approx([row.mean_log_probability for row in expected])
     captured = len(engine.graphs.recorders)
     engine.decode(windows, options, prompts)
     assert len(engine.graphs.recorders) == captured  # nothing is captured twice

@@ -1,6 +1,7 @@
 """Sampled tokens follow the main's own distribution, drafted or not; fallback retries as Whisper defines it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tests.decoding.oracle import allowed, forced_prefix
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.rows import compression_ratio
 from whisper_pair.decoding.sampling import accept
+from whisper_pair.decoding.speculate import Rounds
 
 
 def chi_square(counts: torch.Tensor, expected: torch.Tensor) -> tuple[float, int]:
@@ -96,11 +98,15 @@ def test_a_seed_repeats_a_sample_and_another_gives_another():
     assert [row.tokens for row in sample(1)] != [row.tokens for row in sample(2)]
 
 
-def test_log_probabilities_and_no_speech_are_the_mains_own():
+@pytest.mark.parametrize("draft_tokens", [0, 3])
+def test_log_probabilities_and_no_speech_are_the_mains_own(draft_tokens, monkeypatch):
+    """Out of the greedy round, which is captured where there are CUDA graphs."""
+    monkeypatch.setattr(Rounds, "careful", None)
     main, windows = tiny_whisper(4), features(4, 4)
     options = Options(
-        language="nl", log_probability_threshold=-math.inf, no_speech_threshold=2.0, draft_tokens=3, timestamps=True
-    )
+        language="nl", log_probability_threshold=-math.inf, no_speech_threshold=2.0, draft_tokens=draft_tokens,
+        timestamps=True,
+    )  # fmt: skip
     for window, row in zip(windows, Engine(main, cut(main)).decode(windows, options), strict=True):
         with torch.no_grad():
             fed = torch.tensor([row.prompt + row.tokens])
@@ -114,6 +120,21 @@ def test_log_probabilities_and_no_speech_are_the_mains_own():
         start = row.prompt.index(101)
         assert row.no_speech_probability == pytest.approx(logits[start].softmax(-1)[108].item(), abs=1e-5)
         assert not row.silent
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_the_greedy_round_gives_the_log_probabilities_of_the_careful_one(dtype, timestamps):
+    """The careful one is taken where a confidence is asked for; at 0 it changes nothing else."""
+    main, windows = tiny_whisper(4).to(dtype), features(9, 4)
+    engine = Engine(main, cut(main).to(dtype))
+    asked = {"language": "nl", "timestamps": timestamps, "log_probabilities": True, "batch_size": 4}
+    for draft_tokens in (0, 3):
+        options = Options(draft_tokens=draft_tokens, **asked)
+        greedy = engine.decode(windows, options)
+        careful = engine.decode(windows, replace(options, confidence=0.0))
+        assert [row.tokens for row in greedy] == [row.tokens for row in careful]
+        assert [row.mean_log_probability for row in greedy] == [row.mean_log_probability for row in careful]
 
 
 def test_fallback_retries_only_the_rows_that_miss_a_threshold():
