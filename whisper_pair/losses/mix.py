@@ -50,7 +50,7 @@ class TopK:
     distribution is at hand.
 
     The bias: a divergence over these k + 1 outcomes is never above the one over the vocabulary (data processing), at
-    any T. KL falls short by r KL(p' || q'), with r the tail's mass and p', q' the distributions within it, all softened:
+    any T. KL falls short by r KL(p' || q'), with r the tail's mass and p', q' the distributions in it, all softened:
     how q spreads what the teacher deems unlikely is not learnt. On the logits of the k tokens KL's gradient is that of
     the whole distribution. r grows with T: softened, 50 thousand unlikely tokens weigh much together. With k the whole
     vocabulary nothing remains and nothing is lost.
