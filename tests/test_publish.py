@@ -271,6 +271,24 @@ def test_a_pair_that_failed_is_published_only_when_told(run, capsys):
         write_report(run, failed=[])
 
 
+def test_the_card_tells_where_the_pair_drafts_nothing_and_an_older_verdict_is_refused(run, capsys):
+    file = run / "eval" / "report.json"
+    report = json.loads(file.read_text())
+    sixteen = next(c for c in report["verdict"]["criteria"] if c["name"] == "speedup_batch_16")
+    try:
+        sixteen["kept"] = True
+        file.write_text(json.dumps(report))
+        assert publish(run, "--to", "me/pair", "--dry-run") == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "By these figures the pair earns its place. At batch 16 it drafts nothing, at no cost." in said
+        del sixteen["kept"]
+        file.write_text(json.dumps(report))
+        with pytest.raises(InputError, match=r"an older version of this toolkit; evaluate the pair again"):
+            release(run_config(str(run)), "me/pair", "two", False, whatever_the_verdict=True)
+    finally:
+        write_report(run, failed=[])
+
+
 def test_without_a_token_the_way_to_log_in_is_named(run, hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert publish(run, "--to", "me/pair") == 2
