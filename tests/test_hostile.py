@@ -94,6 +94,32 @@ def test_configs_made_to_hurt(tmp_path, content):
     assert not Path("broken").exists()
 
 
+ALIASES = {  # a few hundred bytes that stand for 10^10 parts
+    "lists": "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10 if i else ['x'] * 10)}]\n" for i in range(11)),
+    "merges": "m0: &m0 {k: 1}\n"
+    + "".join(f"m{i}: &m{i} {{<<: [{','.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 11)),
+    "a chain": "c0: &c0 [x]\n" + "".join(f"c{i}: &c{i} [*c{i - 1}]\n" for i in range(1, 2_000)),
+}
+
+
+@pytest.mark.parametrize("kind", ALIASES)
+def test_aliases_that_stand_for_more_than_any_config_are_not_written_out(tmp_path, kind):
+    (tmp_path / "pair.yaml").write_text(ALIASES[kind])
+    assert "its aliases stand for more than" in refused(lambda: load_config(tmp_path / "pair.yaml"))
+    override = "eval.draft_tokens=" + "{" + ALIASES[kind].replace("\n", ",") + "}"
+    (tmp_path / "pair.yaml").write_text(GOOD)
+    assert refused(lambda: load_config(tmp_path / "pair.yaml", [override]))
+
+
+def test_aliases_of_an_ordinary_config_are_read_and_an_endless_one_is_not(tmp_path):
+    (tmp_path / "pair.yaml").write_text(
+        GOOD.replace("[{folder: b}]", "&v [{folder: b}]").replace("[{folder: c}]", "*v")
+    )
+    assert load_config(tmp_path / "pair.yaml").data.test == (Source(folder="b"),)
+    (tmp_path / "pair.yaml").write_text("a" * 2**21)
+    assert "has more than" in refused(lambda: load_config(tmp_path / "pair.yaml"))
+
+
 @pytest.mark.parametrize("key", ["trust_remote_code", "data.train.0.trust_remote_code", "train.trust_remote_code"])
 def test_a_config_that_asks_to_trust_remote_code_is_refused_in_words(tmp_path, key):
     path = tmp_path / "pair.yaml"
@@ -237,6 +263,32 @@ def test_a_checkpoints_own_files_made_to_hurt(copy, file, content):
     (copy[0] / file).write_text(content)
     said = refused(lambda: load(*copy))
     assert said or file != "config.json"
+
+
+@pytest.mark.parametrize("value", [10**9, 10**400, -1, 2.5e9, float("inf")])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("config.json", "decoder_layers"),
+        ("config.json", "vocab_size"),
+        ("config.json", "max_source_positions"),
+        ("processor_config.json", "feature_size"),
+        ("processor_config.json", "chunk_length"),
+        ("processor_config.json", "n_fft"),
+    ],
+)
+def test_sizes_that_no_whisper_has_are_refused_before_anything_of_them_is_built(copy, file, key, value):
+    path = copy[0] / file
+    tree = json.loads(path.read_text())
+    (tree if file == "config.json" else tree["feature_extractor"])[key] = value
+    path.write_text(json.dumps(tree))
+    assert str(path) in refused(lambda: load(*copy))
+
+
+def test_a_config_of_more_parameters_than_its_weights_have_bytes_is_refused_before_it_is_built(copy):
+    path = copy[0] / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"decoder_ffn_dim": 100_000, "encoder_ffn_dim": 100_000}))
+    assert "parameters, its weights have" in refused(lambda: load_main(copy[0]))
 
 
 def header(length: int, rest: bytes = b"") -> bytes:

@@ -90,8 +90,12 @@ def test_lines_of_anything_are_read_whole_or_refused(tmp_path_factory, lines, en
     try:
         records = read_table(path, lambda columns: {"x": columns.index("x"), "y": columns.index("y")})
     except InputError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert said.startswith(str(path))
+        assert "\n" not in said
         return
     if ending == "jsonl":
         assert len(records) == 1 + sum(bool(line.strip()) for line in lines.replace("\r", "\n").split("\n"))
@@ -248,10 +252,8 @@ def test_numbers_without_a_rate_are_refused_in_a_sentence(tmp_path):
 
 
 def test_files_of_a_download_cache_are_links_to_its_blobs_and_to_nowhere_else(tmp_path):
-    blobs, snapshot = (
-        tmp_path / "datasets--org--set" / "blobs",
-        tmp_path / "datasets--org--set" / "snapshots" / "1a" / "nl",
-    )
+    blobs = tmp_path / "datasets--org--set" / "blobs"
+    snapshot = blobs.parent / "snapshots" / "1a" / "nl"
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
     (blobs / "0f").write_bytes(wav(tone(1, 10)))
@@ -344,8 +346,8 @@ def test_a_length_that_is_the_files_changes_nothing(long):
 
 def test_a_channel_that_is_asked_for_is_not_mixed_with_the_others(long):
     soundfile.write(long / "two.wav", np.stack([tone(2, 10), tone(2, 30)], axis=1), SAMPLE_RATE)
-    source = listing(long, [{"text": "Ja", "audio": "two.wav", "channel": 1}, {"text": "Nee", "channel": 0}])
-    assert [clip.text for clip in clips_of(source, "training")] == ["Nee"]
+    source = listing(long, [{"text": "Ja", "audio": "two.wav", "channel": 1}, {"text": "Nee nee", "channel": 0}])
+    assert [clip.text for clip in clips_of(source, "training")] == ["Nee nee"]
     assert "asks for channel 1 of 2" in refusal(source, "test")
 
 
@@ -356,7 +358,7 @@ def test_where_rows_have_audio_of_their_own_times_may_tell_where_it_was_cut_from
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     rows = [
-        {"audio": wav(tone(2, 10 + i)), "text": "Ja", "begin_time": 60.0 * i, "end_time": 60.0 * i + 2} for i in (0, 1)
+        {"audio": wav(tone(2, 10 + at)), "text": "Ja", "begin_time": at, "end_time": at + 2.0} for at in (0.0, 60.0)
     ]
     rows.append({"audio": wav(tone(2, 20)), "text": "Nee", "begin_time": 0.5, "end_time": 1.5})
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")

@@ -3,8 +3,9 @@
 A clip is one row of a corpus. A window is what Whisper hears at once (30 s): one clip, or several of one speaker joined
 with short silences, since Whisper pays for the whole window however little speech it holds.
 
-sources: rows of a corpus, whatever form it has; survey: what one pass over their audio finds; corpus: which clips are
-used, and why the others are not; packing: clips -> windows; report: all of it for a reader.
+sources: rows of a corpus, whatever form it has (tables, tars and cells: how they are read; transcripts: special tokens
+in texts); survey: what one pass over their audio finds; corpus: which clips are used, and why the others are not;
+packing: clips -> windows; report: all of it for a reader.
 """
 
 from .clips import Clip, HubRow, Slice, Window

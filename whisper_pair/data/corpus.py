@@ -113,7 +113,9 @@ def why_dropped(row: Row, found: Audit, data: Data, window_seconds: float) -> st
 def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float, split: str) -> list[Clip]:
     """Every clip of a validation or test set. Nothing may be lost from it in silence: a bad clip raises InputError."""
     clips, long, marked_texts = [], 0, 0
-    with closing(audited(sources, data, window_seconds)) as rows:  # a refusal must let go of the survey's lock
+    with closing(
+        audited(sources, data, window_seconds, say=True)
+    ) as rows:  # a refusal must let go of the survey's lock
         for row, found, source in rows:
             if found.problem not in (None, "silent"):
                 raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
@@ -149,9 +151,11 @@ def long_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     ]
 
 
-def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Iterator[tuple[Row, Audit, Source]]:
-    """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set,
-    which is said."""
+def audited(
+    sources: Sequence[Source], data: Data, longest: float | None, say: bool = False
+) -> Iterator[tuple[Row, Audit, Source]]:
+    """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set;
+    `say`: how many there are is printed."""
     for source in sources:
         others = 0
         with closing(survey(source, data.cache, longest)) as rows:
@@ -160,7 +164,7 @@ def audited(sources: Sequence[Source], data: Data, longest: float | None) -> Ite
                     others += 1
                 else:
                     yield row, found, source
-        if others:
+        if others and say:
             print(f"{source.name}: left out {others} audio files that its metadata does not list", flush=True)
 
 

@@ -77,7 +77,7 @@ def _manifest_rows(source: Source) -> Iterator[Row]:
 def _listed_rows(source: Source, metadata: Path, audio: str, root: Path, name: str, listed: set[str]) -> Iterator[Row]:
     """`listed` receives the files that are named, links not followed."""
     inside, seen = root.resolve(), set()
-    for record in read_table(metadata, lambda columns: _chosen(source, columns, audio, str(metadata), True)):
+    for record in read_table(metadata, lambda columns: _chosen(source, columns, audio, str(metadata))):
         row = _listed_row(source, record, audio, inside, name)
         if isinstance(row.audio, Path) and row.problem != "missing file":
             file = os.path.normpath(inside / local(_audio_of(record).strip()))
@@ -128,11 +128,13 @@ def _told(source: Source, row: Row, cells: Mapping[str, Any], listed: bool) -> R
     channel = None if source.segments is False else channel_in(cells.get("channel"))
     name = row.name
     if segment is not None and segment.kind == "part":
-        name += f"@{segment.begin:g}-" + ("" if segment.end is None else f"{segment.end:g}")
+        name += (
+            f"@{segment.begin}-{'' if segment.end is None else segment.end}"  # exact: clips are known by their names
+        )
     return Row(name, row.audio, text, speaker, problem, row.place, segment, channel)
 
 
-def _chosen(source: Source, columns: Sequence[str], audio: str | None, table: str, listed: bool) -> dict[str, int]:
+def _chosen(source: Source, columns: Sequence[str], audio: str | None, table: str) -> dict[str, int]:
     """Where the columns stand that a row is read from, by what they tell. Raises InputError for those that lack."""
     wanted = {"audio": audio, "text": source.text, "speaker": source.speaker}
     found = {role: column(columns, name, table) for role, name in wanted.items() if name is not None}
@@ -172,11 +174,11 @@ def _resolved(folder: Path, name: str) -> tuple[Path, bool]:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     """Whether a resolved path lies in a resolved folder. In the Hub's cache a snapshot's files are links to its blobs:
-    OWNER/snapshots/COMMIT/a.wav -> OWNER/blobs/SHA."""
+    datasets--ORG--NAME/snapshots/COMMIT/a.wav -> datasets--ORG--NAME/blobs/SHA."""
     if path.is_relative_to(folder):
         return True
     snapshots = next((parent for parent in (folder, *folder.parents) if parent.name == "snapshots"), None)
-    return snapshots is not None and path.parent == snapshots.parent / "blobs"
+    return snapshots is not None and "--" in snapshots.parent.name and path.parent == snapshots.parent / "blobs"
 
 
 def metadata_file(source: Source) -> Path | None:
@@ -216,7 +218,7 @@ def _tar_rows(source: Source) -> Iterator[Row]:
                 for member in members(path, tar, AUDIO):
                     name, problem = shown(f"{path}:{member.key}"), member.problem(source.audio)
                     if first and problem is None:
-                        _chosen(source, list(member.fields), None, str(path), False)
+                        _chosen(source, list(member.fields), None, str(path))
                         first = False
                     audio = next(iter(member.audio_of(source.audio)), None)
                     yield _told(source, Row(name, audio, None, None, problem), _cells(source, member, name), False)
@@ -230,7 +232,7 @@ def _cells(source: Source, member: Member, name: str) -> dict[str, Any]:
     """A clip's fields by what they tell. A clip may lack some that others have."""
     names = list(member.fields)
     text, speaker = (known if known in names else None for known in (source.text, source.speaker))
-    there = _chosen(replace(source, text=text, speaker=speaker), names, None, name, False)
+    there = _chosen(replace(source, text=text, speaker=speaker), names, None, name)
     return {role: member.fields[names[i]] for role, i in there.items()}
 
 
@@ -263,7 +265,7 @@ def streamed_rows(source: Source, table: Any, first: int) -> Iterator[Row]:
 
 
 def _names(source: Source, columns: list[str]) -> dict[str, str]:
-    return {role: columns[i] for role, i in _chosen(source, columns, source.audio, source.name, False).items()}
+    return {role: columns[i] for role, i in _chosen(source, columns, source.audio, source.name).items()}
 
 
 def load_table(source: Source) -> Any:
