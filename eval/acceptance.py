@@ -69,7 +69,7 @@ def where_section(
 
     def kind(utterance: int, place: int) -> str:
         token = tokens[utterance][place]
-        return token_class(special.kind(token), pieces(token), place == 0)
+        return token_class(special.kind(token), pieces(token), place == 0 or token in special.words)
 
     return {
         "by_token_class": _grouped(matches, kind),

@@ -199,6 +199,7 @@ def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, 
         (main / "generation_config.json").unlink()
     else:
         edit(main, **dict.fromkeys(keys), forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
+    edit(main, "config.json", max_length=20, forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
     model, wanted = load_main(main), load_main(stock)
     assert "lang_to_id, task_to_id completed from the tokenizer" in capsys.readouterr().err
     for key in (*keys, "eos_token_id", "decoder_start_token_id"):
@@ -234,7 +235,10 @@ def test_ids_that_the_tokenizer_gives_to_others_are_refused(main, change, said):
     assert "remove generation_config.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"max_length": [', '{"suppress_tokens": 5}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"max_length": [', '{"suppress_tokens": 5}', '{"suppress_tokens": ["a"]}', '{"max_length": -1}'],
+)
 def test_a_generation_config_that_cannot_be_read_is_refused(main, content):
     (main / "generation_config.json").write_text(content)
     with pytest.raises(InputError, match=r"generation_config") as caught:

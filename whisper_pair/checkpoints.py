@@ -145,6 +145,8 @@ def load_main(folder: Path, dtype, device="cpu"):
     generation_config = completed(folder, load_processor(folder).tokenizer)  # before the weights, which take long
     model = _loaded(WhisperForConditionalGeneration, folder, dtype)
     model.generation_config = generation_config
+    if getattr(model.config, "forced_decoder_ids", None):  # of 2022; transformers would go by it before all else
+        model.config.forced_decoder_ids = None
     return model.to(device).eval()
 
 

@@ -58,13 +58,16 @@ def completed(folder: Path, tokenizer):
         config = (
             GenerationConfig.from_pretrained(folder) if stored else GenerationConfig.from_model_config(model_config)
         )
+        _complete(config, model_config, tokenizer, folder)
+    except InputError:
+        raise
     except Exception as error:  # damaged files and values raise many kinds
         raise InputError(f"{folder}: its {FILE} cannot be read ({' '.join(str(error).split())[:200]}).") from error
-    _complete(config, model_config, tokenizer, folder)
     return config
 
 
 def _complete(config, model_config, tokenizer, folder: Path) -> None:
+    _check_values(config, model_config.vocab_size, folder)
     names = tokenizer.get_vocab()
     added = _complete_ids(config, names, folder)
     added += _complete_languages(config, names, folder)
@@ -76,6 +79,23 @@ def _complete(config, model_config, tokenizer, folder: Path) -> None:
     config._from_model_config = False  # else saving drops lang_to_id and the like
     if lines:
         say(f"{folder}: generation_config: {'; '.join(lines)}.")
+
+
+def _check_values(config, size: int, folder: Path) -> None:
+    """Raises InputError; ids of a larger vocabulary that are never to be decoded are dropped."""
+
+    def refuse(key: str, expected: str):
+        raise InputError(f"{folder}/{FILE}: {key} is {getattr(config, key)!r}, expected {expected}.")
+
+    for key in ("suppress_tokens", "begin_suppress_tokens"):
+        ids = getattr(config, key, None)
+        if ids is not None and not (isinstance(ids, list) and all(type(token) is int for token in ids)):
+            refuse(key, "a list of token ids")
+        setattr(config, key, ids and [token for token in ids if 0 <= token < size])
+    for key, least in (("max_length", 1), ("max_initial_timestamp_index", 0)):
+        value = getattr(config, key, None)
+        if value is not None and not (type(value) is int and value >= least):
+            refuse(key, f"a whole number from {least} on")
 
 
 def is_multilingual(names: dict[str, int], config: dict) -> bool:
