@@ -53,8 +53,8 @@ def test_its_own_names_and_any_address_are_answered(tmp_path, host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:7860", "localhost.evil.example", "127.0.0.1.evil.example", "", "127.0.0.1@evil.example",
-     "localhost:7860.evil.example", "[", "evil.example#localhost", "evil.example/localhost"],
+    ["evil.example", "evil.example:7860", "localhost.evil.example", "127.0.0.1.evil.example", "",
+     "127.0.0.1@evil.example", "localhost:7860.evil.example", "[", "evil.example#localhost", "evil.example/localhost"],
 )  # fmt: skip
 def test_another_host_or_origin_is_refused(tmp_path, host):
     assert asked(tmp_path, host=host) == 403
