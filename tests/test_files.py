@@ -86,6 +86,12 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file", "precious"]
 
 
+@pytest.mark.parametrize("length", [1, 247, 248, 255])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, length):
+    write_text(tmp_path / ("x" * length), "whole")
+    assert os.listdir(tmp_path) == ["x" * length]
+
+
 def test_a_name_that_cannot_be_encoded_is_still_json(tmp_path):
     write_json(tmp_path / "file", {"clip": "caf\udce9.wav"})
     assert json.loads((tmp_path / "file").read_text()) == {"clip": "caf\udce9.wav"}
