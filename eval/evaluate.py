@@ -139,10 +139,10 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     write_text(stage.work / "report.md", markdown(report))
     draw(report, stage.work / "plots")
     write_text(stage.work / "report.html", page(report, clips))
+    if config.eval.assistant is None:  # before the end: a finished evaluation is not asked again
+        write_best_setting(ours_at, report)
     stage.finish()
     discard(stage.folder / HEARD)
-    if config.eval.assistant is None:
-        write_best_setting(ours_at, report)
     print(f"{stage.folder}: report.json, report.md, report.html, utterances.parquet, plots/")
     return status(report, stage, strict)
 

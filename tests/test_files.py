@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -12,10 +13,15 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from whisper_pair.command import guarded
+from whisper_pair.cli import main
+from whisper_pair.command import guarded, stage_command
+from whisper_pair.commands.run import status_of
+from whisper_pair.commands.transcribe import refuse_missing
+from whisper_pair.errors import InputError
 from whisper_pair.files import WHY, disk_failure, readable_to_others, write_table, write_text
 from whisper_pair.progress import write_whole
 from whisper_pair.runs import write_json
+from whisper_pair.trackers import started
 
 
 @pytest.fixture
@@ -78,6 +84,12 @@ def test_nothing_is_written_through_a_link(tmp_path):
     assert (tmp_path / "file").read_text() == "ours"
     assert not (tmp_path / "file").is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["file", "precious"]
+
+
+@pytest.mark.parametrize("length", [1, 247, 248, 255])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, length):
+    write_text(tmp_path / ("x" * length), "whole")
+    assert os.listdir(tmp_path) == ["x" * length]
 
 
 def test_a_name_that_cannot_be_encoded_is_still_json(tmp_path):
@@ -266,3 +278,45 @@ def test_output_that_nobody_takes_is_one_sentence(to, status, said):
     assert done.returncode == status, done.stderr
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == bool(said)
+
+
+# What is not here
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "cuda", "nonsense", "cuda:-1", "xpu", "meta"])
+def test_a_device_that_is_not_here_is_one_sentence(device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(InputError, match=f"^--device {device}: "):
+        refuse_missing(device)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(InputError, match="torch sees 2 here; the last one is cuda:1"):
+        refuse_missing("cuda:2")
+    refuse_missing("cpu")
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "trackio", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_told_before_anything_is_read(tracker, write_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("whisper_pair.trackers.find_spec", lambda name: None)
+    config = write_config(tmp_path / "pair.yaml", tracker=tracker, model="gone")
+    with pytest.raises(InputError, match=f"^tracker: {tracker} is not installed; pip install {tracker}"):
+        stage_command("train", "", pytest.fail, [str(config), "--debug"])
+    with pytest.raises(InputError, match=f"^tracker: {tracker} is not installed"):
+        main(["run", str(config), "--debug"])
+
+
+def test_a_tracker_that_does_not_start_is_one_sentence():
+    def start():
+        raise ConnectionError("no\nroute")
+
+    with pytest.raises(InputError, match=r"^tracker: wandb does not start \(no route\); "):
+        started("wandb", start)
+
+
+@pytest.mark.parametrize(("name", "why"), [("SIGKILL", "out of memory"), ("SIGBUS", "a disk may be full")])
+def test_a_stage_that_a_signal_ended_is_told(name, why, capfd):
+    number = signal.Signals[name]
+    kill = f"import os; os.kill(os.getpid(), {int(number)})"
+    assert status_of([sys.executable, "-c", kill]) == 128 + number
+    said = capfd.readouterr().err
+    assert f"was ended by {name}; " in said
+    assert why in said

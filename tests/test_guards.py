@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -169,3 +170,15 @@ def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_p
     assert used
     assert 0.2 * promised[0][1] < max(used) <= 1.05 * promised[0][1]
     assert yaml.safe_load((tmp_path / "output" / "config.yaml").read_text())
+
+
+def test_a_rehearsal_writes_into_no_folder_that_someone_laid_in_its_place(tmp_path, monkeypatch):
+    from whisper_pair.estimate import _vanishing
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    (tmp_path / "someone").mkdir()
+    (tmp_path / f"whisper-pair-rehearsal-{os.getppid()}").symlink_to("someone")
+    with pytest.raises(InputError, match="is another user's"), _vanishing():
+        pass
+    assert (tmp_path / "someone").is_dir()

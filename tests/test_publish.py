@@ -338,9 +338,7 @@ def test_only_the_known_files_of_a_checkpoint_are_sent(own):
         (own / "assistant" / name).write_text("secret")
     (own / "main" / "notes.txt").symlink_to("/etc/passwd")
     for repository in release(run_config(str(own)), "me/pair", "two", False, False):
-        assert not any(
-            word in path for path in repository.files for word in ("secret", "cred", "notes", "other", "bak")
-        )
+        assert not any(word in path for path in repository.files for word in ("secret", "cred", "notes", "bak"))
         assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(repository.files)
 
 
@@ -349,7 +347,7 @@ def test_only_the_known_files_of_a_checkpoint_are_sent(own):
 def test_a_link_that_leads_out_of_a_checkpoint_is_not_sent(own, part, name):
     (own.parent / "secret").write_text("password")
     (own / part / name).symlink_to(own.parent / "secret")
-    with pytest.raises(InputError, match=r"is a link that leads out|cannot be read as safetensors"):
+    with pytest.raises(InputError, match="is a link that leads out"):
         release(run_config(str(own)), "me/pair", "two", False, False)
 
 

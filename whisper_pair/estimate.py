@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,6 +76,9 @@ def _vanishing() -> Iterator[Path]:
         return
     folder = Path(tempfile.gettempdir()) / f"whisper-pair-rehearsal-{os.getppid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():  # its name can be known beforehand
+        raise InputError(f"{folder}: is another user's; remove it, or set TMPDIR to a folder of your own.")
     try:
         yield folder
     finally:

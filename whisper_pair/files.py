@@ -7,6 +7,7 @@ included, and each of them reports it in its own way; `disk_failure` knows their
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import IO
 
 from .escaping import terminal
 
+ENDING = ".partial"
 ROOM = "make room and go on"
 WHY = {  # errno -> what a disk does, and the mend
     errno.ENOSPC: ("the disk is full", ROOM),
@@ -49,7 +51,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Links are not followed: one at `path` is replaced, one at the name that is written first is removed.
     Raises OSError with the name of `path`.
     """
-    aside = path.with_name(path.name + ".partial")
+    aside = path.with_name(_aside(path.name))
     try:
         aside.unlink(missing_ok=True)  # what a killed process left, or a link
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -66,6 +68,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         if error.filename in (None, str(aside), aside):
             error.filename = str(path)
         raise
+
+
+def _aside(name: str) -> str:
+    """File systems take names of 255 bytes; one that is too long with its ending gives way to its digest."""
+    fits = len(os.fsencode(name)) <= 255 - len(ENDING)
+    return (name if fits else hashlib.sha256(os.fsencode(name)).hexdigest()) + ENDING
 
 
 def write_text(path: Path, text: str) -> None:

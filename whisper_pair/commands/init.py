@@ -1,9 +1,11 @@
 """`whisper-pair init LANGUAGE`: a config to start from, with what is known of the language's speech on the Hub."""
 
 import argparse
+import os
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import write_text
 from ..languages import Corpus, code_of, corpora, name_of
 from ..text import metric_name
 
@@ -57,11 +59,10 @@ def run(args: argparse.Namespace) -> None:
         print(text, end="")
         return
     path = Path(args.out or f"{slug}.yaml")
+    if os.path.lexists(path):  # never over a config that someone has worked on
+        raise InputError(f"{path}: is there already; choose another name with --out.")
     try:
-        with path.open("x", encoding="utf-8") as file:  # never over a config that someone has worked on
-            file.write(text)
-    except FileExistsError as error:
-        raise InputError(f"{path}: is there already; choose another name with --out.") from error
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
     print(f"{path}: read its head, then: whisper-pair run {path}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..config import load_config
 from ..errors import InputError
+from ..escaping import terminal
 from ..signals import Asked
 from ..trackers import refuse_missing as refuse_missing_tracker
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             return status
     if args.dry_run:
         return 0
-    print(finished_report(Path(config.output)))
+    print(terminal(finished_report(Path(config.output)), lines=True))
     return 0
 
 
