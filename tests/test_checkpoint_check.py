@@ -130,7 +130,7 @@ def test_a_tokenizer_of_2022_is_read_and_its_timestamps_are_known_all_the_same(s
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (main / name).unlink()
     edit(main, suppress_tokens=[], no_timestamps_token_id=None, lang_to_id=None, task_to_id=None, is_multilingual=None)
-    ours, theirs = (SpecialTokens.of(load_main(folder)) for folder in (main, stock))
+    ours, theirs = (SpecialTokens.of(load_main(folder, torch.float32)) for folder in (main, stock))
     assert len(load_processor(main).tokenizer) < len(load_processor(stock).tokenizer)
     assert (ours.timestamps, ours.words, ours.languages) == (theirs.timestamps, frozenset(), theirs.languages)
 
@@ -144,7 +144,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(main, tmp_path):
     build(tmp_path / "other", MicroWhisper(decoder_layers=2, width=64, vocabulary=500), 1)
     shutil.copy(tmp_path / "other" / "tokenizer.json", main)
     with pytest.raises(InputError, match=r"eos_token_id 550, but the tokenizer, .* <\|endoftext\|>, has it at 500"):
-        load_main(main)
+        load_main(main, torch.float32)
 
 
 def test_the_feature_extractor_must_give_what_the_model_takes(main):
@@ -183,7 +183,10 @@ def test_an_adapter_without_its_base_is_refused_with_the_command_that_merges_it(
     program, flag, code = shlex.split(merge)
     assert (program, flag) == ("python", "-c")
     exec(code, {})
-    merged, base = load_main(checkpoint_folder(f"{tmp_path / 'adapter'}-merged")), load_main(stock)
+    merged, base = (
+        load_main(checkpoint_folder(f"{tmp_path / 'adapter'}-merged"), torch.float32),
+        load_main(stock, torch.float32),
+    )
     changed = [not torch.equal(a, b) for a, b in zip(merged.parameters(), base.parameters(), strict=True)]
     assert any(changed)
     assert SpecialTokens.of(merged) == SpecialTokens.of(base)
@@ -200,7 +203,7 @@ def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, 
     else:
         edit(main, **dict.fromkeys(keys), forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
     edit(main, "config.json", max_length=20, forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
-    model, wanted = load_main(main), load_main(stock)
+    model, wanted = load_main(main, torch.float32), load_main(stock, torch.float32)
     assert "lang_to_id, task_to_id completed from the tokenizer" in capsys.readouterr().err
     for key in (*keys, "eos_token_id", "decoder_start_token_id"):
         assert getattr(model.generation_config, key) == getattr(wanted.generation_config, key), key
@@ -215,7 +218,7 @@ def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, 
 
 def test_what_was_completed_stays_with_a_checkpoint_that_is_saved(main, tmp_path):
     (main / "generation_config.json").unlink()
-    model = load_main(main)
+    model = load_main(main, torch.float32)
     model.save_pretrained(tmp_path / "saved")
     assert WhisperForConditionalGeneration.from_pretrained(tmp_path / "saved").generation_config.lang_to_id
 
@@ -231,7 +234,7 @@ def test_what_was_completed_stays_with_a_checkpoint_that_is_saved(main, tmp_path
 def test_ids_that_the_tokenizer_gives_to_others_are_refused(main, change, said):
     edit(main, **change)
     with pytest.raises(InputError, match=said) as caught:
-        load_main(main)
+        load_main(main, torch.float32)
     assert "remove generation_config.json" in str(caught.value)
 
 
@@ -242,13 +245,13 @@ def test_ids_that_the_tokenizer_gives_to_others_are_refused(main, change, said):
 def test_a_generation_config_that_cannot_be_read_is_refused(main, content):
     (main / "generation_config.json").write_text(content)
     with pytest.raises(InputError, match=r"generation_config") as caught:
-        load_main(main)
+        load_main(main, torch.float32)
     assert str(main) in str(caught.value)
 
 
 def test_the_librarys_default_length_cuts_no_transcript(stock, main, capsys):
     edit(main, max_length=20, max_new_tokens=3)
-    model = load_main(main)
+    model = load_main(main, torch.float32)
     said = capsys.readouterr().err
     assert model.generation_config.max_length == SpecialTokens.of(model).max_length == 128
     assert "max_length 20, transformers' default, would cut transcripts and is taken as 128" in said
@@ -266,7 +269,7 @@ def test_a_length_that_somebody_chose_holds_and_is_said(main, capsys):
 
 def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main, capsys):
     edit(main, repetition_penalty=3.0, no_repeat_ngram_size=1)
-    model = load_main(main)
+    model = load_main(main, torch.float32)
     assert "repetition_penalty=3.0, no_repeat_ngram_size=1 ignored" in capsys.readouterr().err
     assert all(getattr(model.generation_config, key, None) in neutral for key, neutral in NEUTRAL.items())
     pair = Pair.from_pretrained(str(main), None)
@@ -279,7 +282,7 @@ def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main,
 
 def test_a_stock_checkpoint_is_loaded_without_a_word(stock, capsys):
     before = generation_config(stock)
-    held = load_main(stock).generation_config.to_dict()
+    held = load_main(stock, torch.float32).generation_config.to_dict()
     assert {key: held[key] for key in before if key != "transformers_version"} == {
         key: value for key, value in before.items() if key != "transformers_version"
     }
@@ -382,12 +385,12 @@ def test_word_times_without_alignment_heads_follow_the_upper_half_and_say_so(mai
 
 
 def test_assistants_and_their_standalone_export_name_heads_that_they_have(stock, tmp_path):
-    main = load_main(stock)
+    main = load_main(stock, torch.float32)
     assert fits(main.generation_config.alignment_heads, main.config)
     build_student(main, (0, 3)).save_pretrained(tmp_path / "assistant")
     held = generation_config(tmp_path / "assistant")["alignment_heads"]
     assert held == [[1, head] for head in range(4)]
-    whole = complete(main, load_draft(tmp_path / "assistant"))
+    whole = complete(main, load_draft(tmp_path / "assistant", torch.float32))
     assert whole.generation_config.alignment_heads == held == default_alignment_heads(whole.config)
     whole.save_pretrained(tmp_path / "whole")
     whole = WhisperForConditionalGeneration.from_pretrained(tmp_path / "whole")
@@ -413,7 +416,7 @@ def test_an_added_word_is_said_in_every_output(main, tmp_path):
     old, *_ = pair.engine.special.text(before.tokens)[2:]
     add_words(main, "Coëvorden")
     say_instead(main, 859, old)
-    build_student(load_main(main), (0, 1, 3)).save_pretrained(tmp_path / "assistant")
+    build_student(load_main(main, torch.float32), (0, 1, 3)).save_pretrained(tmp_path / "assistant")
     pair = Pair.from_pretrained(str(main), str(tmp_path / "assistant"))
     (heard,) = pair.transcribe([speech()], language="nl", draft_tokens=2)
     assert heard.tokens == [859 if token == old else token for token in before.tokens]
@@ -432,7 +435,7 @@ def test_the_space_before_an_added_word_belongs_to_it(main):
     from whisper_pair.longform.alignment import words
 
     add_words(main, "Coëvorden")
-    special, tokenizer = SpecialTokens.of(load_main(main)), load_processor(main).tokenizer
+    special, tokenizer = SpecialTokens.of(load_main(main, torch.float32)), load_processor(main).tokenizer
     tokens = tokenizer(" een Coëvorden twee", add_special_tokens=False).input_ids
     found = words(tokenizer, tokens, list(map(float, range(len(tokens) + 1))), 0.0, special, "nl")
     assert [word.text for word in found][-2:] == [" Coëvorden", " twee"]
@@ -444,7 +447,7 @@ def test_added_words_are_trained_and_times_end_where_the_window_ends(main):
     from whisper_pair.data import Clip, Window
 
     add_words(main, "Kaatsheuvel")
-    targets = Targets.of(load_main(main), load_processor(main).tokenizer, "nl", "transcribe")
+    targets = Targets.of(load_main(main, torch.float32), load_processor(main).tokenizer, "nl", "transcribe")
     clip = Clip("a", Path("none"), 4.1, "in Kaatsheuvel", None)
     tokens, prefix = targets.human(Window((clip,), 0.0, timestamps=True))
     assert 859 in tokens[prefix:]
@@ -471,7 +474,7 @@ def test_padding_is_never_decoded(main):
 def test_special_tokens_that_were_added_are_no_words(main):
     add_words(main, "<speaker>", special=True)
     add_words(main, "Kaatsheuvel")
-    special = SpecialTokens.of(load_main(main))
+    special = SpecialTokens.of(load_main(main, torch.float32))
     assert (special.kind(859), special.kind(860), special.words) == ("special", "text", {860})
 
 

@@ -428,7 +428,7 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
     shutil.copytree(pair[1], tmp_path / "other")
     monkeypatch.setattr(listen, "AT_ONCE", 1)
     monkeypatch.setattr(cost, "TIMES", 2)
-    layers, caches = load_main(pair[0]).config.decoder_layers, []
+    layers, caches = load_main(pair[0], torch.float32).config.decoder_layers, []
 
     def grown(self, decoder, *given, grow=Slots.grow):
         cache = grow(self, decoder, *given)

@@ -134,7 +134,7 @@ def test_disk_counts_weights_once_and_moments_for_what_is_trained():
     module[0].requires_grad_(False)
     tied = torch.nn.ModuleList([module, module[1]])
     settings = Optimization(keep=1)
-    assert estimate.training_bytes(tied, module, settings) == 2 * (800 + 800) + 3 * 800
+    assert estimate.training_bytes(tied, module, torch.float32, settings) == 2 * (800 + 800) + 3 * 800
 
 
 def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_found(write_config, command, tmp_path):

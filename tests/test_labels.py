@@ -33,8 +33,9 @@ from whisper_pair.text import Normalizer
 def process(index: int = 0, of: int = 1):
     """What labelling asks of accelerate."""
     return SimpleNamespace(
-        process_index=index, num_processes=of, is_main_process=index == 0, device="cpu", wait_for_everyone=lambda: None
-    )
+        process_index=index, num_processes=of, is_main_process=index == 0, device="cpu", print=print,
+        wait_for_everyone=lambda: None,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ MARKS = [f"<|{name}|>" for name in NAMES]
 @pytest.fixture(scope="module")
 def targets(material) -> Targets:
     folder = material / "micro-whisper"
-    return Targets.of(load_main(folder), load_processor(folder).tokenizer, "nl", "transcribe")
+    return Targets.of(load_main(folder, torch.float32), load_processor(folder).tokenizer, "nl", "transcribe")
 
 
 def data(**more) -> Data:
@@ -49,7 +50,7 @@ def test_no_text_becomes_a_control_token(targets, parts):
 def test_an_added_word_is_one_token_whatever_form_it_has(material):
     tokenizer = load_processor(material / "micro-whisper").tokenizer
     tokenizer.add_tokens(["kwispel", "<|lacht|>"])
-    targets = Targets.of(load_main(material / "micro-whisper"), tokenizer, "nl", "transcribe")
+    targets = Targets.of(load_main(material / "micro-whisper", torch.float32), tokenizer, "nl", "transcribe")
     (ids,) = targets._ids(["kwispel <|lacht|>"])
     assert ids.count(len(tokenizer) - 2) == ids.count(len(tokenizer) - 1) == 1
     assert transcript("kwispel <|lacht|>").marks == ()
