@@ -112,7 +112,7 @@ def test_what_a_user_can_mend_is_one_sentence(capsys):
 
     assert guarded(interrupted) == 130
     with pytest.raises(OSError, match="other"):
-        guarded(lambda: (_ for _ in ()).throw(OSError(errno.EIO, "other")))
+        guarded(lambda: (_ for _ in ()).throw(OSError(errno.EINVAL, "other")))
     with pytest.raises(KeyboardInterrupt):
         guarded(interrupted, debug=True)
 
