@@ -22,7 +22,7 @@ from whisper_pair.estimate import Estimate, memory_parts, peak_memory, probe, re
 from whisper_pair.files import write_text
 from whisper_pair.launching import device_type
 from whisper_pair.listening import Listener
-from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype
+from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype, stored_dtype
 from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
 from whisper_pair.sharding import whole_model
 from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
@@ -103,7 +103,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
 
     torch.manual_seed(config.seed)
     first = None if start is None else load_draft(start, torch.float32)
-    exact = main if main.dtype == torch.float32 else load_main(folder, torch.float32)
+    stored = stored_dtype(folder)
+    exact = main if main.dtype in (stored, torch.float32) else load_main(folder, stored)  # not as rounded to run
     student = build_student(exact, layers, first, settings.train_embeddings).to(accelerator.device)
     del exact
     module = DistillationLoss(student, main.proj_out.weight, settings)

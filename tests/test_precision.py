@@ -142,7 +142,9 @@ def test_a_main_of_any_stored_type_is_trained_in_float32_and_saved_as_it_was_sto
 def test_a_half_stored_main_goes_through_all_three_stages(stored, configured, trainings):
     start = stored(torch.float16, "1MB")
     quick = ("long_form_minutes=0", "timed_clips=1", "batch_sizes=[1]", "draft_tokens=[2]", "repeats=1")
-    config = configured(start, "distill.epochs=2", *(f"eval.{setting}" for setting in quick), precision="bf16")
+    config = configured(
+        start, "distill.epochs=2", "distill.precision=bf16", *(f"eval.{setting}" for setting in quick), precision="bf16"
+    )
     main = finetune(config)
     AcceleratorState._reset_state()
     assistant = distil(config)
