@@ -91,7 +91,7 @@ def main_folder(config: Config) -> Path:
         return checkpoint_folder(config.model, config.revision)
     folder = Path(config.output) / "main"
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: the fine-tuned main is not there yet; run the train stage first.")
+        raise InputError(f"{folder}: the fine-tuned main is not there yet; first: whisper-pair train CONFIG.")
     return folder
 
 

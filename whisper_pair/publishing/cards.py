@@ -242,6 +242,6 @@ def _provenance(report: dict[str, Any]) -> str:
     commit = environment["git_commit"] or "unknown"
     return (
         f"## Provenance\n\nMade with Whisper Pair, commit `{commit}`, seed {environment['seed']}; evaluated"
-        f" {environment['date'][:10]} by `python -m eval CONFIG`. {versions}. Encoder SHA-256"
+        f" {environment['date'][:10]} by `whisper-pair eval CONFIG`. {versions}. Encoder SHA-256"
         f" `{report['pair']['encoder_sha256']}`."
     )

@@ -40,9 +40,9 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: there is no report yet; evaluate the pair first: python -m eval CONFIG.") from error
+        raise InputError(f"{path}: there is no report yet; first: whisper-pair eval CONFIG.") from error
     if report["pair"]["encoder_sha256"] != encoder_sha256(main):
-        raise InputError(f"{path}: was measured with another main than {main}; evaluate the pair again.")
+        raise InputError(f"{path}: was measured with another main than {main}; whisper-pair eval CONFIG measures it.")
     failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
     if failed and not whatever_the_verdict:
         raise InputError(
@@ -58,10 +58,10 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
     main, assistant = main_folder(config), Path(config.output) / "assistant"
     if not (assistant / "config.json").is_file():
-        raise InputError(f"{assistant}: the assistant is not there yet; run the distill stage first.")
+        raise InputError(f"{assistant}: the assistant is not there yet; first: whisper-pair distill CONFIG.")
     lineage = check_pair(main, assistant)
     if lineage is None:
-        raise InputError(f"{assistant}: has no {PAIR_FILE}; distil the assistant again.")
+        raise InputError(f"{assistant}: has no {PAIR_FILE}; remake it: whisper-pair distill CONFIG --overwrite.")
     report = judged(config, main, whatever_the_verdict)
     names = naming(config, to, layout, standalone)
     about = config, report, names, trained_hours(config)
