@@ -11,6 +11,7 @@ from whisper_pair.checkpoints import (
     encoder_sha256,
     load_draft,
     main_folder,
+    origin,
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
@@ -112,8 +113,10 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         (target / "examples.md").write_text(drafting.examples, encoding="utf-8")
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)
+        name, revision = origin(config, folder)
         Lineage(
-            main=str(folder),
+            main=name,
+            main_revision=revision,
             encoder_sha256=encoder_sha256(folder),
             vocabulary_sha256=vocabulary_sha256(material.processor.tokenizer),
             layers=layers,

@@ -56,18 +56,22 @@ class Pair:
         dtype=None,
         device: str = "cpu",
         revision: str | None = None,
+        assistant_revision: str | None = None,
     ) -> "Pair":
         """`main` and `assistant` are folders or Hub ids; `assistant` None: the main alone.
 
         `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see hub.py).
+        `revision` (a branch, tag or commit) is that of the repository `main` alone, `assistant_revision` that of the
+        assistant's; owner/name@revision says the same.
         Raises InputError for an assistant that was not made for this main.
         """
         if assistant == "its own":
-            main, assistant = pair_at(str(main), revision)
+            main, assistant = pair_at(str(main), revision, assistant_revision)
+            revision = assistant_revision = None  # the names hold them
         main_at = checkpoint_folder(str(main), revision)
         draft = lineage = vocabulary = None
         if assistant is not None:
-            assistant_at = checkpoint_folder(str(assistant))
+            assistant_at = checkpoint_folder(str(assistant), assistant_revision)
             lineage = check_pair(main_at, assistant_at)
             vocabulary = proposable(assistant_at)
             draft = load_draft(assistant_at, dtype, device)

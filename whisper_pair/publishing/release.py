@@ -65,7 +65,7 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
     report = judged(config, main, whatever_the_verdict)
     names = naming(config, to, layout, standalone)
     about = config, report, names, trained_hours(config)
-    paired = lineage_for(names.main, lineage)
+    paired = lineage_for(names.main, config, lineage)
     own = checkpoint(assistant) | {PAIR_FILE: paired}
     repositories = []
     if layout == "one":
@@ -99,10 +99,11 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
     return {name: file for name, file in found.items() if name not in PRIVATE}
 
 
-def lineage_for(main: str, lineage: Lineage) -> bytes:
-    """pair.json, naming the main where others find it."""
+def lineage_for(main: str, config: Config, lineage: Lineage) -> bytes:
+    """pair.json, naming the main where others find it. Ours has no commit there yet, and theirs keeps its own."""
     from dataclasses import replace
 
+    lineage = replace(lineage, main_revision=lineage.main_revision if main == config.model else None)
     with tempfile.TemporaryDirectory() as folder:
         replace(lineage, main=main).save(Path(folder))
         return (Path(folder) / PAIR_FILE).read_bytes()
