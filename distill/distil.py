@@ -12,6 +12,7 @@ from whisper_pair.checkpoints import (
     load_draft,
     load_main,
     main_folder,
+    origin,
     save_processor,
     vocabulary_sha256,
 )
@@ -124,8 +125,10 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         write_text(target / "examples.md", drafting.examples)
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)
+        name, revision = origin(config, folder)
         Lineage(
-            main=str(folder),
+            main=name,
+            main_revision=revision,
             encoder_sha256=encoder_sha256(folder),
             vocabulary_sha256=vocabulary_sha256(material.processor.tokenizer),
             layers=layers,

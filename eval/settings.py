@@ -1,15 +1,13 @@
 """The best measured draft length, written where it is used: into the assistant's own files.
 
-transformers reads `num_assistant_tokens` and its schedule from the assistant's generation_config alone; pair.json keeps
-the same number for whoever reads it there. 0 in pair.json: drafting does not pay on the machine that measured.
+transformers reads `num_assistant_tokens` and its schedule from the assistant's generation_config alone. The engine
+measures for itself.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whisper_pair.checkpoints import Lineage
 from whisper_pair.runs import write_json
 
 
@@ -21,9 +19,6 @@ def best_setting(report: dict[str, Any]) -> int:
 
 def write_best_setting(assistant: Path, report: dict[str, Any]) -> None:
     best = best_setting(report)
-    lineage = Lineage.load(assistant)
-    if lineage is not None:
-        replace(lineage, draft_tokens=best).save(assistant)
     file = assistant / "generation_config.json"
     if best and file.is_file():
         settings = json.loads(file.read_text(encoding="utf-8"))

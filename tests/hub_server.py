@@ -45,6 +45,11 @@ class Repo:
     def sha(self) -> str:
         return f"{len(self.commits):040x}"
 
+    def at(self, revision: str | None) -> "Repo":
+        """As it was at a commit; at any other revision, as it is."""
+        old = re.fullmatch(r"[0-9a-f]{40}", revision or "") and int(revision, 16) <= len(self.commits)
+        return Repo(self.private, self.commits[: int(revision, 16)]) if old else self
+
 
 class Hub:
     def __init__(self, part: int | None = None, xet: Path | None = None):
@@ -180,13 +185,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = unquote(urlparse(self.path).path)
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/.+)?", path):
-            return self.about(match[1], lambda repo: self.answer(self.info(match[1], repo)))
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+(/.*)?", path):
-            under = (match[2] or "/")[1:]
-            return self.about(match[1], lambda repo: self.answer(tree(repo, under)))
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            return self.about(match[1], lambda repo: self.resolve(match[1], repo, match[2]))
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            return self.about(match[1], lambda repo: self.answer(self.info(match[1], repo.at(match[2]))))
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", path):
+            under = (match[3] or "/")[1:]
+            return self.about(match[1], lambda repo: self.answer(tree(repo.at(match[2]), under)))
+        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            return self.about(match[1], lambda repo: self.resolve(match[1], repo.at(match[2]), match[3]))
         if self.hub.xet and re.fullmatch(r"/api/models/.+/xet-(read|write)-token/.+", path):
             return self.storage()
         return self.answer({"error": "not known here"}, 404)

@@ -1,8 +1,12 @@
 """Commands answer at once, and a mistake in input is one sentence."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from whisper_pair.cli import main
 
 
 @pytest.mark.parametrize("module", ["train", "distill", "eval", "whisper_pair.cli"])
@@ -56,3 +60,58 @@ def test_a_bad_argument_is_answered_before_anything_heavy_loads(command, argumen
     done = command("-c", probe)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("stage", ["train", "distill", "eval"])
+def test_each_stage_is_a_command_of_its_own_with_settings_and_options_in_any_order(
+    monkeypatch, write_config, tmp_path, stage
+):
+    asked = []
+    monkeypatch.setattr("whisper_pair.commands.stage.status_of", lambda command: asked.append(command) or 7)
+    config = str(write_config(tmp_path / "pair.yaml"))
+    assert main([stage, config, "seed=1", "--overwrite", "seed=2", "--dry-run", "train.epochs=2"]) == 7
+    given = [config, "seed=1", "seed=2", "train.epochs=2", "--overwrite", "--dry-run"]
+    assert asked == [[sys.executable, "-m", f"whisper_pair.stages.{stage}", *given]]
+    assert main([stage, "--dry-run", config, "seed=one"]) == 2
+    if stage == "eval":
+        assert main([stage, config, "--strict", "seed=3"]) == 7
+        assert asked[-1][-2:] == ["seed=3", "--strict"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "x.yaml", "--dry-run", "--fast"],
+        ["run", "x.yaml", "--dry-run", "seed"],
+        ["doctor", "a=1"],
+        ["transcribe", "a.wav", "--main", "x", "b=1.wav"],
+    ],
+)
+def test_what_is_neither_an_option_nor_a_setting_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_a_stage_takes_settings_after_options_too(command, tmp_path):
+    config = tmp_path / "pair.yaml"
+    config.write_text("language: nl\n")
+    done = command("-m", "whisper_pair.stages.train", config, "--dry-run", "model=x", "output=y")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: data: missing")
+
+
+def test_the_version_is_told_at_once(command):
+    done = command("-c", "import sys; from whisper_pair.cli import main\ntry: main(['--version'])\n"
+                   "finally: assert not {'torch', 'transformers'} & set(sys.modules)")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("whisper-pair ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_the_stages_of_a_checkout_are_its_own_whether_it_is_installed_or_not(command):
+    done = command("-c", "import whisper_pair.stages.eval, train\n"
+                   "print(whisper_pair.stages.eval.__file__, whisper_pair.__file__)")  # fmt: skip
+    stage, package = map(Path, done.stdout.split())
+    assert stage.parents[1] == package.parents[1]

@@ -209,6 +209,8 @@ def test_what_a_stage_trains_on(tmp_path):
 
 def test_what_the_student_gets_wrong():
     class Tokenizer:
+        added_tokens_decoder: dict = {}  # noqa: RUF012
+
         def decode(self, tokens, skip_special_tokens=False):
             return "".join(HOSTILE[token] for token in tokens)
 

@@ -141,13 +141,13 @@ def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_
     config = write_config(tmp_path / "pair.yaml", train={"epochs": 3}, distill={"cache": "states"})
     done = command("-m", "whisper_pair.cli", "run", config, "--dry-run")
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stdout.splitlines() if " GB" in line or " MB" in line]
+    told = [line for line in done.stdout.splitlines() if " of disk" in line]
     stages = ("train: 20 windows, 15 steps", "distill: 20 windows, 5 steps", "eval: 5 windows")
     for line, stage in zip(told, stages, strict=True):
         assert line.startswith(stage), done.stdout
         assert "about" in line
         assert "hours" in line
-        assert "of disk" in line
+    assert "AdamW, " in told[0]  # memory by part
     assert [path.name for path in (tmp_path / "output").iterdir()] == ["data"]  # the run itself need not listen again
 
 

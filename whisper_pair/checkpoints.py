@@ -9,59 +9,88 @@ import contextlib
 import copy
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .bounds import check_extractor, check_model, check_weights
 from .checkpoint_check import checked_processor, refuse_adapter
 from .config import Config
+from .download import fetch, named, shards_of, weight_files
 from .errors import InputError
-from .files import write_text
 from .generation_config import completed, default_alignment_heads
+from .runs import write_json
 
 PAIR_FILE = "pair.json"
+VERSION = 1  # of pair.json; it rises when a reader of the version before would take something wrongly
+IN_CACHE = re.compile(r".*/models--([^/]+?)--([^/]+)/snapshots/([^/]+)/?")  # a main's place in the Hub's cache
 
 
 @dataclass(frozen=True)
 class Lineage:
     """What pair.json holds: what the assistant was built for."""
 
-    main: str  # the main's folder or Hub id
+    main: str  # the main's folder, or its Hub id: what others find it by
     encoder_sha256: str
     vocabulary_sha256: str
     layers: tuple[int, ...]  # of the main's decoder
     language: str
     task: str
-    draft_tokens: int | None = None  # the best draft length that an evaluation found; 0: greedy was faster
-    version: int = 1
+    main_revision: str | None = None  # the main's commit on the Hub, where it is not ours; null: any
+    version: int = VERSION
 
     def save(self, folder: Path) -> None:
-        text = json.dumps(asdict(self) | {"layers": list(self.layers)}, indent=1)
-        write_text(folder / PAIR_FILE, text + "\n")
+        """Whole or not at all."""
+        write_json(folder / PAIR_FILE, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> "Lineage | None":
-        """None where the folder has no pair.json. Raises InputError for one that cannot be read."""
+        """None where the folder has no pair.json. Raises InputError for one that cannot be read.
+
+        Keys that this version does not know are left unread: what changes the meaning of the others has a new version.
+        """
         path = folder / PAIR_FILE
         if not path.is_file():
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            lineage = cls(**found | {"layers": tuple(found["layers"])})
+            version = found.get("version", VERSION)
+            if type(version) is int and version > VERSION:
+                raise InputError(f"{path}: is of version {version}, and this Whisper Pair reads {VERSION}; upgrade it.")
+            known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+            lineage = cls(**known | {"layers": tuple(found["layers"])})
             if not lineage._is_well_formed():
                 raise ValueError(found)
-            return lineage
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            return lineage._with_hub_id()
+        except InputError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: is not a pair.json of this toolkit; distil the assistant again.") from error
 
     def _is_well_formed(self) -> bool:
         texts = (self.main, self.encoder_sha256, self.vocabulary_sha256, self.language, self.task)
-        return all(isinstance(text, str) for text in texts) and all(isinstance(n, int) for n in self.layers)
+        texts += () if self.main_revision is None else (self.main_revision,)
+        numbers = (self.version, *self.layers)
+        return all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
+
+    def _with_hub_id(self) -> "Lineage":
+        """Early pair.json files name the folder in the Hub's cache of a main that is not ours."""
+        found = IN_CACHE.fullmatch(self.main)
+        return replace(self, main=f"{found[1]}/{found[2]}", main_revision=found[3]) if found else self
+
+
+def origin(config: Config, folder: Path) -> tuple[str, str | None]:
+    """The name by which others find a run's main, and its revision on the Hub; `folder` is where it lies here."""
+    if config.train is not None or Path(config.model).is_dir():
+        return str(folder), None
+    return config.model, folder.name if folder.parent.name == "snapshots" else config.revision
 
 
 def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     """A checkpoint's folder: `name` itself where it is one, else the Hub's, fetched into the cache.
+
+    On the Hub `name` is owner/name or owner/name@revision.
 
     Raises InputError for a checkpoint that is not there or has no safetensors weights.
     """
@@ -74,20 +103,8 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{name}: holds no .safetensors weights; other formats can run code and are not read.")
     for index in folder.glob("*.index.json"):
-        _check_index(index)
+        shards_of(index)
     return folder
-
-
-def _check_index(index: Path) -> None:
-    try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        sound = all(shard == Path(shard).name and shard.endswith(".safetensors") for shard in shards)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        sound = False
-    if not sound:
-        raise InputError(
-            f"{index}: names weights that are not .safetensors files beside it; fetch the checkpoint anew."
-        )
 
 
 def main_folder(config: Config) -> Path:
@@ -96,22 +113,25 @@ def main_folder(config: Config) -> Path:
         return checkpoint_folder(config.model, config.revision)
     folder = Path(config.output) / "main"
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: the fine-tuned main is not there yet; run the train stage first.")
+        raise InputError(f"{folder}: the fine-tuned main is not there yet; first: whisper-pair train CONFIG.")
     return folder
 
 
 def hub_folder(name: str, revision: str | None = None) -> Path:
-    """A repository's weights and settings in the Hub's cache. Raises InputError where the Hub does not give them."""
-    from huggingface_hub import snapshot_download
+    """One set of a repository's weights, and its settings, in the Hub's cache; `name` may end in @revision.
 
+    Raises InputError where the Hub does not give them.
+    """
+    name, revision = named(name, revision)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise InputError(f"{name}: there is no such folder, and it is no Hub id of the form owner/name.")
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+        return fetch(name, revision)
+    except InputError:
+        raise
     except Exception as error:  # many kinds; the user needs the one sentence
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name}: is no local folder, and the Hub did not give it ({reason}).") from error
-    return Path(found)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -222,7 +242,7 @@ def encoder_sha256(folder: Path) -> str:
 
     digest = hashlib.sha256()
     where = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as tensors:
                 where |= {name: file for name in tensors.keys() if name.startswith("model.encoder.")}  # noqa: SIM118

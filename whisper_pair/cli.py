@@ -3,13 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
-from .command import guarded
-from .commands import compare, demo_server, doctor, evaluate, init, publish, run, synthesize, transcribe
+from .command import guarded, parsed
+from .commands import compare, demo_server, doctor, evaluate, init, publish, run, stage, synthesize, transcribe
 
 COMMANDS = {
     "init": init,
     "run": run,
+    "train": stage.train,
+    "distill": stage.distill,
+    "eval": stage.evaluation,
     "evaluate": evaluate,
     "compare": compare,
     "transcribe": transcribe,
@@ -20,8 +24,20 @@ COMMANDS = {
 }
 
 
+class Version(argparse.Action):
+    """Looked up only when asked for."""
+
+    def __call__(self, parser, *_):
+        try:
+            print(f"whisper-pair {metadata.version('whisper-pair')}")
+        except metadata.PackageNotFoundError:
+            print("whisper-pair, a checkout that is not installed")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="whisper-pair", description="Matched Whisper main/assistant pairs.")
+    whole.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         its_parser = commands.add_parser(name, help=command.SUMMARY, description=command.__doc__)
@@ -31,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    args = parsed(parser(), argv)
     return guarded(lambda: COMMANDS[args.command].run(args), args.debug)
 
 

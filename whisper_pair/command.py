@@ -29,7 +29,7 @@ def stage_command(
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
     parser.add_argument("--dry-run", action="store_true", help="only say what it will take")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")
-    args = parser.parse_args(argv)
+    args = parsed(parser, argv)
 
     def stage() -> int | None:
         config = load_config(args.config, args.overrides)
@@ -42,6 +42,17 @@ def stage_command(
             return run(config, args.overwrite, False)
 
     return guarded(stage, args.debug)
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Options and key.sub=value in any order: argparse takes no further positional argument after an option."""
+    args, rest = parser.parse_known_args(argv)
+    settings = [argument for argument in rest if "=" in argument and not argument.startswith("-")]
+    if len(settings) < len(rest) or (rest and not hasattr(args, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if settings:
+        args.overrides = [*args.overrides, *settings]
+    return args
 
 
 def guarded(action: Callable[[], int | None], debug: bool = False) -> int:

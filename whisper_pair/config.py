@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
+from .download import named
 from .errors import InputError
 from .languages import code_of
 from .schema import Bound, apply_override, build, parse_yaml, plain, require, show
@@ -232,7 +233,7 @@ class Require:
 class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
-    assistant: Name | None = None  # a checkpoint; null: the one that this config distils
+    assistant: Name | None = None  # a folder, owner/name or owner/name@revision; null: the one that this config distils
     draft_tokens: tuple[DraftLength, ...] = (2, 4, 8)  # lengths timed beside "auto"; acceptance is told for all, 1-16
     batch_sizes: tuple[Count, ...] = (1, 4, 16)  # batch sizes that are timed
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
@@ -248,7 +249,7 @@ class Eval:
 @dataclass(frozen=True)
 class Config:
     language: Name  # a code or a name (nl, nl-BE, Dutch, Nederlands); kept as Whisper's code
-    model: Name  # the Whisper checkpoint to start from: a Hub id or a folder
+    model: Name  # the Whisper checkpoint to start from: a folder, or on the Hub owner/name or owner/name@revision
     output: Name  # the folder that receives everything
     data: Data  # which speech, and how it becomes windows
     revision: str | None = None  # of the checkpoint on the Hub
@@ -291,6 +292,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     _refuse_old_keys(tree)
     config = build(Config, tree, "")
     config = replace(config, language=code_of(config.language))
+    if not Path(config.model).is_dir():
+        model, revision = named(config.model, config.revision)
+        config = replace(config, model=model, revision=revision)
     _check(config)
     if config.data.cache is None:
         data = replace(config.data, cache=str(Path(config.output) / "data"))

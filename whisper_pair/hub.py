@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from .checkpoints import PAIR_FILE, Lineage, hub_folder
+from .download import named
 from .errors import InputError
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
@@ -17,7 +18,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
 
 def add_pair(parser: argparse.ArgumentParser) -> None:
     """--pair, or --main with or without --assistant."""
-    parser.add_argument("--pair", metavar="DIR", help="a run's folder or a published pair, org/name")
+    parser.add_argument("--pair", metavar="DIR", help="a run's folder or a published pair, org/name or org/name@v1")
     parser.add_argument("--main", metavar="M", help="instead of --pair: the main's folder or Hub id")
     parser.add_argument(
         "--assistant", metavar="A", help="with --main: the assistant's; without it the main decodes alone"
@@ -33,19 +34,27 @@ def pair_of(args: argparse.Namespace) -> tuple[str, str | None]:
     return pair_at(args.pair) if args.pair else (args.main, args.assistant)
 
 
-def pair_at(place: str, revision: str | None = None) -> tuple[str, str]:
-    """The main's and the assistant's folders or Hub ids of a pair in one place."""
+def pair_at(place: str, revision: str | None = None, assistant_revision: str | None = None) -> tuple[str, str]:
+    """The main's and the assistant's folders or Hub ids (owner/name@revision) of a pair in one place.
+
+    `revision` is that of the repository `place`, which may end in @revision instead; `assistant_revision` that of the
+    assistant's, where it has one of its own.
+    """
     local = Path(place).is_dir()
+    if not local:
+        place, revision = named(place, revision)
     folder = Path(place) if local else hub_folder(place, revision)
     for main in (folder / "main", folder):
         if (main / "config.json").is_file() and (folder / "assistant" / "config.json").is_file():
+            _refuse_revision(place, assistant_revision)
             return str(main), str(folder / "assistant")
     lineage = Lineage.load(folder)
     if lineage is None and (folder / "assistant").is_dir():
         lineage, folder = Lineage.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
     if lineage is None and not local:
-        folder = _published_assistant(place)
-        lineage = Lineage.load(folder)
+        assistant = _published_assistant(place, assistant_revision)
+        return at(place, revision), str(assistant)
+    _refuse_revision(place, assistant_revision)
     if lineage is None:
         raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
     if not REPOSITORY.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
@@ -53,13 +62,24 @@ def pair_at(place: str, revision: str | None = None) -> tuple[str, str]:
             f"{place}: its {PAIR_FILE} names the main {lineage.main!r}, which is not here; name both with --main and"
             " --assistant."
         )
-    return lineage.main, str(folder)
+    return at(lineage.main, lineage.main_revision), str(folder)
 
 
-def _published_assistant(main: str) -> Path:
+def at(name: str, revision: str | None) -> str:
+    return f"{name}@{revision}" if revision and REPOSITORY.fullmatch(name) else name
+
+
+def _refuse_revision(place: str, assistant_revision: str | None) -> None:
+    if assistant_revision is not None:
+        raise InputError(
+            f"assistant_revision {assistant_revision}: {place} holds the assistant itself; give its revision alone."
+        )
+
+
+def _published_assistant(main: str, revision: str | None) -> Path:
     """Of a main in a repository of its own. Raises InputError where there is none that was made for it."""
     try:
-        folder = hub_folder(f"{main}-assistant")
+        folder = hub_folder(f"{main}-assistant", revision)
     except InputError as error:
         raise InputError(
             f"{main}: holds no assistant, and {main}-assistant was not found; name both with --main and --assistant."

@@ -37,6 +37,7 @@ def warn_of_one_process_alone(environment: Mapping[str, str] = os.environ) -> No
     if on_cpu and "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment):
         print(
             "warning: accelerate starts one process under --cpu, whatever --num_processes says, and this run goes on "
-            "as one; for several processes on a CPU put --config_file configs/accelerate/cpu.yaml in place of --cpu.",
+            "as one; for several processes on a CPU put a --config_file with distributed_type: MULTI_CPU in place of "
+            "--cpu (in the sources: configs/accelerate/cpu.yaml).",
             file=sys.stderr,
         )

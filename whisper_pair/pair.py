@@ -70,23 +70,27 @@ class Pair:
         dtype=None,
         device: str = "cpu",
         revision: str | None = None,
+        assistant_revision: str | None = None,
     ) -> "Pair":
         """`main` and `assistant` are folders or Hub ids; `assistant` None: the main alone.
 
         `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see hub.py).
         `dtype`: the torch type that both run in, whatever they are stored in; None: bfloat16 on a GPU that has it, else
         float16, and float32 on a CPU.
+        `revision` (a branch, tag or commit) is that of the repository `main` alone, `assistant_revision` that of the
+        assistant's; owner/name@revision says the same.
         Raises InputError for an assistant that was not made for this main.
         """
         from .precision import DTYPES, resolved
 
         dtype = DTYPES[resolved("auto", device)] if dtype is None else dtype
         if assistant == "its own":
-            main, assistant = pair_at(str(main), revision)
+            main, assistant = pair_at(str(main), revision, assistant_revision)
+            revision = assistant_revision = None  # the names hold them
         main_at = checkpoint_folder(str(main), revision)
         draft = lineage = vocabulary = None
         if assistant is not None:
-            assistant_at = checkpoint_folder(str(assistant))
+            assistant_at = checkpoint_folder(str(assistant), assistant_revision)
             lineage = check_pair(main_at, assistant_at)
             vocabulary = proposable(assistant_at)
             draft = load_draft(assistant_at, dtype, device)

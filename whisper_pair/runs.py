@@ -183,7 +183,7 @@ def provenance(config: Config, device: str) -> dict[str, Any]:
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "hardware": hardware(device),
         "determinism": determinism(device),
         "seed": config.seed,
@@ -239,10 +239,27 @@ def determinism(device: str) -> dict[str, Any]:
     }
 
 
-def _git_commit() -> str | None:
-    here = Path(__file__).parent
+def git_commit(package: Path = Path(__file__).parent) -> str | None:
+    """The commit of the package's own checkout, with "-dirty" where tracked files differ from it.
+
+    None where the package is no checkout: installed inside another project's repository, that one's commit says nothing
+    of it. It is one where the repository's top is the package's own parent, and tracks it and our pyproject.toml.
+    """
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
+        top = Path(_git(package, "rev-parse", "--show-toplevel"))
+        tracked = _git(package, "ls-files", "--", "__init__.py", "../pyproject.toml").splitlines()
+        if top.resolve() != package.resolve().parent or len(tracked) < 2 or not _is_ours(top / "pyproject.toml"):
+            return None
+        dirty = _git(package.parent, "status", "--porcelain", "--untracked-files=no")
+        return _git(package, "rev-parse", "HEAD") + ("-dirty" if dirty else "")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def _is_ours(project: Path) -> bool:
+    return 'name = "whisper-pair"' in project.read_text(encoding="utf-8", errors="replace")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5, check=True).stdout.strip()

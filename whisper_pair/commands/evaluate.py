@@ -1,6 +1,6 @@
 """`whisper-pair evaluate --main M --assistant A --data D --language L --out DIR`: judge any two checkpoints.
 
-What is asked becomes a config without training, which the eval stage reads and leaves in DIR: `python -m eval
+What is asked becomes a config without training, which the eval stage reads and leaves in DIR: `whisper-pair eval
 DIR/config.yaml` asks the same again.
 """
 

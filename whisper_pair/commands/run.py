@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..config import load_config
+from ..config import Config, load_config
 from ..errors import InputError
 from ..escaping import terminal
 from ..signals import Asked
@@ -26,36 +26,53 @@ ENDED_BY = {
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """What `run` takes, and each stage by itself."""
     parser.add_argument("config", help="a pair's YAML file, see configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="settings that replace the file's")
     parser.add_argument("--launcher", metavar="FILE", help="an accelerate launcher file, see configs/accelerate/")
-    parser.add_argument("--dry-run", action="store_true", help="only say what each stage will take")
+    parser.add_argument("--dry-run", action="store_true", help="only say what it will take")
     parser.add_argument("--overwrite", action="store_true", help="replace results that other settings made")
 
 
 def run(args: argparse.Namespace) -> int:
     """All three stages in turn, each in processes of its own, so that each leaves the device's memory empty."""
-    config = load_config(args.config, args.overrides)
+    config = checked(args)
     refuse_missing_tracker(config)
-    if args.launcher and not Path(args.launcher).is_file():
-        raise InputError(f"--launcher {args.launcher}: there is no such file; see configs/accelerate/.")
     for stage in STAGES:
         if (stage == "train" and config.train is None) or (stage == "distill" and config.eval.assistant):
             continue
-        command = [sys.executable]
-        if args.launcher:
-            command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
-        command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
-        flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}
-        command += [flag for flag, on in flags.items() if on]
         print(f"== {stage} ==", flush=True)
-        status = status_of(command)
+        status = status_of(command_of(stage, args))
         if status:
             return status
     if args.dry_run:
         return 0
     print(terminal(finished_report(Path(config.output)), lines=True))
     return 0
+
+
+def checked(args: argparse.Namespace) -> Config:
+    """The config that a command line names, before any process starts. Raises InputError for a mistake in either."""
+    config = load_config(args.config, args.overrides)
+    if args.launcher and not Path(args.launcher).is_file():
+        raise InputError(
+            f"--launcher {args.launcher}: there is no such file; `accelerate config --config_file FILE` writes one."
+        )
+    return config
+
+
+def command_of(stage: str, args: argparse.Namespace) -> list[str]:
+    """The command of a stage's own processes."""
+    command = [sys.executable]
+    if args.launcher:
+        command += ["-m", "accelerate.commands.launch", "--config_file", args.launcher]
+    command += ["-m", f"whisper_pair.stages.{stage}", args.config, *args.overrides]
+    flags = {"--overwrite": args.overwrite, "--dry-run": args.dry_run, "--debug": args.debug}
+    return command + [flag for flag, on in flags.items() if on]
 
 
 def status_of(command: list[str]) -> int:

@@ -256,6 +256,6 @@ def _provenance(report: dict[str, Any]) -> str:
     commit, date = markdown(environment["git_commit"] or "unknown"), markdown(environment["date"][:10])
     return (
         f"## Provenance\n\nMade with Whisper Pair, commit {commit}, seed {markdown(str(environment['seed']))};"
-        f" evaluated {date} by `python -m eval CONFIG`. {versions}. Encoder SHA-256"
+        f" evaluated {date} by `whisper-pair eval CONFIG`. {versions}. Encoder SHA-256"
         f" `{report['pair']['encoder_sha256']}`."
     )

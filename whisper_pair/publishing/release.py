@@ -49,14 +49,16 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: there is no report yet; evaluate the pair first: python -m eval CONFIG.") from error
+        raise InputError(f"{path}: there is no report yet; first: whisper-pair eval CONFIG.") from error
     with readable(config):
         measured_with = report["pair"]["encoder_sha256"]
         failed = [criterion["name"] for criterion in report["verdict"]["criteria"] if not criterion["passed"]]
     if measured_with != encoder_sha256(main):
-        raise InputError(f"{path}: was measured with another main than {main}; evaluate the pair again.")
+        raise InputError(f"{path}: was measured with another main than {main}; whisper-pair eval CONFIG measures it.")
     if not all("kept" in criterion for criterion in report["verdict"]["criteria"]):
-        raise InputError(f"{path}: was written by an older version of this toolkit; evaluate the pair again.")
+        raise InputError(
+            f"{path}: was written by an older version of this toolkit; whisper-pair eval CONFIG measures it."
+        )
     if failed and not whatever_the_verdict:
         raise InputError(
             f"{path}: the pair failed ({', '.join(failed)}); improve it, or add --whatever-the-verdict to publish it"
@@ -83,12 +85,12 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
     main, assistant = main_folder(config), Path(config.output) / "assistant"
     if not (assistant / "config.json").is_file():
-        raise InputError(f"{assistant}: the assistant is not there yet; run the distill stage first.")
+        raise InputError(f"{assistant}: the assistant is not there yet; first: whisper-pair distill CONFIG.")
     for folder in filter(Path.is_dir, (Path(config.output) / "main", assistant)):
         checkpoint(folder)  # what must not be sent is refused before anything there is read
     lineage = check_pair(main, assistant)
     if lineage is None:
-        raise InputError(f"{assistant}: has no {PAIR_FILE}; distil the assistant again.")
+        raise InputError(f"{assistant}: has no {PAIR_FILE}; remake it: whisper-pair distill CONFIG --overwrite.")
     report = judged(config, main, whatever_the_verdict)
     with readable(config):
         return repositories_of(config, to, layout, standalone, main, assistant, lineage, report)
@@ -100,7 +102,7 @@ def repositories_of(
     generation_config = completed(main, load_processor(main).tokenizer)
     names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
     about = config, report, names, trained_hours(config)
-    paired = lineage_for(names.main, lineage)
+    paired = lineage_for(names.main, config, lineage)
     own = checkpoint(assistant) | {PAIR_FILE: paired}
     repositories = []
     whole_main = checkpoint(main) | {GENERATION_CONFIG: generation_config.to_json_string().encode()}
@@ -147,8 +149,9 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
     return found
 
 
-def lineage_for(main: str, lineage: Lineage) -> bytes:
-    """pair.json, naming the main where others find it."""
+def lineage_for(main: str, config: Config, lineage: Lineage) -> bytes:
+    """pair.json, naming the main where others find it. Ours has no commit there yet, and theirs keeps its own."""
+    lineage = replace(lineage, main_revision=lineage.main_revision if main == config.model else None)
     with tempfile.TemporaryDirectory() as folder:
         replace(lineage, main=main).save(Path(folder))
         return (Path(folder) / PAIR_FILE).read_bytes()

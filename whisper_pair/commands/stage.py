@@ -1,0 +1,36 @@
+"""`whisper-pair train CONFIG`, `distill CONFIG` and `eval CONFIG`: one stage of a run by itself.
+
+A checkout's `accelerate launch -m train` does the same; an installed package has no module of that name.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+from .run import add_config, checked, command_of, status_of
+
+
+@dataclass(frozen=True)
+class StageCommand:
+    """One stage, with what a module of this folder has."""
+
+    stage: str
+    SUMMARY: str
+
+    @property
+    def __doc__(self) -> str:
+        return f"`whisper-pair {self.stage} CONFIG`: {self.SUMMARY}."
+
+    def add(self, parser: argparse.ArgumentParser) -> None:
+        add_config(parser)
+        if self.stage == "eval":
+            parser.add_argument("--strict", action="store_true", help="exit with status 1 unless the verdict passes")
+
+    def run(self, args: argparse.Namespace) -> int:
+        checked(args)
+        strict = ["--strict"] if self.stage == "eval" and args.strict else []
+        return status_of(command_of(self.stage, args) + strict)
+
+
+train = StageCommand("train", "fine-tune the main, the first stage of a run")
+distill = StageCommand("distill", "label with the main and distil its assistant, the second stage of a run")
+evaluation = StageCommand("eval", "measure the pair of a run, its third stage")
