@@ -57,7 +57,7 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
         raise InputError(f"{path}: was measured with another main than {main}; whisper-pair eval CONFIG measures it.")
     if not all("kept" in criterion for criterion in report["verdict"]["criteria"]):
         raise InputError(
-            f"{path}: was written by an older version of this toolkit; whisper-pair eval CONFIG measures it."
+            f"{path}: is by an older version of this toolkit; whisper-pair eval CONFIG measures it."
         )
     if failed and not whatever_the_verdict:
         raise InputError(
