@@ -14,11 +14,11 @@ from typing import Any
 
 from ..config import Source
 from ..errors import InputError
-from .clips import Audio, HubRow, Slice, cell_audio
+from ..media import ENDINGS, Slice, holds_sound
+from .clips import Audio, HubRow, cell_audio
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 CONVERTED = "refs/convert/parquet"  # where the Hub keeps its own Parquet form of a set: CONFIG/SPLIT/0000.parquet
-AUDIO = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".webm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Row:
 
 
 NOT_LISTED = "not in the metadata"
+NO_AUDIO = "no audio"
 
 
 def rows_of(source: Source) -> Iterator[Row]:
@@ -52,6 +53,8 @@ def _folder_rows(source: Source) -> Iterator[Row]:
         for path in _audio_files(Path(source.folder)):
             problem = None if _is_utf8(path) else "name is not UTF-8"
             yield Row(shown(f"{source.folder}/{path}"), Path(source.folder).resolve() / path, None, None, problem)
+        for path in _files(Path(source.folder), sound=False):
+            yield Row(shown(f"{source.folder}/{path}"), None, None, None, NO_AUDIO)
         return
     listed = set()
     for row in _listed_rows(source, metadata, "file_name", Path(source.folder), source.folder):
@@ -126,9 +129,15 @@ def metadata_file(source: Source) -> Path | None:
 
 def _audio_files(folder: Path) -> list[str]:
     """Names relative to the folder. Links are not followed out of it."""
+    return _files(folder, sound=True)
+
+
+def _files(folder: Path, sound: bool) -> list[str]:
+    """Those that hold sound by their ending or their first bytes, or those that do not; hidden ones are neither."""
     inside = folder.resolve()
-    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file())
-    return [path.relative_to(folder).as_posix() for path in paths if path.resolve().is_relative_to(inside)]
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    paths = (path for path in paths if path.resolve().is_relative_to(inside) and holds_sound(path) == sound)
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def read_metadata(path: Path) -> list[dict]:
@@ -196,7 +205,7 @@ def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, Slice | No
             if key:
                 yield key, audio, fields
             key, audio, fields = folder + slash + stem, None, {}
-        if f".{ending.rpartition('.')[2].lower()}" in AUDIO:
+        if f".{ending.rpartition('.')[2].lower()}" in ENDINGS:
             audio = Slice(path, member.offset_data, member.size)
         else:
             fields = _fields(ending, tar.extractfile(member).read()) | fields

@@ -1,6 +1,6 @@
 """One pass over a corpus's audio: how long each clip is, whether it can be heard, and what identifies it.
 
-Audio is decoded by several threads (libsndfile, PyAV and hashlib let go of the interpreter). What is found is kept in
+Audio is decoded by several threads (PyAV and hashlib let go of the interpreter). What is found is kept in
 parts of PART clips under `data.cache`, in a folder named for the corpus's contents, so that a pass that is stopped goes
 on and a later stage or run need not listen again. Processes that need the same pass wait for the one that does it.
 
@@ -24,15 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, is_cut, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
-from .clips import Slice, openable
+from ..media import Slice
+from ..sound import Sound
+from .clips import openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed
 
 PART = 512  # clips whose findings, and audio where it is streamed, are written together
 AT_ONCE = 64  # clips in memory at a time
+READER = 2  # numbers how audio is read and judged, so that what an older one found is not taken for this one's
+DAMAGE = 0.1  # seconds that may be damaged in a clip, or a hundredth of it
 SILENCE = 1e-3  # a peak of -60 dB: 33 steps of 16-bit audio
 
 
@@ -43,11 +47,11 @@ class Audit:
     seconds: float
     sha256: str  # of its samples, before any resampling; "" where it was not decoded
     problem: str | None  # why it cannot be used
-    detail: str  # the same in a sentence
+    detail: str  # the same in a sentence; where it can be used, what was odd about it, a line each
 
 
 def survey(source: Source, cache: str | None, longest: float | None) -> Iterator[tuple[Row, Audit]]:
-    """Every row with its audit; a clip over `longest` seconds by its header is not decoded."""
+    """Every row with its audit; a clip over `longest` seconds is decoded up to there."""
     from tqdm import tqdm
 
     if source.stream and cache is None:
@@ -63,27 +67,36 @@ def audit(row: Row, longest: float | None) -> Audit:
         problem = row.problem or "missing file"
         return Audit(0.0, "", problem, f"{row.name}: {problem}.")
     try:
-        audio = openable(row.audio, row.name)
-        told = audio_seconds(audio, row.name)
-        if longest is not None and told > longest:
-            return Audit(told, "", None, "")
-        digest, peak, frames, rate = hashlib.sha256(), 0.0, 0, SAMPLE_RATE
-        for block, rate in audio_blocks(audio, row.name):  # noqa: B007 (the rate is used below)
-            mono = block.mean(axis=1, dtype=np.float32)
-            if not np.isfinite(mono).all():
-                raise InputError(f"{row.name}: the audio holds NaN or infinite samples.")
-            digest.update(to_pcm(mono).tobytes())
-            peak, frames = max(peak, float(np.abs(mono).max(initial=0.0))), frames + len(block)
-    except (InputError, MemoryError) as error:
-        return Audit(0.0, "", "unreadable", str(error) or f"{row.name}: too large to read.")
-    seconds = frames / rate
-    if frames == 0:
-        return Audit(0.0, "", "unreadable", f"{row.name}: the audio is empty.")
-    if seconds < told - 0.1 or is_cut(audio):
-        return Audit(seconds, "", "truncated", f"{row.name}: the file is cut off after {seconds:.1f} s.")
+        with Sound(openable(row.audio, row.name), row.name) as sound:
+            return _listen(sound, longest)
+    except InputError as error:
+        return Audit(0.0, "", "unreadable", str(error))
+    except Exception as error:  # whatever one file brings about is that file's
+        return Audit(0.0, "", "unreadable", f"{row.name}: cannot be read ({_in_a_line(error)}).")
+
+
+def _listen(sound: Sound, longest: float | None) -> Audit:
+    name, digest, peak, seconds = sound.name, hashlib.sha256(), 0.0, 0.0
+    for mono, rate in sound.native():
+        digest.update(to_pcm(mono).tobytes())
+        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), seconds + len(mono) / rate
+        if longest is not None and seconds > longest + 1:
+            return Audit(sound.packet_seconds(), "", None, "")
+    notes = sound.notes
+    if seconds == 0:
+        return Audit(0.0, "", "unreadable", f"{name}: the audio is empty.")
+    if notes.lost > max(DAMAGE, seconds / 100):
+        detail = f"{name}: {notes.lost:.1f} s of its {seconds:.1f} s are damaged."
+        return Audit(seconds, "", "unreadable", detail)
+    if notes.cut or notes.missing:
+        return Audit(seconds, "", "truncated", f"{name}: the file is cut off after {seconds:.1f} s.")
     if peak < SILENCE:
-        return Audit(seconds, digest.hexdigest(), "silent", f"{row.name}: is silent.")
-    return Audit(seconds, digest.hexdigest(), None, "")
+        return Audit(seconds, digest.hexdigest(), "silent", f"{name}: is silent.")
+    return Audit(seconds, digest.hexdigest(), None, "\n".join(notes.kinds))
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _in_place(source: Source, folder: Path | None, longest: float | None, bar) -> Iterator[tuple[Row, Audit]]:
@@ -196,7 +209,7 @@ def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
 
 def _key(source: Source, longest: float | None) -> str:
     """Names the corpus's contents, and when its files were written: of equal size, they may still differ."""
-    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART]
+    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART, READER]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
