@@ -6,12 +6,14 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tqdm import tqdm
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from distill.label import FILE, Labeller, label, label_options, read_labels
@@ -88,6 +90,7 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
     """kill -9 of real processes; each new one goes on where the last one died."""
     labeller, windows = labelling
     chance, fork = random.Random(4), multiprocessing.get_context("fork")
+    tqdm.set_lock(threading.RLock())  # its own is shared by forks: one that is killed while it holds it stops them all
     batches = math.ceil(len(windows) / labeller.options.batch_size)
     for point in sorted(chance.choices(range(batches - 1), k=10)):  # shards there before the kill
         worker = fork.Process(target=label, args=(labeller, windows, tmp_path, process()))
