@@ -25,6 +25,7 @@ TELLS_ITS_LENGTH = ("flac", "mov", "aiff", "caf", "w64", "au")  # in a header th
 PADS_ITS_END = ("mov", "ogg")  # FFmpeg gives the encoder's padding in the last packet along
 MP3_TAGS = 256  # bytes beside the frames that an MP3's first frame counts
 LOST_PATIENCE = 200  # errors of the container after which it has ended
+BARE = ("aac", "loas", "mp3", "ac3", "eac3", "dts", "amr")  # no container around the packets
 STARTS_AT_ZERO = ("matroska", "mov")  # formats whose clock is the film's; elsewhere it starts with the first packet
 
 
@@ -38,6 +39,7 @@ class Notes:
     missing: float = 0.0  # seconds that a header tells of and that are not there
     cut: bool = False  # the end is missing
     tracks: int = 1
+    track: int = 1
     untimely: bool = False  # times that cannot be
     integers: bool = False
     channels: set[str] = field(default_factory=set)
@@ -54,7 +56,8 @@ class Notes:
 
     def sentences(self) -> list[str]:
         """All of it, for the reader of one file."""
-        said = [f"has {kind}" for kind in self.kinds if not kind.startswith(("damaged", "holes"))]
+        said = [f"has {self.tracks} audio tracks, of which number {self.track} is read"] if self.tracks > 1 else []
+        said += [f"has {kind}" for kind in self.kinds if not kind.startswith(("damaged", "holes"))]
         if self.damaged:
             packets = "1 damaged packet is" if self.damaged == 1 else f"{self.damaged} damaged packets are"
             said.append(f"{packets} skipped; {self.lost:.1f} s of silence in their place")
@@ -86,6 +89,7 @@ class Decoder:
         self._sound: bool | None = None  # whether the packets' times can be followed
         self._filled = 0.0
         self._scale = 1  # of integers that are stored as floats
+        self._rate = self.stream.rate
         self._step = 0.0  # seconds by which times that cannot be were set right
 
     def _open(self) -> None:
@@ -180,7 +184,7 @@ class Decoder:
                     yield chunk
                 continue
             samples = self._samples(frame)
-            at = self._time(frame)
+            at = self._time(frame) if clock is None or self._keeps_time(frame) else None
             if clock is None:
                 clock = begin if at is None else at
                 if at is None:
@@ -291,6 +295,10 @@ class Decoder:
         if self._zero is None:
             self._zero = at
         return at - self._zero + self._step
+
+    def _keeps_time(self, frame) -> bool:
+        """A bare stream has no times of its own; FFmpeg counts them by the rate that it began with."""
+        return not self._is(BARE) or frame.sample_rate == self._rate
 
     def _hole(self, clock: float, at: float | None, tolerance: float) -> float:
         """Seconds of silence before a frame."""

@@ -1,7 +1,7 @@
 """Several files in one, and headers that are wrong about what follows them.
 
-FFmpeg reads the first of WAV, MP4 and many Ogg files that were joined end to end, and as much of a WAV as its header
-says. So these are looked through first, by their own marks, and each part is then read by itself. MP3, AAC, FLAC,
+FFmpeg reads the first of WAV, MP4, many Ogg and some FLAC files that were joined, and as much of a WAV as its header
+says. So these are looked through first, by their own marks, and each part is then read by itself. MP3, AAC,
 Matroska and MPEG-TS files that are joined are one stream already.
 """
 
@@ -14,6 +14,9 @@ from .media import View
 
 UNKNOWN = 0x7FFF0000  # a WAV of this many bytes or more was written to a pipe, which could not be told its length
 OGG_FIRST, OGG_LAST = 2, 4  # a page's flags
+FLAC_MARKS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+SEARCHED_ONCE = 2**20  # bytes of a file that is searched once
+_flac_starts: dict[tuple, list[int]] = {}
 MP4_NESTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 
 
@@ -34,6 +37,8 @@ def parts(view: View, name: str) -> list[Part]:
         if found and all(part.seconds == 0 for part in found):
             raise InputError(f"{name}: the audio is empty.")
         return found or [Part(view)]
+    if head[:4] == b"fLaC":
+        return _flacs(view)
     if head[:4] == b"OggS":
         return _links(view)
     if head[4:8] in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip"):
@@ -42,23 +47,35 @@ def parts(view: View, name: str) -> list[Part]:
 
 
 def grows(part: Part) -> bool:
-    """Whether times only grow in it, so that it can be sought; FLAC and Matroska begin anew where files were joined."""
+    """Whether times only grow in it, so that it can be sought; Matroska begins again where files were joined."""
     head = _bytes(part.view, 0, 4)
-    if head == b"fLaC":
-        return not _found_again(part.view, b"fLaC\0\0\0\x22", 4) and not _found_again(part.view, b"fLaC\x80\0\0\x22", 4)
     if head == b"\x1aE\xdf\xa3":
         return _end_of_matroska(part.view) >= part.view.size
     return part.straight
 
 
-def _found_again(view: View, mark: bytes, at: int) -> bool:
-    while block := _bytes(view, at, 2**20):
-        if mark in block:
-            return True
-        at += len(block) if len(block) < len(mark) else len(block) - len(mark) + 1
-        if len(block) < 2**20:
-            return False
-    return False
+def _flacs(view: View) -> list[Part]:
+    """Where the mark of a FLAC file and its first block stand, a file begins. A long file is searched once."""
+    starts = _flac_starts.get(view.identity) or [0, *_found(view, FLAC_MARKS)]
+    if view.identity is not None and view.size > SEARCHED_ONCE:
+        _flac_starts[view.identity] = starts
+    return [Part(view.part(a, b)) for a, b in zip(starts, [*starts[1:], view.size], strict=True)]
+
+
+def _found(view: View, marks: tuple[bytes, ...]) -> Iterator[int]:
+    """Where one of the marks stands, after the first byte."""
+    at, size = 1, max(map(len, marks))
+    while len(block := _bytes(view, at, 2**20)) >= size:
+        places = {place for mark in marks for place in _places(block, mark)}
+        yield from (at + place for place in sorted(places))
+        at += len(block) - size + 1
+
+
+def _places(block: bytes, mark: bytes) -> Iterator[int]:
+    place = block.find(mark)
+    while place >= 0:
+        yield place
+        place = block.find(mark, place + 1)
 
 
 def _end_of_matroska(view: View) -> int:

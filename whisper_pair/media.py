@@ -65,6 +65,7 @@ class View(io.RawIOBase):
         super().__init__()
         self._file, self._called, self._start, self._head = file, name, start, head
         self.size = len(head) + max(0, end - start)
+        self.identity: tuple | None = None  # of a file's bytes, while they do not change
         self._at = self._served = 0
 
     def readable(self) -> bool:
@@ -118,9 +119,11 @@ def view(source: str | Path | bytes | Slice, name: str) -> View:
     else:
         path = source.path if isinstance(source, Slice) else source
         file = _regular(path, name)
-        size = os.fstat(file.fileno()).st_size
+        about = os.fstat(file.fileno())
+        size = about.st_size
         start, end = (source.offset, source.offset + source.size) if isinstance(source, Slice) else (0, size)
         found = View(file, name, min(start, size), min(end, size))
+        found.identity = (about.st_dev, about.st_ino, about.st_mtime_ns, size, start, end)
     refuse_playlist(found, name)
     return found
 

@@ -33,7 +33,7 @@ class Sound:
 
     def __init__(self, source: Source, name: str | None = None, track: int = 1):
         self.name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
-        self.notes = Notes()
+        self.notes = Notes(track=track)
         self._track = track
         self._parts = parts(view(source, self.name), self.name)
         self._decoder: Decoder | None = None
