@@ -5,6 +5,7 @@ against the picture. A packet that cannot be decoded is silence of its length. T
 past the container's end) are not followed; the sound is taken as it comes.
 """
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,8 @@ from .joined import Part
 from .media import container
 
 TOLERANCE = 0.1  # seconds by which times may be off before they are followed
+SMALL, DRIFT = 0.5, 0.05  # seconds back that are no new begin; the share by which two clocks may drift apart
+USUAL_GAP = 0.02  # seconds between most packets, from which on their times are wrong
 START = 0.005  # seconds by which the first sound may be late without silence before it
 LONGEST_PACKET = 10.0  # seconds that a packet without sound may say it lasts
 RATES = (1_000, 1_000_000)  # Hz: below, a few bytes would be hours
@@ -26,6 +29,7 @@ PADS_ITS_END = ("mov", "ogg")  # FFmpeg gives the encoder's padding in the last 
 MP3_TAGS = 256  # bytes beside the frames that an MP3's first frame counts
 LOST_PATIENCE = 200  # errors of the container after which it has ended
 BARE = ("aac", "loas", "mp3", "ac3", "eac3", "dts", "amr")  # no container around the packets
+NO_CLOCK = ("avi", "wav", "aiff", "au", "w64", "caf")  # places in the file stand for times
 STARTS_AT_ZERO = ("matroska", "mov")  # formats whose clock is the film's; elsewhere it starts with the first packet
 
 
@@ -90,6 +94,7 @@ class Decoder:
         self._filled = 0.0
         self._scale = 1  # of integers that are stored as floats
         self._rate = self.stream.rate
+        self._late = 0.0  # seconds by which the sound outgrew the times, little by little
         self._step = 0.0  # seconds by which times that cannot be were set right
 
     def _open(self) -> None:
@@ -176,9 +181,11 @@ class Decoder:
             self._go_to(begin)
             clock = None
         shape = None
-        for seconds, frame in self._frames():
+        for frame, seconds, end in self._frames():
             if frame is None:  # a packet that could not be decoded
                 if shape is not None and clock is not None:
+                    seconds = seconds if end is None else max(0.0, min(seconds, end - clock))
+                    self.notes.lost += seconds
                     chunk = _silence(seconds, shape, clock)
                     clock += len(chunk.samples) / chunk.rate
                     yield chunk
@@ -200,8 +207,8 @@ class Decoder:
                 clock += len(samples) / frame.sample_rate
                 self.end = clock
 
-    def _frames(self) -> Iterator[tuple[float, object]]:
-        """(0, frame), or (seconds, None) for what was damaged."""
+    def _frames(self) -> Iterator[tuple[object, float, float | None]]:
+        """Frames; for what was damaged (None, seconds, and where it ends on the clock, if it says so)."""
         import av
 
         good = usual = 0
@@ -213,13 +220,13 @@ class Decoder:
             except (av.FFmpegError, ValueError, OverflowError, MemoryError):
                 seconds = self._lasts(packet, usual)
                 self.notes.damaged += 1
-                self.notes.lost += seconds
-                yield seconds, None
+                end = None if packet.pts is None or self._zero is None else self._on_clock(packet) + seconds
+                yield None, seconds, end
                 continue
             usual = packet.size if frames else usual
             for frame in frames:
                 good += 1
-                yield 0.0, frame
+                yield frame, 0.0, None
         if not good and self.notes.damaged:
             raise InputError(f"{self.name}: cannot be decoded as audio: {self.notes.damaged} packets are damaged.")
 
@@ -254,8 +261,8 @@ class Decoder:
         seconds = float(packet.duration * packet.time_base)
         if self.format == "mp3" and usual and packet.size < self._xing_bytes_are_there():
             more = seconds * max(0.0, packet.size / usual - 1)
-            self._step += more
             seconds += more
+            self._step += more if seconds <= LONGEST_PACKET else 0.0
         return seconds if 0 < seconds <= LONGEST_PACKET else 0.0
 
     def _xing_bytes_are_there(self) -> int:
@@ -291,14 +298,16 @@ class Decoder:
         """Where the frame says that it belongs."""
         if frame.pts is None or frame.time_base is None:
             return None
-        at = float(frame.pts * frame.time_base)
         if self._zero is None:
-            self._zero = at
-        return at - self._zero + self._step
+            self._zero = float(frame.pts * frame.time_base)
+        return self._on_clock(frame)
+
+    def _on_clock(self, stamped) -> float:
+        return float(stamped.pts * stamped.time_base) - self._zero + self._step
 
     def _keeps_time(self, frame) -> bool:
-        """A bare stream has no times of its own; FFmpeg counts them by the rate that it began with."""
-        return not self._is(BARE) or frame.sample_rate == self._rate
+        """Where there is no clock, FFmpeg counts by the rate that the stream began with."""
+        return not self._is(NO_CLOCK) and (not self._is(BARE) or frame.sample_rate == self._rate)
 
     def _hole(self, clock: float, at: float | None, tolerance: float) -> float:
         """Seconds of silence before a frame."""
@@ -311,6 +320,10 @@ class Decoder:
             return gap
         self._step -= gap
         self.notes.untimely = True
+        if gap > -SMALL:
+            self._late += -gap
+            if self._late > max(4 * TOLERANCE, DRIFT * clock):
+                raise InputError(f"{self.name}: its times do not fit its sample rate; the file is damaged.")
         return 0.0
 
     def _follows(self, at: float, gap: float) -> bool:
@@ -334,34 +347,28 @@ class Decoder:
         return max(total, last) if end is None or last <= end + 1.0 else total
 
     def _times_go_on(self) -> bool:
-        """Whether packets' times never go back: read through once more, without decoding, where there is a hole."""
-        import av
-
-        place, notes = self.part.view.tell(), Notes()
-        other = Decoder(Part(self.part.view, self.part.seconds), self.name, self.number, notes)
-        last, fine = None, True
+        """Whether packets' times never go back, and most packets follow upon each other: read through once more where
+        there is a hole, without decoding."""
+        place, begins, lasts = self.part.view.tell(), array("d"), array("d")
+        other = Decoder(Part(self.part.view, self.part.seconds), self.name, self.number, Notes())
         try:
-            for packet in other.container.demux(other.stream):
-                if packet.pts is None or packet.time_base is None:
-                    continue
-                at = float(packet.pts * packet.time_base)
-                if last is not None and at < last - TOLERANCE:
-                    fine = False
-                    break
-                last = at
-        except (av.FFmpegError, OSError, ValueError):
-            pass  # its end, for this purpose
+            for packet in other._packets():
+                if packet.pts is not None and packet.time_base is not None:
+                    begins.append(float(packet.pts * packet.time_base))
+                    lasts.append(float((packet.duration or 0) * packet.time_base))
         finally:
             other.close()
             self.part.view.seek(place)
-        return fine
+        steps = np.diff(begins)
+        usual = np.median(steps - np.asarray(lasts)[:-1]) if len(steps) else 0.0
+        return bool((steps > -TOLERANCE).all() and usual < USUAL_GAP)
 
     def _go_to(self, seconds: float) -> None:
         """Raises InputError where the container cannot be sought."""
         import av
 
         if not self._from_zero() and not self.end:  # the first packet's time, which counts as 0 in reading in order
-            frame = next((frame for _, frame in self._frames() if frame is not None), None)
+            frame = next((frame for frame, *_ in self._frames() if frame is not None), None)
             at = None if frame is None else self._time(frame)
             self._step -= at if at is not None and abs(at) <= TOLERANCE else 0.0
             self.end = 0.0 if frame is None else frame.samples / frame.sample_rate
