@@ -320,7 +320,7 @@ class Decoder:
             return gap
         self._step -= gap
         self.notes.untimely = True
-        if gap > -SMALL:
+        if -SMALL < gap < 0:
             self._late += -gap
             if self._late > max(4 * TOLERANCE, DRIFT * clock):
                 raise InputError(f"{self.name}: its times do not fit its sample rate; the file is damaged.")
