@@ -1,8 +1,10 @@
 """The one reader: lengths, clocks, channels and pieces of whatever a file turns out to hold."""
 
 import contextlib
+import io
 import os
 import struct
+import tarfile
 import threading
 import time
 
@@ -12,7 +14,8 @@ import pytest
 
 from tests.sounds import CODINGS, RATE, encode, melody, where, write, written
 from whisper_pair.audio import audio_seconds, read_audio
-from whisper_pair.data.sources import Row
+from whisper_pair.config import Source
+from whisper_pair.data.sources import Row, rows_of
 from whisper_pair.data.survey import audit
 from whisper_pair.errors import InputError
 from whisper_pair.media import Slice
@@ -330,3 +333,25 @@ def test_an_mp4_that_claims_more_samples_than_bytes_is_refused():
     data[at : at + 8] = struct.pack(">II", 4, 2**31 - 1)
     with pytest.raises(InputError, match="claims 2147483647 samples"):
         read(bytes(data))
+
+
+def test_a_tar_member_that_claims_a_terabyte_costs_what_is_there(tmp_path):
+    tar, data = tmp_path / "0.tar", written(melody(2.0))
+    with tarfile.open(tar, "w", format=tarfile.GNU_FORMAT) as out:
+        for name, content in (("a.wav", data), ("a.txt", b"hallo"), ("b.wav", data), ("b.txt", b"x")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            out.addfile(member, io.BytesIO(content))
+        huge = tarfile.TarInfo("c.txt")
+        huge.size = 2**40
+        out.fileobj.write(huge.tobuf(tarfile.GNU_FORMAT))
+        out.offset = out.fileobj.tell()
+    rows, refusal = [], None
+    try:
+        for row in rows_of(Source(webdataset=str(tar))):
+            rows.append(row)
+    except InputError as error:
+        refusal = str(error)
+    assert [row.text for row in rows[:2]] == ["hallo", "x"]
+    assert refusal is None or "tar" in refusal
+    assert all(row.problem for row in rows[2:])

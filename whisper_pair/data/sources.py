@@ -32,6 +32,7 @@ class Row:
 
 NOT_LISTED = "not in the metadata"
 NO_AUDIO = "no audio"
+FIELD = 2**24  # bytes of a text beside its audio in a tar, which are read
 
 
 def rows_of(source: Source) -> Iterator[Row]:
@@ -90,7 +91,7 @@ def _listed_rows(source: Source, metadata: Path, column: str, root: Path, name: 
         problem = None
         if not there:
             problem = "missing file"
-        elif not _is_utf8(named):  # libsndfile takes no such name
+        elif not _is_utf8(named):
             problem = "name is not UTF-8"
         elif path in seen:
             problem = "listed twice"
@@ -207,6 +208,8 @@ def _members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, Slice | No
             key, audio, fields = folder + slash + stem, None, {}
         if f".{ending.rpartition('.')[2].lower()}" in ENDINGS:
             audio = Slice(path, member.offset_data, member.size)
+        elif member.size > FIELD:  # whatever its header claims, it is no clip's text
+            fields = ({"problem": f"a .{ending} of {member.size} bytes"} if ending in ("json", "txt") else {}) | fields
         else:
             fields = _fields(ending, tar.extractfile(member).read()) | fields
     if key:
