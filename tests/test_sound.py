@@ -7,6 +7,7 @@ import struct
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,7 +15,8 @@ import pytest
 
 from tests.sounds import CODINGS, RATE, encode, melody, where, write, written
 from whisper_pair.audio import audio_seconds, read_audio
-from whisper_pair.config import Source
+from whisper_pair.config import Data, Source
+from whisper_pair.data import load_training_clips
 from whisper_pair.data.sources import Row, rows_of
 from whisper_pair.data.survey import audit
 from whisper_pair.errors import InputError
@@ -355,3 +357,18 @@ def test_a_tar_member_that_claims_a_terabyte_costs_what_is_there(tmp_path):
     assert [row.text for row in rows[:2]] == ["hallo", "x"]
     assert refusal is None or "tar" in refusal
     assert all(row.problem for row in rows[2:])
+
+
+def test_a_corpus_counts_what_is_odd_what_is_left_out_and_what_has_another_ending(tmp_path):
+    sound = melody(2.0)
+    write(tmp_path / "phase.wav", written(np.stack([sound, -sound], 1)))
+    write(tmp_path / "recording", written(melody(2.0, seed=1), "FLAC"))  # known by its first bytes
+    write(tmp_path / "voice.awb2", encode(melody(2.0, seed=2), "m4a"))
+    write(tmp_path / "other.mka", encode(melody(2.0, seed=3), "mka"))
+    write(tmp_path / "README.md", b"no audio")
+    write(tmp_path / "list.m3u8", b"#EXTM3U\nphase.wav\n")
+    corpus = load_training_clips([Source(folder=str(tmp_path), text=None)], Data((), (), ()), 30)
+    names = {Path(clip.name).name for clip in corpus.clips}
+    assert names == {"phase.wav", "recording", "voice.awb2", "other.mka"}
+    assert corpus.dropped == {"no audio": 2}
+    assert "of those used, 1 with channels that cancel each other" in corpus.report("training")
