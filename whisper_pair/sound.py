@@ -18,7 +18,8 @@ from .joined import grows, parts
 from .media import Slice, view
 
 SAMPLE_RATE = 16_000
-BLOCK = 10  # seconds that are mixed at once
+BLOCK = 5  # seconds that are mixed at once: what a piece may decode too much
+MONO_BLOCK = 1  # the same where there is nothing to mix
 BEFORE = 1.0  # seconds that are decoded before a piece
 AHEAD = 20 * SAMPLE_RATE  # samples that are rather decoded than sought
 PADDING = 0.1  # seconds by which a last packet may go past the end that its container tells
@@ -170,11 +171,12 @@ def _without_padding(decoder: Decoder, chunks: Iterator[Chunk]) -> Iterator[Chun
 
 
 def _mono(chunks: Iterator[Chunk], notes: Notes) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of up to ten seconds of one rate and number of channels, mixed."""
+    """Blocks of some seconds of one rate and number of channels, mixed."""
     mixer, held, shape, frames = Mixer(), [], None, 0
     notes.channels = mixer.found
     for chunk in chunks:
-        if held and (shape != (chunk.rate, chunk.samples.shape[1]) or frames >= BLOCK * chunk.rate):
+        block = (BLOCK if chunk.samples.shape[1] > 1 else MONO_BLOCK) * chunk.rate
+        if held and (shape != (chunk.rate, chunk.samples.shape[1]) or frames >= block):
             yield mixer(np.concatenate(held), shape[0]), shape[0]
             held, frames = [], 0
         shape = chunk.rate, chunk.samples.shape[1]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..data.sources import shown
 from ..errors import InputError
 from ..hub import add_pair, pair_of
+from ..media import view
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
@@ -181,7 +182,13 @@ def unreadable(file: str) -> str | None:
         return f"{shown(file)}: cannot be opened ({getattr(error, 'strerror', None) or error})."
     if stat.S_ISDIR(mode):
         return f"{shown(file)}: is a folder; name the files in it."
-    return None if stat.S_ISREG(mode) else f"{shown(file)}: is a pipe or a device; expected a file."
+    if not stat.S_ISREG(mode):
+        return f"{shown(file)}: is a pipe or a device; expected a file."
+    try:
+        view(file, shown(file)).close_file()
+    except InputError as error:  # a playlist, or a file that may not be read
+        return str(error)
+    return None
 
 
 def is_there(target: Path) -> bool:
