@@ -1,11 +1,16 @@
-"""What data costs: windows saved by packing, loading against training, and memory over a streamed epoch.
+"""What data costs: windows saved by packing, loading against training, memory over a streamed epoch, and long files.
 
     python benchmarks/data.py --speech FOLDER --model openai/whisper-base --machine cpu
+    python benchmarks/data.py --only-long-files --machine cpu
 
 FOLDER is an audiofolder with a `speaker` column, as benchmarks/dutch_speech.py writes. Loading: audio files -> 16-bit
 windows -> padded batches, by two worker processes, with nobody training. Training: a step of the main's decoder on such
 batches, spectrogram and frozen encoder included, with nobody loading. Memory: of the process that streams synthetic
 clips from Parquet into `data.cache` and then reads an epoch of windows from there.
+
+Long files: an hour of m4a read in pieces of 30 s against once through, in seconds of the processor; and ten hours of
+FLAC to segments, in order and in chunks, by a micro pair of random weights, whose memory is that of reading. The second
+command measures these alone, and puts them into the result that is there.
 """
 
 import argparse
@@ -28,17 +33,25 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from train.finetune import make_examples
 from train.model import TranscriptLoss, choose_parameters
-from whisper_pair.audio import SAMPLE_RATE, LogMel
+from whisper_pair import Pair
+from whisper_pair.audio import SAMPLE_RATE, LogMel, read_audio
 from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Source, Train
 from whisper_pair.data import clips_a_window, load_training_clips, pack
+from whisper_pair.decoding import Options
+from whisper_pair.longform import transcribe
 from whisper_pair.runs import hardware, versions
+from whisper_pair.sound import Sound
+from whisper_pair.synthetic.micro import MicroWhisper, build
 from whisper_pair.targets import Targets
 from whisper_pair.training import Plan, Stream
 
 RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20
+PIECE = 30.0  # seconds
+FLAT_LONG = 300  # MiB that a file of any length may add
+PIECES_OVER_WHOLE = 1.2  # times the time of reading it once through
 FLAT = 64  # MiB that a streamed epoch may add to the memory after its first tenth
 
 
@@ -165,25 +178,126 @@ def memory(clips: int, seconds: float) -> dict:
     }
 
 
+def speech_like(seconds: float, rate: int) -> np.ndarray:
+    """float32 [samples]: noise that comes and goes, which no codec has for nothing."""
+    chance, at = np.random.default_rng(0), np.arange(round(seconds * rate)) / rate
+    return (chance.normal(0, 0.1, len(at)) * (0.55 + 0.45 * np.sin(2 * np.pi * 0.7 * at))).astype(np.float32)
+
+
+def write_m4a(path: Path, minutes: float) -> None:
+    import av
+
+    rate, one = 48_000, speech_like(10, 48_000)
+    with av.open(str(path), "w", format="ipod") as out:
+        stream = out.add_stream("aac", rate=rate, layout="stereo")
+        stream.bit_rate = 64_000
+        for number in range(round(minutes * 60 * rate / 1024)):
+            at = number * 1024 % (len(one) - 1024)
+            part = one[at : at + 1024]
+            frame = av.AudioFrame.from_ndarray(np.stack([part, part]), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = rate, number * 1024
+            for packet in stream.encode(frame):
+                out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+
+
+class Peak:
+    """Resident memory above that at the start, MiB, where it was looked at."""
+
+    def __init__(self):
+        self.process = psutil.Process()
+        self.start = self.process.memory_info().rss
+        self.added = 0.0
+
+    def look(self, *_) -> None:
+        self.added = max(self.added, (self.process.memory_info().rss - self.start) / MEBIBYTE)
+
+
+def long_file_in_pieces(minutes: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.m4a"
+        write_m4a(path, minutes)
+        read_audio(path, start=40.0, seconds=1.0)  # what is loaded once
+        peak, began = Peak(), time.process_time()
+        with Sound(path) as sound:
+            samples = sum(len(block) for block in sound.blocks())
+        whole, began = time.process_time() - began, time.process_time()
+        read = 0
+        for start in np.arange(0, samples / SAMPLE_RATE, PIECE):
+            read += len(read_audio(path, start=float(start), seconds=PIECE))
+            peak.look()
+        pieces = time.process_time() - began
+    assert abs(read - samples) < SAMPLE_RATE / 10
+    return {
+        "measure": "long file in pieces",
+        "container": "m4a",
+        "seconds": samples / SAMPLE_RATE,
+        "processor_seconds": {"once_through": whole, "pieces": pieces},
+        "added_mebibytes": peak.added,
+    }
+
+
+def long_form_memory(hours: float) -> dict:
+    """FLAC to segments, by a model that says next to nothing."""
+    import soundfile
+
+    added = {}
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder) / "micro", MicroWhisper(window=30, decoder_layers=1, width=64), 1)
+        main = load_main(Path(folder) / "micro")
+        pair = Pair(main, None, load_processor(Path(folder) / "micro"))
+        path, minute = Path(folder) / "long.flac", speech_like(60, SAMPLE_RATE)
+        with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
+            for _ in range(round(hours * 60)):
+                file.write(minute)
+        settings = Options(language="nl", timestamps=True, batch_size=4, draft_tokens=0, max_new_tokens=1)
+        list(transcribe(pair, [minute], settings, chunked=True))  # what is loaded once
+        for chunked in (False, True):
+            peak = Peak()
+            ((_, heard),) = transcribe(pair, [path], settings, chunked=chunked, on_progress=peak.look)
+            peak.look()
+            added["chunked" if chunked else "sequential"] = peak.added
+    return {"measure": "long form", "container": "flac", "seconds": heard.seconds, "added_mebibytes": added}
+
+
+def long_files(minutes: float, hours: float) -> list[dict]:
+    return [long_file_in_pieces(minutes), long_form_memory(hours)]
+
+
+def long_targets(found: dict[str, dict]) -> dict[str, dict]:
+    pieces, form = found["long file in pieces"], found["long form"]["added_mebibytes"]
+    spent = pieces["processor_seconds"]
+    ratio = spent["pieces"] / spent["once_through"]
+    return {
+        "an hour of m4a in pieces, over once through": target(PIECES_OVER_WHOLE, ratio, False),
+        "memory added by it, MiB": target(FLAT_LONG, pieces["added_mebibytes"], False),
+        "memory added by ten hours of FLAC in order, MiB": target(FLAT_LONG, form["sequential"], False),
+        "memory added by ten hours of FLAC in chunks, MiB": target(FLAT_LONG, form["chunked"], False),
+    }
+
+
+def target(value: float, reached: float, higher: bool) -> dict:
+    return {"target": value, "reached": reached, "higher_is_better": higher}
+
+
 def targets(rows: list[dict]) -> dict[str, dict]:
     found = {row["measure"]: row for row in rows}
     ahead = found["loading"]["windows_per_second"]["median"] / found["training"]["windows_per_second"]["median"]
-
-    def target(value: float, reached: float, higher: bool) -> dict:
-        return {"target": value, "reached": reached, "higher_is_better": higher}
 
     return {
         "clips for one packed window": target(4.0, found["packing"]["windows_saved_by_packing_alone"], True),
         "the same, with the share of clips that stand alone too": target(4.0, found["packing"]["windows_saved"], True),
         "loading over training, windows a second": target(1.0, ahead, True),
         "memory added by a streamed epoch, MiB": target(FLAT, found["memory"]["growth_mebibytes"], False),
+        **long_targets(found),
     }
 
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="an audiofolder with a speaker column")
-    parser.add_argument("--model", required=True, help="the checkpoint that is trained")
+    parser.add_argument("--speech", type=Path, help="an audiofolder with a speaker column")
+    parser.add_argument("--model", help="the checkpoint that is trained")
     parser.add_argument("--language", default="nl")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
@@ -192,12 +306,25 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--unpacked-share", type=float, default=Data.unpacked_share)
     parser.add_argument("--clips", type=int, default=20_000, help="synthetic clips that are streamed")
     parser.add_argument("--clip-seconds", type=float, default=1.0)
+    parser.add_argument("--long-minutes", type=float, default=60.0, help="of m4a that is read in pieces")
+    parser.add_argument("--long-hours", type=float, default=10.0, help="of FLAC that is transcribed")
+    parser.add_argument("--only-long-files", action="store_true", help="put these into the result that is there")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--machine", help="a word for the machine, in the result's name")
     parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")
     args = parser.parse_args(arguments)
 
     started = datetime.now(UTC).date().isoformat()
+    out = args.out or RESULTS / f"data{'-' + args.machine if args.machine else ''}.json"
+    command = " ".join(["python benchmarks/data.py", *map(without_folders, arguments or sys.argv[1:])])
+    if args.only_long_files:
+        result = json.loads(out.read_text(encoding="utf-8"))
+        rows = [row | {"command": command, "date": started} for row in long_files(args.long_minutes, args.long_hours)]
+        result["rows"] = [row for row in result["rows"] if not row["measure"].startswith("long ")] + rows
+        return save(out, result | {"targets": targets(result["rows"])})
+    if not (args.speech and args.model):
+        parser.error("--speech and --model are needed, but for --only-long-files")
+    long = long_files(args.long_minutes, args.long_hours)
     kept = memory(args.clips, args.clip_seconds)  # first, before a model fills the memory
     source = Source(folder=str(args.speech), speaker="speaker")
     data = Data(train=(source,), validation=(), test=(), unpacked_share=args.unpacked_share)
@@ -207,16 +334,19 @@ def main(arguments: list[str] | None = None) -> dict:
     log_mel = LogMel(processor.feature_extractor)
     examples, packed = packing(config, model, processor)
     rows = [packed, loading(examples, log_mel, args.batch_size, args.workers, args.repeats)]
-    rows += [training(examples, log_mel, model, args.batch_size, args.steps, args.device), kept]
+    rows += [training(examples, log_mel, model, args.batch_size, args.steps, args.device), kept, *long]
     result = {
-        "command": " ".join(["python benchmarks/data.py", *map(without_folders, arguments or sys.argv[1:])]),
+        "command": command,
         "date": started,
         "machine": hardware(args.device) | {"threads": torch.get_num_threads()},
         "versions": versions(),
         "rows": rows,
         "targets": targets(rows),
     }
-    out = args.out or RESULTS / f"data{'-' + args.machine if args.machine else ''}.json"
+    return save(out, result)
+
+
+def save(out: Path, result: dict) -> dict:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["targets"], indent=1))

@@ -97,7 +97,7 @@ def broken_audio() -> dict[str, tuple[bytes, str]]:
         "cut-early.flac": (flac[:200], UNREADABLE),
         "cut.ogg": (vorbis[: 2 * len(vorbis) // 3], "truncated"),
         "cut.opus": (opus[: len(opus) // 2], "truncated"),
-        "scrambled.flac": (flac[:3_000] + NOISE + flac[3_000:], UNREADABLE),
+        "scrambled.flac": (flac[:3_000] + NOISE + flac[3_000:], "truncated"),
         "silence.wav": (wav(np.zeros(32_000)), SILENT),
         "silence.flac": (wav(np.zeros(32_000), container="FLAC"), SILENT),
         "one-step.wav": (wav(np.full(32_000, 1 / 32768)), SILENT),

@@ -1,11 +1,13 @@
 """Speech longer than a window: the same tokens, segments and word times as transformers' long-form greedy generate."""
 
 import itertools
+import sys
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from tests.decoding.models import END, FIRST_TIMESTAMP, FRAMES, MELS, cut, tiny_whisper
@@ -16,8 +18,9 @@ from whisper_pair.decoding import Engine, Options
 from whisper_pair.errors import InputError
 from whisper_pair.longform import transcribe
 from whisper_pair.longform.alignment import warping_path
-from whisper_pair.longform.features import quiet_cuts, spectrogram
+from whisper_pair.longform.features import InPieces, file_spectrogram, quiet_cuts, silence, spectrogram
 from whisper_pair.longform.segments import chunked, sequential
+from whisper_pair.sound import Sound
 
 WINDOW = 2 * FRAMES
 
@@ -203,6 +206,56 @@ def test_a_long_spectrogram_in_blocks_equals_the_stock_feature_extractors(pair, 
         assert found.shape == stock.shape
         assert frames == stock.shape[1]
         assert torch.allclose(found, stock, atol=1e-4)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_file_read_again_window_by_window_gives_what_it_gives_in_memory(
+    pair, long_audio, tmp_path, monkeypatch, chunked
+):
+    soundfile.write(tmp_path / "long.wav", long_audio[0], 16_000, subtype="FLOAT")
+    options = Options(timestamps=True, language="nl", batch_size=2, draft_tokens=2, max_new_tokens=12)
+
+    def heard(audio):
+        ((_, found),) = transcribe(pair, [audio], options, chunked=chunked, word_times=True)
+        return found
+
+    in_memory = heard(long_audio[0])
+    monkeypatch.setattr("whisper_pair.longform.features.KEPT", 0)
+    monkeypatch.setattr("whisper_pair.longform.features.BLOCK", 300)
+    monkeypatch.setattr(sys.modules["whisper_pair.longform.transcribe"], "WAVE", 2)
+    with Sound(tmp_path / "long.wav") as sound:
+        features = file_spectrogram(pair.log_mel, sound, torch.device("cpu"))
+        assert isinstance(features, InPieces)
+        whole, frames = spectrogram(pair.log_mel, long_audio[0], torch.device("cpu"))
+        assert features.frames == frames
+        for first, last in ((0, frames), (500, 700), (10, 300), (frames - 90, frames)):
+            assert torch.allclose(features.stretch(first, last), whole[:, first:last], atol=1e-5)
+        assert features.silence == pytest.approx(silence(whole), abs=1e-5)
+    found = heard(tmp_path / "long.wav")
+    assert len(in_memory.segments) > 2
+    assert [(s.start, s.end, s.tokens) for s in found.segments] == [
+        (s.start, s.end, s.tokens) for s in in_memory.segments
+    ]
+    assert [s.words for s in found.segments] == [s.words for s in in_memory.segments]
+
+
+def test_a_recording_that_fails_half_way_ends_alone(pair, long_audio, tmp_path, monkeypatch):
+    monkeypatch.setattr("whisper_pair.longform.features.KEPT", 0)
+    soundfile.write(tmp_path / "fails.wav", long_audio[0], 16_000)
+    stretch, calls, failures = InPieces.stretch, [], []
+
+    def failing(self, first, last):
+        calls.append(first)
+        if len(calls) > 1:
+            raise OSError("the disk is gone")
+        return stretch(self, first, last)
+
+    monkeypatch.setattr(InPieces, "stretch", failing)
+    options = Options(timestamps=True, language="nl", batch_size=2, draft_tokens=0, max_new_tokens=8)
+    audio = [tmp_path / "fails.wav", long_audio[2], long_audio[1]]
+    heard = dict(transcribe(pair, audio, options, on_failure=lambda index, error: failures.append((index, str(error)))))
+    assert sorted(heard) == [1, 2]
+    assert failures == [(0, "the disk is gone")]
 
 
 def test_sound_in_text_and_segments_out(pair, long_audio):

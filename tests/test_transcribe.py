@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -11,6 +14,7 @@ import pytest
 import soundfile
 
 from tests.runs import write_run
+from tests.sounds import encode, melody, written
 from whisper_pair.audio import read_audio
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
@@ -86,6 +90,88 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips,
     said = capsys.readouterr()
     assert f"error: {bad}: cannot be decoded as audio." in said.err
     assert clips[0] in said.out
+
+
+def test_whatever_one_file_is_the_others_are_done_and_each_has_its_reason(run, clips, tmp_path, capsys, monkeypatch):
+    """Names that cannot be printed or held by the folder, no files at all, playlists, other rates, a surprise."""
+    good = Path(clips[0]).read_bytes()
+    odd = {
+        b"voicemail.wav": written(melody(2.0, 8_000), subtype="GSM610", rate=8_000),
+        b"joined.aac": encode(melody(1.0), "aac") + encode(melody(1.0, 22_050), "aac", 22_050),
+        b"latin-1-\xe9.wav": good,
+        b"n" * 247 + b".wav": good,
+        b"m" * 251 + b".wav": good,  # with .json it is too long
+        b"list.m3u8": b"#EXTM3U\n/etc/passwd\n",
+        b"surprise.flac": good,
+    }
+    for name, content in odd.items():
+        (tmp_path / os.fsdecode(name)).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe.wav")
+    names = [*map(os.fsdecode, odd), "pipe.wav", "gone.wav"]
+    transcribing = sys.modules["whisper_pair.longform.transcribe"]  # the package gives the function that name
+    opened = transcribing.Sound
+
+    def surprised(source, *arguments, **more):
+        if "surprise" in str(source):
+            raise RuntimeError("nobody expects this\nat all")
+        return opened(source, *arguments, **more)
+
+    monkeypatch.setattr(transcribing, "Sound", surprised)
+    out = tmp_path / "out"
+    files = [str(tmp_path / name) for name in names]
+    arguments = ["transcribe", *files, clips[0], "--pair", str(run), "--language", "nl", "--output", str(out)]
+    assert main([*arguments, "--format", "json"]) == 2
+    said = capsys.readouterr().err
+    done = {os.fsencode(file.name) for file in out.iterdir()}
+    wanted = {b"voicemail", b"joined", b"latin-1-\xe9", b"n" * 247, os.fsencode(Path(clips[0]).stem)}
+    assert done == {name + b".json" for name in wanted}
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 5
+    for name, why in (
+        ("gone.wav", "no such file"), ("pipe.wav", "a pipe"), ("m" * 251, "cannot be named"),
+        ("list.m3u8", "a playlist"), ("surprise.flac", "nobody expects this at all"),
+    ):  # fmt: skip
+        assert any(name in error and why in error for error in errors), (name, errors)
+    assert "5 of 10 files failed" in said
+
+
+def test_names_that_the_folder_cannot_hold_are_told_before_a_model_is_loaded(clips, tmp_path, capsys):
+    path = tmp_path / ("m" * 251 + ".wav")
+    path.write_bytes(Path(clips[0]).read_bytes())
+    asked = ["transcribe", str(path), "--pair", "nowhere", "--format", "json", "--output", str(tmp_path / "out")]
+    assert main(asked) == 2
+    assert "cannot be named" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_track_is_chosen_and_what_was_odd_is_said(run, clips, tmp_path, capsys):
+    film, speech = tmp_path / "film.mka", read_audio(clips[0])
+    film.write_bytes(encode(np.zeros_like(speech), "mka", tracks=(speech, np.stack([speech, -speech]))))
+    arguments = ["transcribe", str(film), "--pair", str(run), "--language", "nl"]
+    texts = []
+    for track in ("1", "2", "3"):
+        assert main([*arguments, "--track", track]) == 0
+        said = capsys.readouterr()
+        texts.append(said.out)
+        assert f"note: {film}: has 3 audio tracks, of which number {track} is read" in said.err
+    assert texts[0] != texts[1]
+    assert "channels that cancel each other" in said.err
+    assert main([*arguments, "--track", "4"]) == 2
+    assert "has 3 audio tracks, and no track 4" in capsys.readouterr().err
+    assert main([*arguments, "--track", "0"]) == 2
+
+
+def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
+    command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", *clips, "--pair", str(run), "--language", "nl"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
+    os.close(writing)
+    assert done.returncode == 1
+    assert "the output was closed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,157 +1,73 @@
 """Sound in: any file, rate and channel count -> 16 kHz mono float32 -> Whisper's log-mel spectrogram.
 
-Files are read by libsndfile (soundfile) and, where it cannot, by PyAV; no FFmpeg program is needed. The spectrogram is
-computed in torch on whichever device the model is on, and equals transformers' WhisperFeatureExtractor.
+Files are read by PyAV (see sound.py); no FFmpeg program is needed. The spectrogram is computed in torch on whichever
+device the model is on, and equals transformers' WhisperFeatureExtractor.
 """
 
-import io
 import math
-import re
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import numpy as np
 
+from .channels import whole_numbers
 from .errors import InputError
+from .sound import SAMPLE_RATE, Sound, Source
 
-SAMPLE_RATE = 16_000
-OGG_PAGE = 65_307  # bytes, the longest
+KEPT_OPEN = 4  # long files of which pieces are read
+_open_files: dict[tuple, Sound] = {}
 
 
 def read_audio(
-    source: str | Path | bytes, name: str | None = None, start: float = 0.0, seconds: float | None = None
+    source: Source, name: str | None = None, start: float = 0.0, seconds: float | None = None, track: int = 1
 ) -> np.ndarray:
     """Float32 samples in [-1, 1], mono, 16 kHz: [samples].
 
-    `source` is a path or a file's bytes; `name` stands in messages; `start` and `seconds` choose a part of it. Raises
-    InputError if it cannot be decoded, is empty, or holds NaN.
+    `source` is a path, a part of a file or a file's bytes; `name` stands in messages; `start` and `seconds` choose a
+    part of it, and `track` one of several audio tracks, counted from 1. Raises InputError if it cannot be decoded, is
+    empty, or holds NaN.
     """
-    name = _check_source(source, name)
-    samples, rate = _decode(source, name, start, seconds)
+    first, count = round(start * SAMPLE_RATE), None if seconds is None else math.ceil(seconds * SAMPLE_RATE - 1e-6)
+    key = _key(source, track) if first else None
+    sound = _open_files.pop(key, None) or Sound(source, name, track)
+    samples = sound.read(first, count)
+    if key is None:
+        sound.close()
+    else:
+        _keep_open(key, sound)
     if samples.size == 0:
-        raise InputError(f"{name}: the audio is empty.")
-    mono = samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise InputError(f"{name}: the audio holds NaN or infinite samples.")
-    if rate != SAMPLE_RATE:
-        import soxr
-
-        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
-    return np.ascontiguousarray(mono, dtype=np.float32)
+        raise InputError(f"{sound.name}: the audio is empty.")
+    return samples
 
 
-def audio_seconds(source: str | Path | bytes, name: str | None = None) -> float:
-    """Length in seconds, from the file's header where it tells, else by decoding."""
-    import soundfile
+def audio_seconds(source: Source, name: str | None = None) -> float:
+    """Length in seconds: of what can be decoded, whatever a header says."""
+    with Sound(source, name) as sound:
+        return sum(len(block) / rate for block, rate in sound.native())
 
+
+def _key(source: Source, track: int) -> tuple | None:
+    """Names a file as it is now, in this process: a fork would share its place in the file."""
     try:
-        info = soundfile.info(_openable(source))
-    except (soundfile.SoundFileError, RuntimeError, OSError):
-        frames, rate = 0, SAMPLE_RATE
-        for block, rate in _av_blocks(source, _check_source(source, name)):  # noqa: B007 (the last rate is used below)
-            frames += len(block)
-        return frames / rate
-    return info.frames / info.samplerate
+        found = os.stat(source) if isinstance(source, str | Path) else None
+    except (OSError, ValueError):
+        return None
+    return found and (os.getpid(), str(source), track, found.st_mtime_ns, found.st_size)
 
 
-def audio_blocks(source: str | Path | bytes, name: str | None = None) -> Iterator[tuple[np.ndarray, int]]:
-    """All of it in blocks of at most ten seconds, so that hours of it fit: samples [frames, channels] and their rate.
-
-    Raises InputError where it cannot be decoded.
-    """
-    import soundfile
-
-    name = _check_source(source, name)
-    try:
-        file = soundfile.SoundFile(_openable(source))
-    except (soundfile.SoundFileError, RuntimeError, OSError):
-        yield from _av_blocks(source, name)
-        return
-    with file:
-        try:
-            for block in file.blocks(10 * file.samplerate, dtype="float32", always_2d=True):
-                yield block, file.samplerate
-        except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-            raise InputError(f"{name}: cannot be decoded as audio.") from error
+def _keep_open(key: tuple, sound: Sound) -> None:
+    """For the next piece; whoever reads has taken it out, so no two threads share one."""
+    _open_files[key] = sound
+    while len(_open_files) > KEPT_OPEN:
+        if oldest := _open_files.pop(next(iter(_open_files), None), None):
+            oldest.close()
 
 
-def is_cut(source: str | Path | bytes) -> bool:
-    """Whether the end of a WAV or Ogg file is missing, which decoders pass over in silence.
-
-    A WAV says how many bytes of samples it holds (or, written to a pipe, a number past any file); an Ogg stream's last
-    page is marked as such (RFC 3533). Other forms of file do not decode when they are cut, or cannot tell.
-    """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(_openable(source)) as file:
-            told = re.search(r"^data *: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-        if told:
-            return int(told[2]) < int(told[1]) < 0x7FFF0000
-    except (soundfile.SoundFileError, RuntimeError, OSError):
-        pass
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        file.seek(0, io.SEEK_END)
-        file.seek(max(0, file.tell() - OGG_PAGE))
-        tail = file.read()
-    flags = tail[tail.rfind(b"OggS") + 5 :][:1]
-    return not flags or not flags[0] & 4
-
-
-def _check_source(source: str | Path | bytes, name: str | None) -> str:
-    """What the source is called; InputError where there is no such file."""
-    name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise InputError(f"{name}: there is no such audio file.")
-    return name
-
-
-def _openable(source: str | Path | bytes) -> io.BytesIO | str:
-    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
-
-
-def _decode(source: str | Path | bytes, name: str, start: float, seconds: float | None) -> tuple[np.ndarray, int]:
-    """Samples [frames, channels] of a part, and their rate."""
-    import soundfile
-
-    def frames(rate: int) -> int:
-        return -1 if seconds is None else math.ceil(seconds * rate)
-
-    try:
-        with soundfile.SoundFile(_openable(source)) as file:
-            if start:
-                file.seek(min(round(start * file.samplerate), file.frames))
-            return file.read(frames(file.samplerate), dtype="float32", always_2d=True), file.samplerate
-    except (soundfile.SoundFileError, RuntimeError, OSError):
-        blocks = list(_av_blocks(source, name))
-        rate, begin = blocks[0][1], round(start * blocks[0][1])
-        samples = np.concatenate([block for block, _ in blocks])
-        return samples[begin:] if seconds is None else samples[begin : begin + frames(rate)], rate
-
-
-def _av_blocks(source: str | Path | bytes, name: str) -> Iterator[tuple[np.ndarray, int]]:
-    import av
-
-    resampler, rate, empty = None, 0, True
-    try:
-        with av.open(_openable(source)) as container:
-            if not container.streams.audio:
-                raise InputError(f"{name}: holds no audio stream.")
-            for frame in container.decode(container.streams.audio[0]):
-                if resampler is None:  # keeps the rate, makes every sample format planar float
-                    rate = frame.sample_rate
-                    resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=rate)
-                for part in resampler.resample(frame):
-                    empty = False
-                    yield part.to_ndarray().T, rate
-    except (av.FFmpegError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name}: cannot be decoded as audio.") from error
-    if empty:
-        raise InputError(f"{name}: the audio is empty.")
+def as_floats(samples: np.ndarray) -> np.ndarray:
+    """Samples [n] as a caller hands them over -> float32 in [-1, 1]; 16-bit integers may come as floats."""
+    if samples.dtype == np.int16:
+        return from_pcm(samples)
+    return samples.astype(np.float32) / np.float32(whole_numbers(samples))
 
 
 def to_pcm(samples: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .audio import LogMel, read_audio
+from .audio import LogMel, as_floats, read_audio
 from .checkpoints import (
     Lineage,
     check_pair,
@@ -191,4 +191,4 @@ class Pair:
             raise InputError(f"audio {index}: expected samples [n] at 16 kHz, floats or int16, found {what}.")
         if not np.isfinite(samples).all():
             raise InputError(f"audio {index}: holds NaN or infinite samples.")
-        return samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1)
+        return as_floats(samples)

@@ -1,16 +1,21 @@
 """`whisper-pair transcribe FILES...`: text and subtitles of audio and video files of any length."""
 
 import argparse
+import os
+import stat
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
+from ..data.sources import shown
 from ..errors import InputError
 from ..escaping import terminal
 from ..files import write_text
 from ..hub import add_pair, pair_of
 from ..languages import code_of
+from ..media import view
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
@@ -37,6 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-timestamps", action="store_true", help="for a main that has forgotten them; implies --chunked"
     )
+    parser.add_argument("--track", type=int, default=1, metavar="N", help="which of a file's audio tracks (1)")
     parser.add_argument("--words", action="store_true", help="when each word was said; subtitles by it")
     parser.add_argument(
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
@@ -55,7 +61,11 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = todo(args)
+    wanted, failures = todo(args)
+    for failure in failures:
+        complain(failure)
+    if failures and not wanted:
+        return 2
     main, assistant = pair_of(args)
     draft_tokens = drafts(args.draft_tokens)
     language = None if args.language is None else code_of(args.language, "--language")
@@ -77,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         draft_tokens=draft_tokens if assistant else 0,
         **(FALLBACK if args.fallback else {}),
     )
-    bar, failures, heard, start = Bar(), [], [], time.perf_counter()
+    bar, late, heard, notes, start = Bar(), [], [], [], time.perf_counter()
     found = transcribe(
         pair,
         [source for source, _ in wanted],
@@ -85,50 +95,115 @@ def run(args: argparse.Namespace) -> int:
         chunked=chunked,
         word_times=args.words,
         on_progress=bar.at,
-        on_failure=lambda index, error: failures.append(error),
+        on_failure=lambda index, error: late.append(reason(wanted[index][0], error)),
+        track=args.track,
     )
     for index, transcription in found:
         source, target = wanted[index]
         heard.append(transcription)
+        notes += [f"{shown(source)}: {note}" for note in transcription.notes]
         text = WRITERS[args.format](transcription)
-        if target:
-            write_text(target, text)
-        else:
-            with bar.aside():
-                named = f"{terminal(source)}:\n" if len(wanted) > 1 else ""
-                print(named + terminal(text, lines=True), end="", flush=True)
+        try:
+            if target:
+                write_text(target, text)
+            else:
+                with bar.aside():
+                    say(f"{shown(source)}:\n{text}" if len(wanted) > 1 else text)
+        except OSError as error:
+            if target is None:  # whoever reads the output has gone, or it has no room
+                bar.close()
+                raise
+            late.append(f"{shown(source)}: {shown(str(target))} cannot be written ({error.strerror}).")
     bar.close()
-    for error in failures:
-        print(f"error: {error}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    for failure in late:
+        complain(failure)
+    failed = len(failures) + len(late)
+    if failed and len(args.files) > 1:
+        print(f"{failed} of {len(args.files)} files failed", file=sys.stderr)
     if heard:
         print(summary(heard, time.perf_counter() - start), file=sys.stderr)
-    return 2 if failures else 0
+    return 2 if failed else 0
 
 
-def todo(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
-    """Each file with where its result goes (None: printed), without those that are done."""
-    for file in args.files:
-        if Path(file).is_dir():
-            raise InputError(f"{file}: is a folder; name the files in it.")
-        if not Path(file).is_file():
-            raise InputError(f"{file}: there is no such file.")
+def say(text: str) -> None:
+    """On stdout, whatever characters it can write, and none that steer a terminal."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(terminal(text, lines=True).encode(encoding, "backslashreplace").decode(encoding), end="", flush=True)
+
+
+def complain(failure: str) -> None:
+    print(f"error: {failure}", file=sys.stderr)
+
+
+def reason(file: str, error: Exception) -> str:
+    """One line that names the file."""
+    said = shown(" ".join(str(error).split())) or type(error).__name__
+    return said if isinstance(error, InputError) else f"{shown(file)}: cannot be transcribed ({said[:200]})."
+
+
+def todo(args: argparse.Namespace) -> tuple[list[tuple[str, Path | None]], list[str]]:
+    """Each file with where its result goes (None: printed), without those that are done; and why others cannot be."""
     if args.batch_size < 1:
         raise InputError(f"--batch-size {args.batch_size}: expected at least 1.")
+    if args.track < 1:
+        raise InputError(f"--track {args.track}: expected 1 for the first audio track, 2 for the second, and so on.")
+    failures = [failure for file in args.files if (failure := unreadable(file))]
+    files = [file for file in args.files if not unreadable(file)]
     if args.output is None:
         if len(args.files) > 1 and args.format != "txt":
             raise InputError(f"several files as {args.format} need a folder: add --output DIR.")
-        return [(file, None) for file in args.files]
+        return [(file, None) for file in files], failures
     folder = Path(args.output)
-    targets = [folder / f"{Path(file).stem}.{args.format}" for file in args.files]
+    targets = [folder / f"{Path(file).stem}.{args.format}" for file in files]
     if len(set(targets)) < len(targets):
         twice = next(target for target in targets if targets.count(target) > 1)
-        raise InputError(f"{twice}: would be written for several files of that name; transcribe them apart.")
+        raise InputError(
+            f"{shown(str(twice))}: would be written for several files of that name; transcribe them apart."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # not only after an hour of decoding
     except OSError as error:
         raise InputError(f"--output {folder}: cannot be written to ({error.strerror}).") from error
-    return [(f, target) for f, target in zip(args.files, targets, strict=True) if args.overwrite or not target.exists()]
+    wanted = []
+    for file, target in zip(files, targets, strict=True):
+        try:
+            if not is_there(target) or args.overwrite:
+                wanted.append((file, target))
+        except OSError as error:
+            failures.append(f"{shown(file)}: its result cannot be named {shown(target.name)} ({error.strerror}).")
+    return wanted, failures
+
+
+def unreadable(file: str) -> str | None:
+    """Why a file cannot be opened, told before any work."""
+    try:
+        mode = os.stat(file).st_mode
+    except FileNotFoundError:
+        return f"{shown(file)}: there is no such file."
+    except (OSError, ValueError) as error:
+        return f"{shown(file)}: cannot be opened ({getattr(error, 'strerror', None) or error})."
+    if stat.S_ISDIR(mode):
+        return f"{shown(file)}: is a folder; name the files in it."
+    if not stat.S_ISREG(mode):
+        return f"{shown(file)}: is a pipe or a device; expected a file."
+    try:
+        view(file, shown(file)).close_file()
+    except InputError as error:  # a playlist, or a file that may not be read
+        return str(error)
+    return None
+
+
+def is_there(target: Path) -> bool:
+    """Raises OSError for a name that the folder cannot hold: too long, or of bytes that it does not take."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return True
+    target.unlink()
+    return False
 
 
 def drafts(text: str) -> int | str:
@@ -197,7 +272,7 @@ class Bar:
         self.heard[index] = seconds
 
     def aside(self):
-        return self.tqdm.external_write_mode(file=sys.stdout)
+        return nullcontext() if self.tqdm is None else self.tqdm.external_write_mode(file=sys.stdout)
 
     def close(self) -> None:
         if self.tqdm is not None:

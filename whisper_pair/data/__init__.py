@@ -8,7 +8,8 @@ in texts); survey: what one pass over their audio finds; corpus: which clips are
 packing: clips -> windows; report: all of it for a reader.
 """
 
-from .clips import Clip, HubRow, Slice, Window
+from ..media import Slice
+from .clips import Clip, HubRow, Window
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
 from .fingerprints import fingerprint, windowing
 from .packing import clips_a_window, pack, padding_saved, perturbed_copies, repeats

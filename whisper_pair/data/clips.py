@@ -10,18 +10,10 @@ import numpy as np
 from ..audio import SAMPLE_RATE, from_pcm, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
+from ..media import Slice
 from ..perturb import Perturbation
 from .cells import audio_in
 from .transcripts import Times
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A file within a file: a member of a tar, or a clip among those that were streamed."""
-
-    path: Path
-    offset: int  # bytes
-    size: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +29,8 @@ class HubRow:
 Audio = Path | Slice | HubRow | bytes  # bytes: of a row that is being streamed
 
 
-def openable(audio: Audio, name: str) -> Path | bytes:
-    """A path or a file's bytes, as whisper_pair.audio takes them. Raises InputError naming the clip."""
-    if isinstance(audio, Slice):
-        try:
-            with open(audio.path, "rb") as file:
-                file.seek(audio.offset)
-                return file.read(audio.size)
-        except OSError as error:
-            raise InputError(f"{name}: {audio.path} cannot be read ({error.strerror}).") from error
+def openable(audio: Audio, name: str) -> Path | Slice | bytes:
+    """A path, a part of a file or a file's bytes, as whisper_pair.audio takes them; InputError names the clip."""
     if isinstance(audio, HubRow):
         row = audio.table[audio.row]
         return cell_audio(row[audio.column], name, row.get(audio.rate))

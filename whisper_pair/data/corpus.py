@@ -30,6 +30,7 @@ class Corpus:
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)  # by reason: a few of the clips that it dropped
     marked: int = 0  # texts that special tokens were taken out of
+    odd: Counter[str] = field(default_factory=Counter)  # what some used clips have that had to be seen to
 
     def drop(self, reason: str, name: str) -> None:
         self.dropped[reason] += 1
@@ -40,8 +41,10 @@ class Corpus:
     def report(self, title: str) -> str:
         hours = sum(clip.seconds for clip in self.clips) / 3600
         lost = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
+        odd = ", ".join(f"{count} with {what}" for what, count in sorted(self.odd.items()))
+        told = f"{title}: {len(self.clips)} clips, {hours:.2f} h" + (f"; dropped {lost}" if lost else "")
         marked = f"; took special tokens out of {self.marked} texts" if self.marked else ""
-        return f"{title}: {len(self.clips)} clips, {hours:.2f} h" + (f"; dropped {lost}" if lost else "") + marked
+        return told + (f"; of those used, {odd}" if odd else "") + marked
 
     def need_clips(self) -> None:
         if not self.clips:
@@ -70,6 +73,7 @@ def load_training_clips(sources: Sequence[Source], data: Data, window_seconds: f
                 corpus.drop(reason, row.name)
                 continue
             heard[found.sha256] = row.name
+            corpus.odd.update(found.detail.split("\n") if found.detail else ())
             corpus.marked += marked
             clip = Clip(row.name, row.audio, found.seconds, row.text, row.speaker, found.start, source, times)
             corpus.clips += [clip] if found.seconds <= window_seconds else _split(clip, window_seconds)

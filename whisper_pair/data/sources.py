@@ -13,6 +13,8 @@ from typing import Any
 
 from ..config import Source
 from ..errors import InputError
+from ..media import ENDINGS as AUDIO_ENDINGS
+from ..media import holds_sound
 from .cells import Segment, audio_in, channel_in, name_in, roles, segment_in, text_in
 from .clips import Audio, HubRow, cell_audio
 from .tables import ENDINGS, Record, check_parquet, column, read_table
@@ -20,7 +22,6 @@ from .tars import Member, members
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 CONVERTED = "refs/convert/parquet"  # where the Hub keeps its own Parquet form of a set: CONFIG/SPLIT/0000.parquet
-AUDIO = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".wma", ".aiff", ".webm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Row:
 
 
 NOT_LISTED = "not in the metadata"
+NO_AUDIO = "no audio"
+FIELD = 2**24  # bytes of a text beside its audio in a tar, which are read
 
 
 def rows_of(source: Source) -> Iterator[Row]:
@@ -62,6 +65,8 @@ def _folder_rows(source: Source) -> Iterator[Row]:
             yield Row(name, there, None, None, None if _is_utf8(path) else "name is not UTF-8")
         elif str(there) not in listed:
             yield Row(name, None, None, None, NOT_LISTED)
+    for path in _files(folder, sound=False) if metadata is None else ():
+        yield Row(shown(f"{source.folder}/{path}"), None, None, None, NO_AUDIO)
 
 
 def _manifest_rows(source: Source) -> Iterator[Row]:
@@ -198,9 +203,15 @@ def metadata_file(source: Source) -> Path | None:
 
 def _audio_files(folder: Path) -> list[str]:
     """Names relative to the folder. Links are not followed out of it."""
+    return _files(folder, sound=True)
+
+
+def _files(folder: Path, sound: bool) -> list[str]:
+    """Those that hold sound by their ending or their first bytes, or those that do not; hidden ones are neither."""
     inside = folder.resolve()
-    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO and path.is_file())
-    return [path.relative_to(folder).as_posix() for path in paths if _is_inside(path.resolve(), inside)]
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    paths = (path for path in paths if _is_inside(path.resolve(), inside) and holds_sound(path) == sound)
+    return [path.relative_to(folder).as_posix() for path in paths]
 
 
 def _is_utf8(text: str | None) -> bool:
@@ -215,7 +226,7 @@ def _tar_rows(source: Source) -> Iterator[Row]:
         first = True
         try:
             with tarfile.open(path, "r:") as tar:
-                for member in members(path, tar, AUDIO):
+                for member in members(path, tar, AUDIO_ENDINGS):
                     name, problem = shown(f"{path}:{member.key}"), member.problem(source.audio)
                     if first and problem is None:
                         _chosen(source, list(member.fields), None, str(path))

@@ -1,6 +1,6 @@
 """One pass over a corpus's audio: how long each clip is, whether it can be heard, and what identifies it.
 
-Audio is decoded by several threads (libsndfile, PyAV and hashlib let go of the interpreter). What is found is kept in
+Audio is decoded by several threads (PyAV and hashlib let go of the interpreter). What is found is kept in
 parts of PART clips under `data.cache`, in a folder named for the corpus's contents, so that a pass that is stopped goes
 on and a later stage or run need not listen again. Processes that need the same pass wait for the one that does it.
 
@@ -25,17 +25,20 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, audio_blocks, audio_seconds, is_cut, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, audio_seconds, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
 from ..files import whole_file, write_table, write_text
-from .clips import Slice, openable
+from ..media import Slice
+from ..sound import Sound
+from .clips import openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed
 
 PART = 512  # clips whose findings, and audio where it is streamed, are written together
 AT_ONCE = 64  # clips in memory at a time
-READING = 2  # raised where the same rows are read otherwise, so that what an older version found is not believed
+READER = 2  # numbers how audio is read and judged, so that what an older one found is not taken for this one's
+DAMAGE = 0.1  # seconds that may be damaged in a clip, or a hundredth of it
 SILENCE = 1e-3  # a peak of -60 dB: 33 steps of 16-bit audio
 
 
@@ -46,12 +49,12 @@ class Audit:
     seconds: float
     sha256: str  # of its samples, before any resampling; "" where it was not decoded
     problem: str | None  # why it cannot be used
-    detail: str  # the same in a sentence
+    detail: str  # the same in a sentence; where it can be used, what was odd about it, a line each
     start: float = 0.0  # where in its audio it begins
 
 
 def survey(source: Source, cache: str | None, longest: float | None) -> Iterator[tuple[Row, Audit]]:
-    """Every row with its audit; a clip over `longest` seconds by its header is not decoded."""
+    """Every row with its audit; a clip over `longest` seconds is decoded up to there."""
     from tqdm import tqdm
 
     if source.stream and cache is None:
@@ -70,39 +73,50 @@ def audit(row: Row, longest: float | None) -> Audit:
         return Audit(0.0, "", problem, f"{name}: {problem}.")
     try:
         audio = openable(row.audio, name)
-        if row.channel is not None and (there := next(audio_blocks(audio, name))[0].shape[1]) > 1:
+        if row.channel is not None and (there := _channels(audio, name)) > 1:
             return Audit(0.0, "", "channel", f"{name}: asks for channel {row.channel} of {there}; cut it out before.")
-        return _heard(audio, name, longest) if row.segment is None else _part(row, audio, name, longest)
+        return _whole(audio, name, longest) if row.segment is None else _part(row, audio, name, longest)
     except (InputError, MemoryError) as error:
         return Audit(0.0, "", "unreadable", str(error) or f"{name}: too large to read.")
-    except Exception as error:  # of whichever library: one odd file does not end the others
-        said = " ".join(str(error).split())[:200]
-        return Audit(0.0, "", "unreadable", f"{name}: cannot be read ({type(error).__name__}: {said}).")
+    except Exception as error:  # whatever one file brings about is that file's
+        return Audit(0.0, "", "unreadable", f"{name}: cannot be read ({_in_a_line(error)}).")
 
 
-def _heard(audio: Path | bytes, name: str, longest: float | None) -> Audit:
-    """The whole of it."""
-    told = audio_seconds(audio, name)
-    if longest is not None and told > longest:
-        return Audit(told, "", None, "")
-    digest, peak, frames, rate = hashlib.sha256(), 0.0, 0, SAMPLE_RATE
-    for block, rate in audio_blocks(audio, name):  # noqa: B007 (the rate is used below)
-        mono = block.mean(axis=1, dtype=np.float32)
-        if not np.isfinite(mono).all():
-            raise InputError(f"{name}: the audio holds NaN or infinite samples.")
+def _channels(audio: Path | Slice | bytes, name: str) -> int:
+    with Sound(audio, name) as sound:
+        return sound.channels()
+
+
+def _whole(audio: Path | Slice | bytes, name: str, longest: float | None) -> Audit:
+    with Sound(audio, name) as sound:
+        return _listen(sound, longest)
+
+
+def _listen(sound: Sound, longest: float | None) -> Audit:
+    name, digest, peak, seconds = sound.name, hashlib.sha256(), 0.0, 0.0
+    for mono, rate in sound.native():
         digest.update(to_pcm(mono).tobytes())
-        peak, frames = max(peak, float(np.abs(mono).max(initial=0.0))), frames + len(block)
-    seconds = frames / rate
-    if frames == 0:
+        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), seconds + len(mono) / rate
+        if longest is not None and seconds > longest + 1:
+            return Audit(sound.packet_seconds(), "", None, "")
+    notes = sound.notes
+    if seconds == 0:
         return Audit(0.0, "", "unreadable", f"{name}: the audio is empty.")
-    if seconds < told - 0.1 or is_cut(audio):
+    if notes.lost > max(DAMAGE, seconds / 100):
+        detail = f"{name}: {notes.lost:.1f} s of its {seconds:.1f} s are damaged."
+        return Audit(seconds, "", "unreadable", detail)
+    if notes.cut or notes.missing:
         return Audit(seconds, "", "truncated", f"{name}: the file is cut off after {seconds:.1f} s.")
     if peak < SILENCE:
         return Audit(seconds, digest.hexdigest(), "silent", f"{name}: is silent.")
-    return Audit(seconds, digest.hexdigest(), None, "")
+    return Audit(seconds, digest.hexdigest(), None, "\n".join(notes.kinds))
 
 
-def _part(row: Row, audio: Path | bytes, name: str, longest: float | None) -> Audit:
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _part(row: Row, audio: Path | Slice | bytes, name: str, longest: float | None) -> Audit:
     """A segment of it; where that is the whole after all, the whole."""
     length = _seconds_of(audio, os.stat(audio).st_mtime_ns) if isinstance(audio, Path) else audio_seconds(audio, name)
     try:
@@ -110,7 +124,7 @@ def _part(row: Row, audio: Path | bytes, name: str, longest: float | None) -> Au
     except ValueError as error:
         return Audit(0.0, "", "segment", f"{name}: {error}.")
     if start == 0 and seconds == length:
-        return _heard(audio, name, longest)
+        return _whole(audio, name, longest)
     if longest is not None and seconds > longest:
         return Audit(seconds, "", None, "", start)
     samples = read_audio(audio, name, start, seconds)
@@ -236,7 +250,7 @@ def _write_part(folder: Path, number: int, records: list[dict]) -> Path:
 
 def _key(source: Source, longest: float | None) -> str:
     """Names the corpus's contents, and when its files were written: of equal size, they may still differ."""
-    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART, READING]
+    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART, READER]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

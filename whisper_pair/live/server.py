@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from starlette.middleware import Middleware
 
-from ..audio import audio_blocks, read_audio
 from ..decoding import Options
 from ..errors import InputError
 from ..escaping import html as escape
 from ..languages import table
 from ..signals import Asked
+from ..sound import SAMPLE_RATE, Sound
 from .contest import Contest
 from .door import LARGEST, Door, tidy
 from .view import Spelling, contest_html, sentence_html
@@ -155,12 +155,14 @@ class Server:
 
 def samples_of(sound: str, name: str) -> np.ndarray:
     """[n] at 16 kHz. Raises InputError for a recording over LONGEST seconds, of which no more than that is decoded."""
-    seconds = 0.0
-    for block, rate in audio_blocks(sound, name):
-        seconds += len(block) / rate
-        if seconds > LONGEST:
-            raise InputError(f"{name}: lasts more than {LONGEST // 60} minutes; choose a part of it.")
-    return read_audio(sound, name)
+    most = LONGEST * SAMPLE_RATE
+    with Sound(sound, name) as opened:
+        samples = opened.read(0, most + 1)
+    if len(samples) > most:
+        raise InputError(f"{name}: lasts more than {LONGEST // 60} minutes; choose a part of it.")
+    if samples.size == 0:
+        raise InputError(f"{name}: the audio is empty.")
+    return samples
 
 
 def theme() -> gradio.Theme:

@@ -1,12 +1,13 @@
 """A recording on its way through the engine, window after window, and what was heard in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from ..decoding import Decoded
-from .features import cut, quiet_cuts, silence
+from ..sound import Sound
+from .features import InPieces, Whole, cut, quiet_end
 from .segments import STEP, Span, chunked, sequential
 
 
@@ -37,6 +38,7 @@ class Transcription:
     rounds: int  # verifications by the main
     drafted: int  # tokens proposed by the assistant
     accepted: int  # of those, agreed with by the main
+    notes: tuple[str, ...] = ()  # what was odd about the file, and how it was read all the same
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ class Window:
 @dataclass(eq=False)
 class Recording:
     index: int  # among the audio that was given
-    features: Tensor  # [mel, frames]
-    frames: int  # that hold sound
+    features: Whole | InPieces
     seconds: float
     size: int  # frames of a window
     stride: int  # frames a timestamp step
@@ -61,28 +62,36 @@ class Recording:
     seek: int = 0  # the frame up to which it has been heard
     segments: list[Segment] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
-    cuts: list[tuple[int, int]] = field(default_factory=list)
+    sound: Sound | None = None  # the file that it is read from
+    failure: Exception | None = None  # why it cannot be heard any further
 
-    def __post_init__(self):
-        if self.chunks:
-            self.cuts = quiet_cuts(self.features, self.frames, self.size)
+    @property
+    def frames(self) -> int:
+        """Those that hold sound."""
+        return self.features.frames
 
     @property
     def done(self) -> bool:
         return self.seek >= self.frames
 
-    def windows(self, language_is_known: bool) -> list[Window]:
+    def windows(self, language_is_known: bool) -> Iterator[Window]:
         """The windows that can be heard now: of a sequential recording the next, of a chunked one all that are left."""
         if not self.chunks:
-            frames = min(self.frames - self.seek, self.size)
-            return [self._window(self.seek, frames, 0.0)]
-        fill = silence(self.features)
-        left = [(first, frames) for first, frames in self.cuts if first >= self.seek]
-        return [self._window(first, frames, fill) for first, frames in (left if language_is_known else left[:1])]
+            yield self._window(self.seek, min(self.frames - self.seek, self.size), 0.0)
+            return
+        first = self.seek
+        while first < self.frames:
+            end = quiet_end(self.features, first, self.size)
+            yield self._window(first, end - first, self.features.silence)
+            if not language_is_known:
+                return
+            first = end
 
     def _window(self, first: int, frames: int, fill: float) -> Window:
         held = self.size if self.frames <= self.size else frames  # what fits a window brings the silence after it along
-        return Window(self, first, frames, lambda: cut(self.features, first, held, self.size, fill))
+        return Window(
+            self, first, frames, lambda: cut(self.features.stretch(first, first + held), 0, held, self.size, fill)
+        )
 
     def take(self, window: Window, decoded: Decoded, end: int) -> list[Span]:
         """What was heard in a window; moves on, and returns where its segments stand in the window's tokens."""
@@ -115,6 +124,7 @@ class Recording:
             rounds=sum(decoded.rounds for decoded in self.decoded),
             drafted=sum(decoded.drafted for decoded in self.decoded),
             accepted=sum(decoded.accepted for decoded in self.decoded),
+            notes=tuple(self.sound.notes.sentences()) if self.sound else (),
         )
 
 

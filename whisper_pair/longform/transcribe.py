@@ -7,8 +7,10 @@ come free: faster for a single long recording, at the price of a cut that may fa
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 from torch import Tensor
 
@@ -16,13 +18,15 @@ from ..decoding import Decoded, Options, Round
 from ..decoding.checks import checked_options
 from ..decoding.windows import encode
 from ..errors import InputError
+from ..sound import Sound
 from ..token_text import text_of
 from .alignment import alignment_heads, token_ends, words
-from .features import spectrogram
+from .features import InPieces, Whole, file_spectrogram, spectrogram
 from .recording import Recording, Transcription, Window, without_end
 from .segments import STEP
 
 FRAMES_PER_SECOND = 100
+WAVE = 256  # windows of a chunked recording that are decoded before their results are kept: about two hours
 
 Progress = Callable[[int, float, float], None]  # index, seconds heard, seconds in all
 
@@ -34,14 +38,16 @@ def transcribe(
     chunked: bool = False,
     word_times: bool = False,
     on_progress: Progress | None = None,
-    on_failure: Callable[[int, InputError], None] | None = None,
+    on_failure: Callable[[int, Exception], None] | None = None,
+    track: int = 1,
 ) -> Iterator[tuple[int, Transcription]]:
     """(index, what was heard) of each recording, as it ends. `options.language` None: detected in its first window.
 
     `options.timestamps` off, which `chunked` alone allows: a window is one segment; for mains that have forgotten them.
     `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
     `options.batch_size` are open at once.
-    `on_failure` is told of audio that cannot be read; without it the InputError is raised.
+    `on_failure` is told of audio that cannot be read; without it the error is raised. `track` chooses one of a file's
+    audio tracks, counted from 1.
     """
     options = checked_options(options, pair.engine.special)
     if word_times:
@@ -50,69 +56,103 @@ def transcribe(
         raise InputError(
             "timestamps are off, but the sequential algorithm goes by them: turn them on, or choose chunks."
         )
-    opened = _opened(pair, audio, options, chunked, on_failure)
+    opened = _opened(pair, audio, options, chunked, on_failure, track)
     active: list[Recording] = []
     while True:
         active += islice(opened, options.batch_size - len(active))
         if not active:
             return
         _hear(pair, active, options, word_times, on_progress)
-        yield from ((recording.index, recording.transcription()) for recording in active if recording.done)
-        active = [recording for recording in active if not recording.done]
+        for recording in active:
+            if recording.failure is not None or recording.done:
+                recording.features.close()
+            if recording.failure is not None:
+                _failed(recording.index, recording.failure, on_failure)
+            elif recording.done:
+                yield recording.index, recording.transcription()
+        active = [recording for recording in active if recording.failure is None and not recording.done]
 
 
-def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure) -> Iterator[Recording]:
+def _failed(index: int, error: Exception, on_failure: Callable[[int, Exception], None] | None) -> None:
+    if on_failure is None:
+        raise error
+    on_failure(index, error)
+
+
+def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure, track: int) -> Iterator[Recording]:
     engine = pair.engine
     _, size = engine.encoders.shapes["features"]
     for index, clip in enumerate(audio):
         try:
-            features, frames = _features(pair, clip, index)
-        except InputError as error:
-            if on_failure is None:
-                raise
-            on_failure(index, error)
+            features, sound = _features(pair, clip, index, track)
+        except Exception as error:  # whatever one file brings about is that file's
+            _failed(index, error, on_failure)
             continue
         yield Recording(
             index=index,
             features=features,
-            frames=frames,
-            seconds=frames / FRAMES_PER_SECOND,
+            seconds=features.frames / FRAMES_PER_SECOND,
             size=size,
             stride=size // engine.encoders.frames,
             timestamps=engine.special.timestamps,
             chunks=chunked,
             language=options.language,
+            sound=sound,
         )
 
 
-def _features(pair, clip, index: int) -> tuple[Tensor, int]:
+def _features(pair, clip, index: int, track: int) -> tuple[Whole | InPieces, Sound | None]:
     if isinstance(clip, Tensor) and clip.ndim == 2:
-        return clip, clip.shape[1]
-    return spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)
+        return Whole(clip, clip.shape[1]), None
+    if isinstance(clip, str | Path):
+        sound = Sound(clip, track=track)
+        return file_spectrogram(pair.log_mel, sound, pair.main.device), sound
+    return Whole(*spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)), None
 
 
 def _hear(pair, active: list[Recording], options: Options, word_times: bool, on_progress: Progress | None) -> None:
     """One wave. Recordings whose language is known and those where it must be heard go apart."""
-    by_language: dict[str | None, list[Window]] = defaultdict(list)
+    by_language: dict[str | None, list[Recording]] = defaultdict(list)
     for recording in active:
-        known = recording.language is not None or not pair.engine.special.languages
-        by_language[recording.language] += recording.windows(known)
-    for language, windows in by_language.items():
+        by_language[recording.language].append(recording)
+    for language, recordings in by_language.items():
+        known = language is not None or not pair.engine.special.languages
+        windows: list[Window] = []  # as they are drawn
         heard = pair.engine.decode(
-            (window.features() for window in windows),
+            _drawn(recordings, known, windows),
             replace(options, language=language),
-            on_round=_told(windows, pair.engine.special.end, on_progress),
+            on_round=_told(windows, pair.engine.special.end, on_progress if recordings[0].chunks else None),
         )
         for window, decoded in zip(windows, heard, strict=True):
-            _keep(pair, window, decoded, word_times)
-        for recording in {window.recording for window in windows} if on_progress else ():
+            with _its_own(window.recording):
+                _keep(pair, window, decoded, word_times)
+        for recording in recordings if on_progress else ():
             on_progress(recording.index, min(recording.seek / recording.frames, 1) * recording.seconds,
                         recording.seconds)  # fmt: skip
 
 
+def _drawn(recordings: list[Recording], known: bool, windows: list[Window]) -> Iterator[Tensor]:
+    """Features of window after window; the windows themselves go to `windows`."""
+    for recording in recordings:
+        with _its_own(recording):
+            for window in islice(recording.windows(known), WAVE):
+                features = window.features()
+                windows.append(window)
+                yield features
+
+
+@contextmanager
+def _its_own(recording: Recording) -> Iterator[None]:
+    """Whatever goes wrong with one recording ends that one alone."""
+    try:
+        yield
+    except Exception as error:
+        recording.failure = error
+
+
 def _told(windows: list[Window], end: int, on_progress: Progress | None) -> Callable[[int, Round], None] | None:
     """In a wave of many windows, progress is told as they end."""
-    if on_progress is None or not any(window.recording.chunks for window in windows):
+    if on_progress is None:
         return None
     heard: dict[Recording, int] = defaultdict(int)  # frames
 

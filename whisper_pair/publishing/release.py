@@ -56,9 +56,7 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
     if measured_with != encoder_sha256(main):
         raise InputError(f"{path}: was measured with another main than {main}; whisper-pair eval CONFIG measures it.")
     if not all("kept" in criterion for criterion in report["verdict"]["criteria"]):
-        raise InputError(
-            f"{path}: is by an older version of this toolkit; whisper-pair eval CONFIG measures it."
-        )
+        raise InputError(f"{path}: is by an older version of this toolkit; whisper-pair eval CONFIG measures it.")
     if failed and not whatever_the_verdict:
         raise InputError(
             f"{path}: the pair failed ({', '.join(failed)}); improve it, or add --whatever-the-verdict to publish it"
