@@ -6,6 +6,7 @@ device the model is on, and equals transformers' WhisperFeatureExtractor.
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,11 @@ def read_audio(
 
 def audio_seconds(source: Source, name: str | None = None) -> float:
     """Length in seconds: of what can be decoded, whatever a header says."""
+    frames: Counter[int] = Counter()  # by their rate: summed as seconds they would not be whole
     with Sound(source, name) as sound:
-        return sum(len(block) / rate for block, rate in sound.native())
+        for block, rate in sound.native():
+            frames[rate] += len(block)
+    return sum(count / rate for rate, count in frames.items())
 
 
 def _key(source: Source, track: int) -> tuple | None:

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -93,10 +94,11 @@ def _whole(audio: Path | Slice | bytes, name: str, longest: float | None) -> Aud
 
 
 def _listen(sound: Sound, longest: float | None) -> Audit:
-    name, digest, peak, seconds = sound.name, hashlib.sha256(), 0.0, 0.0
+    name, digest, peak, seconds, frames = sound.name, hashlib.sha256(), 0.0, 0.0, Counter()
     for mono, rate in sound.native():
         digest.update(to_pcm(mono).tobytes())
-        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), seconds + len(mono) / rate
+        frames[rate] += len(mono)
+        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), sum(n / r for r, n in frames.items())
         if longest is not None and seconds > longest + 1:
             return Audit(sound.packet_seconds(), "", None, "")
     notes = sound.notes
