@@ -96,6 +96,7 @@ def compare(case: Case, batch_sizes: list[int], repeats: int, draft_tokens: int 
         features = case.features[: max(4 * batch_size, least)]
         audio = sum(case.seconds[: len(features)])
         runs = contenders(case, features, batch_size, draft_tokens)
+        case.engine.measure_rounds(case.options(batch_size, draft_tokens))  # else "auto" would on the clock
         said = {name: run() for name, run in runs.items()}  # warms up
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(repeats):

@@ -203,6 +203,9 @@ class Evaluation:
         costs = steady_costs(engines.judged, sizes)
         alone = {a.name: steady_costs(engines.pair(a), [1])[1] for a in self.assistants[1:]}
         alone = {"ours": costs[1]} | alone
+        for assistant in self.assistants[1:]:
+            for size in sizes:  # what "auto" goes by is measured before anything is timed
+                engines.pair(assistant).measure_rounds(replace(self.options, batch_size=size, draft_tokens="auto"))
         prompts = [decoded.prompt for decoded in self.ours.pair]
         witness = Witness(self.main, self.log_mel, self.clips, prompts, self.pieces)
         timed = timed_clips(

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+import traceback
 import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ from whisper_pair.data import Clip, load_test_clips
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.acceptance import Match, acceptances
 from whisper_pair.decoding.engine import Slots
+from whisper_pair.decoding.round_times import RoundTimes
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
 
@@ -436,11 +438,20 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
         return cache
 
     monkeypatch.setattr(Slots, "grow", grown)
-    config = question(compare=[str(tmp_path / "other")], draft_tokens=[1, 2])
+    measure, measured_while_timed = RoundTimes.measure, []
+
+    def measured(self, *given):
+        if any(frame.name == "speed_section" for frame in traceback.extract_stack()):
+            measured_while_timed.append(given)
+        measure(self, *given)
+
+    monkeypatch.setattr(RoundTimes, "measure", measured)
+    config = question(compare=[str(tmp_path / "other")], draft_tokens=[1, 2], batch_sizes=[1, 2])
     assert evaluate(config) == 0
     assert max(alive.most) == 4  # two pairs and, once, both assistants alone; the judged one again while it is timed
     assert len(alive.made) == 6  # the other pair and the assistant alone are made again for timing
     assert len(caches) == 1
+    assert not measured_while_timed
     assert not any(reference() for reference in alive.made)
     rows = report_of(config)["speed"]["rows"]
     assert all(row["identical"] == 2 for row in rows if row["engine"] == "pair" and row["mode"] != "assistant")
