@@ -271,6 +271,20 @@ def test_a_pair_that_failed_is_published_only_when_told(run, capsys):
         write_report(run, failed=[])
 
 
+def test_a_dry_run_writes_nothing_and_names_what_the_release_holds(run, capsys):
+    shutil.rmtree(run / "standalone", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]}
+    assert publish(run, "--to", "me/pair", "--standalone", "--dry-run") == 0
+    assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
+    assert "me/pair-standalone: " in capsys.readouterr().out
+    config = run_config(str(run))
+    rehearsed, real = (release(config, "me/pair", "two", True, False, dry_run) for dry_run in (True, False))
+    assert [repository.name for repository in rehearsed] == [repository.name for repository in real]
+    for one, other in zip(rehearsed, real, strict=True):
+        assert set(one.files) == set(other.files)
+        assert one.bytes == pytest.approx(other.bytes, rel=0.01)
+
+
 def test_without_a_token_the_way_to_log_in_is_named(run, hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert publish(run, "--to", "me/pair") == 2

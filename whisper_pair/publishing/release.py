@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checkpoints import PAIR_FILE, Lineage, check_pair, encoder_sha256, main_folder
 from ..config import Config, load_config
+from ..download import WEIGHTS
 from ..errors import InputError
 from ..hub import REPOSITORY
 from .cards import Names, assistant_card, main_card, standalone_card
@@ -17,9 +18,23 @@ PRIVATE = ("inputs.json", "history.json", "provenance.json", PAIR_FILE)  # they 
 
 
 @dataclass(frozen=True)
+class Unwritten:
+    """A file of a rehearsal, which is never written."""
+
+    size: int  # bytes, about
+
+    def stat(self) -> "Unwritten":
+        return self
+
+    @property
+    def st_size(self) -> int:
+        return self.size
+
+
+@dataclass(frozen=True)
 class Repository:
     name: str  # org/name
-    files: dict[str, Path | bytes]  # path in the repository -> what it holds
+    files: dict[str, Path | bytes | Unwritten]  # path in the repository -> what it holds
 
     @property
     def bytes(self) -> int:
@@ -52,8 +67,13 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, 
     return report
 
 
-def release(config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool) -> list[Repository]:
-    """Repositories in the order in which they are pushed. Raises InputError for what must not be published."""
+def release(
+    config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool, dry_run: bool = False
+) -> list[Repository]:
+    """Repositories in the order in which they are pushed. Raises InputError for what must not be published.
+
+    `dry_run`: nothing is written beside the run, so that the standalone Whisper's weights are a size alone.
+    """
     if not REPOSITORY.fullmatch(to):
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
     main, assistant = main_folder(config), Path(config.output) / "assistant"
@@ -76,7 +96,7 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
             repositories.append(Repository(to, checkpoint(main) | {"README.md": main_card(*about)}))
         repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(*about)}))
     if names.standalone:
-        whole = checkpoint(standalone_checkpoint(main, assistant))
+        whole = rehearsed(main, assistant) if dry_run else checkpoint(standalone_checkpoint(main, assistant))
         repositories.append(Repository(names.standalone, whole | {"README.md": standalone_card(*about)}))
     return repositories
 
@@ -111,13 +131,30 @@ def lineage_for(main: str, config: Config, lineage: Lineage) -> bytes:
 
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
-    from ..checkpoints import complete, load_draft, load_main, load_processor
+    from ..checkpoints import load_processor
 
     folder = assistant.with_name("standalone")
-    whole = complete(load_main(main), load_draft(assistant))
-    whole.save_pretrained(folder)
+    standalone_model(main, assistant).save_pretrained(folder)
     load_processor(main).save_pretrained(folder)
     return folder
+
+
+def standalone_model(main: Path, assistant: Path):
+    from ..checkpoints import complete, load_draft, load_main
+
+    return complete(load_main(main), load_draft(assistant))
+
+
+def rehearsed(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:
+    """The files of `standalone_checkpoint`, without its weights."""
+    from ..checkpoints import load_processor
+
+    whole = standalone_model(main, assistant)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (whole.config, whole.generation_config, load_processor(main)):
+            part.save_pretrained(folder)
+        found = {name: file.read_bytes() for name, file in checkpoint(Path(folder)).items()}
+    return found | {WEIGHTS: Unwritten(sum(weight.nbytes for weight in whole.parameters()))}  # tied ones once
 
 
 def trained_hours(config: Config) -> float | None:
