@@ -283,10 +283,24 @@ def test_the_card_tells_where_the_pair_drafts_nothing_and_an_older_verdict_is_re
         assert "By these figures the pair earns its place. At batch 16 it drafts nothing, at no cost." in said
         del sixteen["kept"]
         file.write_text(json.dumps(report))
-        with pytest.raises(InputError, match=r"an older version of this toolkit; evaluate the pair again"):
+        with pytest.raises(InputError, match=r"an older version of this toolkit; whisper-pair eval CONFIG"):
             release(run_config(str(run)), "me/pair", "two", False, whatever_the_verdict=True)
     finally:
         write_report(run, failed=[])
+
+
+def test_a_dry_run_writes_nothing_and_names_what_the_release_holds(run, capsys):
+    shutil.rmtree(run / "standalone", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]}
+    assert publish(run, "--to", "me/pair", "--standalone", "--dry-run") == 0
+    assert {path: path.stat().st_mtime_ns for path in [run, *run.rglob("*")]} == before
+    assert "me/pair-standalone: " in capsys.readouterr().out
+    config = run_config(str(run))
+    rehearsed, real = (release(config, "me/pair", "two", True, False, dry_run) for dry_run in (True, False))
+    assert [repository.name for repository in rehearsed] == [repository.name for repository in real]
+    for one, other in zip(rehearsed, real, strict=True):
+        assert set(one.files) == set(other.files)
+        assert one.bytes == pytest.approx(other.bytes, rel=0.01)
 
 
 def test_without_a_token_the_way_to_log_in_is_named(run, hub, monkeypatch, capsys):

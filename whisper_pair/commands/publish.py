@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--standalone", action="store_true", help="also NAME-standalone: encoder and shallow decoder, to be used alone"
     )
     parser.add_argument("--private", action="store_true", help="create the repositories as private ones")
-    parser.add_argument("--dry-run", action="store_true", help="print files and cards; send nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print files and cards; write and send nothing")
     parser.add_argument("--whatever-the-verdict", action="store_true", help="publish a pair that failed its evaluation")
 
 
@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> None:
     from ..publishing.release import release, run_config
 
     config = run_config(args.run)
-    repositories = release(config, args.to, args.layout, args.standalone, args.whatever_the_verdict)
+    wanted = args.layout, args.standalone, args.whatever_the_verdict
+    repositories = release(config, args.to, *wanted, dry_run=args.dry_run)
     for repository in repositories:
         print(f"{repository.name}: {len(repository.files)} files, {repository.bytes / 1e6:.1f} MB")
         if args.dry_run:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..checkpoints import PAIR_FILE, Lineage, check_pair, encoder_sha256, load_processor, main_folder
 from ..config import Config, load_config
+from ..download import WEIGHTS
 from ..errors import InputError
 from ..generation_config import FILE as GENERATION_CONFIG
 from ..generation_config import completed
@@ -26,9 +27,23 @@ CHECKPOINT = re.compile(
 
 
 @dataclass(frozen=True)
+class Unwritten:
+    """A file of a rehearsal, which is never written."""
+
+    size: int  # bytes, about
+
+    def stat(self) -> "Unwritten":
+        return self
+
+    @property
+    def st_size(self) -> int:
+        return self.size
+
+
+@dataclass(frozen=True)
 class Repository:
     name: str  # org/name
-    files: dict[str, Path | bytes]  # path in the repository -> what it holds
+    files: dict[str, Path | bytes | Unwritten]  # path in the repository -> what it holds
 
     @property
     def bytes(self) -> int:
@@ -77,8 +92,13 @@ def readable(config: Config) -> Iterator[None]:
         raise InputError(f"{path}: is no report of this toolkit; remove {path.parent} and evaluate again.") from error
 
 
-def release(config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool) -> list[Repository]:
-    """Repositories in the order in which they are pushed. Raises InputError for what must not be published."""
+def release(
+    config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool, dry_run: bool = False
+) -> list[Repository]:
+    """Repositories in the order in which they are pushed. Raises InputError for what must not be published.
+
+    `dry_run`: nothing is written beside the run, so that the standalone Whisper's weights are a size alone.
+    """
     if not REPOSITORY.fullmatch(to):
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
     main, assistant = main_folder(config), Path(config.output) / "assistant"
@@ -91,11 +111,19 @@ def release(config: Config, to: str, layout: str, standalone: bool, whatever_the
         raise InputError(f"{assistant}: has no {PAIR_FILE}; remake it: whisper-pair distill CONFIG --overwrite.")
     report = judged(config, main, whatever_the_verdict)
     with readable(config):
-        return repositories_of(config, to, layout, standalone, main, assistant, lineage, report)
+        return repositories_of(config, to, layout, standalone, main, assistant, lineage, report, dry_run)
 
 
 def repositories_of(
-    config: Config, to: str, layout: str, standalone: bool, main: Path, assistant: Path, lineage: Lineage, report: dict
+    config: Config,
+    to: str,
+    layout: str,
+    standalone: bool,
+    main: Path,
+    assistant: Path,
+    lineage: Lineage,
+    report: dict,
+    dry_run: bool,
 ) -> list[Repository]:
     generation_config = completed(main, load_processor(main).tokenizer)
     names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
@@ -112,7 +140,7 @@ def repositories_of(
             repositories.append(Repository(to, whole_main | {"README.md": main_card(*about)}))
         repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(*about)}))
     if names.standalone:
-        whole = checkpoint(standalone_checkpoint(main, assistant))
+        whole = rehearsed(main, assistant) if dry_run else checkpoint(standalone_checkpoint(main, assistant))
         repositories.append(Repository(names.standalone, whole | {"README.md": standalone_card(*about)}))
     return repositories
 
@@ -157,14 +185,33 @@ def lineage_for(main: str, config: Config, lineage: Lineage) -> bytes:
 
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
-    from ..checkpoints import complete, load_draft, load_main, load_processor, save_processor
-    from ..precision import stored_dtype
+    from ..checkpoints import load_processor, save_processor
 
-    folder, dtype = assistant.with_name("standalone"), stored_dtype(main)
-    whole = complete(load_main(main, dtype), load_draft(assistant, dtype))
-    whole.save_pretrained(folder)
+    folder = assistant.with_name("standalone")
+    standalone_model(main, assistant).save_pretrained(folder)
     save_processor(load_processor(main), folder)
     return folder
+
+
+def standalone_model(main: Path, assistant: Path):
+    from ..checkpoints import complete, load_draft, load_main
+    from ..precision import stored_dtype
+
+    dtype = stored_dtype(main)
+    return complete(load_main(main, dtype), load_draft(assistant, dtype))
+
+
+def rehearsed(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:
+    """The files of `standalone_checkpoint`, without its weights."""
+    from ..checkpoints import load_processor, save_processor
+
+    whole = standalone_model(main, assistant)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (whole.config, whole.generation_config):
+            part.save_pretrained(folder)
+        save_processor(load_processor(main), Path(folder))
+        found = {name: file.read_bytes() for name, file in checkpoint(Path(folder)).items()}
+    return found | {WEIGHTS: Unwritten(sum(weight.nbytes for weight in whole.parameters()))}  # tied ones once
 
 
 def trained_hours(config: Config) -> float | None:
