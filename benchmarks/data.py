@@ -245,7 +245,7 @@ def long_form_memory(hours: float) -> dict:
     added = {}
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder) / "micro", MicroWhisper(window=30, decoder_layers=1, width=64), 1)
-        main = load_main(Path(folder) / "micro")
+        main = load_main(Path(folder) / "micro", torch.float32)
         pair = Pair(main, None, load_processor(Path(folder) / "micro"))
         path, minute = Path(folder) / "long.flac", speech_like(60, SAMPLE_RATE)
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:

@@ -88,7 +88,12 @@ def add_words(folder: Path, *words: str, resize: bool = True, **settings) -> Non
 
 def refused(match: str, folder: Path) -> None:
     """At every door."""
-    for door in (load_processor, load_main, lambda place: Pair.from_pretrained(str(place), None)):
+    doors = (
+        load_processor,
+        lambda place: load_main(place, torch.float32),
+        lambda place: Pair.from_pretrained(str(place), None),
+    )
+    for door in doors:
         with pytest.raises(InputError, match=match) as caught:
             door(folder)
         assert "\n" not in str(caught.value)

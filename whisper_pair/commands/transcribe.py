@@ -108,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
                 write_text(target, text)
             else:
                 with bar.aside():
-                    say(f"{shown(source)}:\n{text}" if len(wanted) > 1 else text)
+                    named = f"{terminal(shown(source))}:\n" if len(wanted) > 1 else ""
+                    say(named + terminal(text, lines=True))
         except OSError as error:
             if target is None:  # whoever reads the output has gone, or it has no room
                 bar.close()
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             late.append(f"{shown(source)}: {shown(str(target))} cannot be written ({error.strerror}).")
     bar.close()
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {terminal(note)}", file=sys.stderr)
     for failure in late:
         complain(failure)
     failed = len(failures) + len(late)
@@ -128,13 +129,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def say(text: str) -> None:
-    """On stdout, whatever characters it can write, and none that steer a terminal."""
+    """On stdout, whatever characters it can write."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(terminal(text, lines=True).encode(encoding, "backslashreplace").decode(encoding), end="", flush=True)
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end="", flush=True)
 
 
 def complain(failure: str) -> None:
-    print(f"error: {failure}", file=sys.stderr)
+    print(f"error: {terminal(failure)}", file=sys.stderr)
 
 
 def reason(file: str, error: Exception) -> str:

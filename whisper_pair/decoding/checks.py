@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
@@ -133,7 +134,7 @@ def number(least: float = -math.inf, most: float = math.inf) -> Callable[[Any], 
     def read(value) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError
-        if not math.isfinite(found := float(value)) or not least <= found <= most:
+        if not least <= (found := float(value)) <= most:  # NaN is in no range
             raise ValueError
         return found
 
@@ -164,10 +165,10 @@ def drafts(value) -> int | str:
 
 def temperatures(value) -> float | tuple[float, ...]:
     if not isinstance(value, tuple | list):
-        return number(0)(value)
+        return number(0, sys.float_info.max)(value)
     if not value:
         raise ValueError
-    return tuple(map(number(0), value))
+    return tuple(map(number(0, sys.float_info.max), value))
 
 
 ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: what is expected, and how it is read
