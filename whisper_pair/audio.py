@@ -6,13 +6,14 @@ device the model is on, and equals transformers' WhisperFeatureExtractor.
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from .channels import whole_numbers
 from .errors import InputError
-from .sound import SAMPLE_RATE, Sound, Source
+from .sound import SAMPLE_RATE, Sound, Source, total_seconds
 
 KEPT_OPEN = 4  # long files of which pieces are read
 _open_files: dict[tuple, Sound] = {}
@@ -42,8 +43,11 @@ def read_audio(
 
 def audio_seconds(source: Source, name: str | None = None) -> float:
     """Length in seconds: of what can be decoded, whatever a header says."""
+    frames = Counter()
     with Sound(source, name) as sound:
-        return sum(len(block) / rate for block, rate in sound.native())
+        for block, rate in sound.native():
+            frames[rate] += len(block)
+    return total_seconds(frames)
 
 
 def _key(source: Source, track: int) -> tuple | None:

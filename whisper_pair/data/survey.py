@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -28,7 +29,7 @@ from ..audio import SAMPLE_RATE, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
 from ..media import Slice
-from ..sound import Sound
+from ..sound import Sound, total_seconds
 from .clips import openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed
@@ -76,13 +77,14 @@ def audit(row: Row, longest: float | None) -> Audit:
 
 
 def _listen(sound: Sound, longest: float | None) -> Audit:
-    name, digest, peak, seconds = sound.name, hashlib.sha256(), 0.0, 0.0
+    name, digest, peak, frames = sound.name, hashlib.sha256(), 0.0, Counter()
     for mono, rate in sound.native():
         digest.update(to_pcm(mono).tobytes())
-        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), seconds + len(mono) / rate
-        if longest is not None and seconds > longest + 1:
+        frames[rate] += len(mono)
+        peak = max(peak, float(np.abs(mono).max(initial=0.0)))
+        if longest is not None and total_seconds(frames) > longest + 1:
             return Audit(sound.packet_seconds(), "", None, "")
-    notes = sound.notes
+    notes, seconds = sound.notes, total_seconds(frames)
     if seconds == 0:
         return Audit(0.0, "", "unreadable", f"{name}: the audio is empty.")
     if notes.lost > max(DAMAGE, seconds / 100):
