@@ -13,7 +13,7 @@ import numpy as np
 
 from .channels import whole_numbers
 from .errors import InputError
-from .sound import SAMPLE_RATE, Sound, Source
+from .sound import SAMPLE_RATE, Sound, Source, total_seconds
 
 KEPT_OPEN = 4  # long files of which pieces are read
 _open_files: dict[tuple, Sound] = {}
@@ -43,11 +43,11 @@ def read_audio(
 
 def audio_seconds(source: Source, name: str | None = None) -> float:
     """Length in seconds: of what can be decoded, whatever a header says."""
-    frames: Counter[int] = Counter()  # by their rate: summed as seconds they would not be whole
+    frames = Counter()
     with Sound(source, name) as sound:
         for block, rate in sound.native():
             frames[rate] += len(block)
-    return sum(count / rate for rate, count in frames.items())
+    return total_seconds(frames)
 
 
 def _key(source: Source, track: int) -> tuple | None:

@@ -276,6 +276,8 @@ class Decoder:
             raise InputError(
                 f"{self.name}: its header tells of {rate} samples a second; expected {RATES[0]} to {RATES[1]}."
             )
+        if frame.format.name.startswith("s64"):  # of which numpy is given none
+            (frame,) = self._to_floats.resample(frame)
         found = frame.to_ndarray()
         found = found.T if frame.format.is_planar else found.reshape(-1, channels)
         if found.dtype == np.uint8:
@@ -293,6 +295,12 @@ class Decoder:
             self.notes.damaged += 1  # a lossy coding, which cannot have meant it
             return np.zeros_like(samples)
         return samples
+
+    @cached_property
+    def _to_floats(self):
+        import av
+
+        return av.AudioResampler(format="dblp")
 
     def _time(self, frame) -> float | None:
         """Where the frame says that it belongs."""

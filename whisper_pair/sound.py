@@ -152,6 +152,11 @@ class Sound:
         return at, _at_16_khz(_mono(_cut(chunk, chunks, begin - lands), self.notes))
 
 
+def total_seconds(frames: dict[int, int]) -> float:
+    """`frames`: how many by their rate; counted whole, since the parts of a second do not add up exactly."""
+    return sum(count / rate for rate, count in frames.items())
+
+
 def _cut(first: Chunk, rest: Iterator[Chunk], frames: int) -> Iterator[Chunk]:
     """Without so many frames at the start."""
     yield Chunk(first.samples[frames:], first.rate, first.at)

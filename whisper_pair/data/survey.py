@@ -31,7 +31,7 @@ from ..config import Source
 from ..errors import InputError
 from ..files import whole_file, write_table, write_text
 from ..media import Slice
-from ..sound import Sound
+from ..sound import Sound, total_seconds
 from .clips import openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed
@@ -94,14 +94,14 @@ def _whole(audio: Path | Slice | bytes, name: str, longest: float | None) -> Aud
 
 
 def _listen(sound: Sound, longest: float | None) -> Audit:
-    name, digest, peak, seconds, frames = sound.name, hashlib.sha256(), 0.0, 0.0, Counter()
+    name, digest, peak, frames = sound.name, hashlib.sha256(), 0.0, Counter()
     for mono, rate in sound.native():
         digest.update(to_pcm(mono).tobytes())
         frames[rate] += len(mono)
-        peak, seconds = max(peak, float(np.abs(mono).max(initial=0.0))), sum(n / r for r, n in frames.items())
-        if longest is not None and seconds > longest + 1:
+        peak = max(peak, float(np.abs(mono).max(initial=0.0)))
+        if longest is not None and total_seconds(frames) > longest + 1:
             return Audit(sound.packet_seconds(), "", None, "")
-    notes = sound.notes
+    notes, seconds = sound.notes, total_seconds(frames)
     if seconds == 0:
         return Audit(0.0, "", "unreadable", f"{name}: the audio is empty.")
     if notes.lost > max(DAMAGE, seconds / 100):
