@@ -32,7 +32,7 @@ class Lessons:
     teacher: Teacher
     vocabulary: DraftVocabulary | None
     keeping: Keeping
-    cache_bytes: int  # of disk, for the encoder's states
+    cache_bytes: int  # of disk, for what is kept of encoder and teacher
     labelling_seconds: float  # for all windows; 0 where the labels were there
 
     @property
@@ -101,6 +101,7 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
         with accelerator.main_process_first():
             where, width = labels.folder / "teacher", main.config.d_model
             teacher.cache = teacher_cache(where, examples, settings, width, about(windows))
+        disk += teacher.cache.row_bytes * sum(teacher.cache.lengths)
     return Lessons(
         batches=Batches(examples, material.log_mel, encoding.cache),
         encoding=encoding,

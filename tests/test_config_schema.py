@@ -119,6 +119,19 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(write, path, neare
     assert str(refusal.value) == f"{path}: unknown key; the nearest known one is {nearest}."
 
 
+def test_how_much_of_the_teacher_is_learnt_is_all_or_a_count(write):
+    assert load_config(write(changed("distill", {}))).distill.teacher_tokens == "all"
+    assert load_config(write(changed("distill.teacher_tokens", 32))).distill.teacher_tokens == 32
+    for wrong in (0, "most", 2.5):
+        with pytest.raises(InputError, match=r"^distill\.teacher_tokens: expected (all or )?a whole number above 0"):
+            load_config(write(changed("distill.teacher_tokens", wrong)))
+
+
+def test_the_key_that_once_hung_on_the_disk_is_refused_by_its_new_name(write):
+    with pytest.raises(InputError, match=r"^distill\.cache_top_k: is now distill\.teacher_tokens, .* 16 for the 16"):
+        load_config(write(changed("distill.cache_top_k", 16)))
+
+
 @pytest.mark.parametrize("key", ["language", "model", "output", "data"])
 def test_a_missing_key_is_named_with_what_it_should_hold(write, key):
     tree = {name: value for name, value in SMALLEST.items() if name != key}

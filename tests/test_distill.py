@@ -126,8 +126,9 @@ def keeping(settings, main, material, tmp_path, count=6) -> Keeping:
     return Keeping.chosen(settings, main, log_mel, windows(material, count), tmp_path)
 
 
-def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path):
-    found = keeping(Distill(), main, material, tmp_path)
+@pytest.mark.parametrize("tokens", ["all", 8])
+def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path, tokens):
+    found = keeping(Distill(teacher_tokens=tokens), main, material, tmp_path)
     assert "ms a window to compute" in str(found)
     assert not (tmp_path / "probe").exists()
     again = Keeping.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.hub_server import Hub, Repo
 from whisper_pair.checkpoints import Lineage, check_pair, checkpoint_folder, encoder_sha256, load_main, origin
@@ -48,7 +49,7 @@ def offer(hub: Hub, name: str, *commits: dict[str, bytes]) -> None:
 @pytest.fixture(scope="module")
 def sharded(material, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("sharded")
-    load_main(material / "micro-whisper").save_pretrained(folder, max_shard_size="1MB")
+    load_main(material / "micro-whisper", torch.float32).save_pretrained(folder, max_shard_size="1MB")
     found = files_of(folder)
     assert sum(name.endswith(".safetensors") for name in found) > 1
     return found
@@ -83,7 +84,10 @@ def test_of_shards_those_that_the_index_names_are_fetched(hub, material, sharded
     folder = checkpoint_folder("some/whisper")
     assert here(folder) == sorted({**sharded, **processor})
     assert encoder_sha256(folder) == encoder_sha256(material / "micro-whisper")
-    assert load_main(folder).config.vocab_size == load_main(material / "micro-whisper").config.vocab_size
+    assert (
+        load_main(folder, torch.float32).config.vocab_size
+        == load_main(material / "micro-whisper", torch.float32).config.vocab_size
+    )
 
 
 def test_without_the_hub_what_was_fetched_serves_and_half_of_it_does_not(hub, sharded, monkeypatch):
@@ -93,7 +97,7 @@ def test_without_the_hub_what_was_fetched_serves_and_half_of_it_does_not(hub, sh
     assert checkpoint_folder("some/whisper") == folder
     next(folder.glob("model-*-of-*.safetensors")).unlink()
     with pytest.raises(InputError, match="some/whisper"):
-        load_main(checkpoint_folder("some/whisper"))
+        load_main(checkpoint_folder("some/whisper"), torch.float32)
 
 
 @pytest.mark.parametrize("index", [b"{", b"[]", b'{"weight_map": {"a": "../a.safetensors"}}', b'{"weight_map": 3}'])

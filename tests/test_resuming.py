@@ -284,6 +284,10 @@ def test_memory_and_saving_do_not_decide_an_outcome_but_the_step_does(write_conf
 
     assert inputs() == inputs("train.batch_size=2", "train.accumulation=2", "train.keep=9", "train.checkpoints=7")
     assert inputs() != inputs("train.batch_size=2")
+    distill = load_config(write_config(tmp_path / "pair.yaml")).resolved()["distill"]
+    assert deciding(distill) == deciding(distill | {"cache": "all"})
+    assert deciding(distill) != deciding(distill | {"cache_dtype": "fp32"})
+    assert deciding(distill) != deciding(distill | {"teacher_tokens": 32})
     assert inputs() != inputs("train.learning_rate=1e-5")
 
 
