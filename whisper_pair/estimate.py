@@ -17,7 +17,6 @@ from pathlib import Path
 
 from .config import Config, Optimization
 from .errors import InputError
-from .write_behind import WRITES
 
 WARM_UP, TIMED = 1, 3  # steps of a probe
 REUSED = ("main", "labels", "assistant")  # finished parts of a run that a rehearsed stage may build on
@@ -67,6 +66,8 @@ def rehearsal(config: Config, stage: str) -> Iterator[Config]:
 @contextlib.contextmanager
 def _vanishing() -> Iterator[Path]:
     """An empty folder, the same for all processes of a launch, which have one parent; its first one removes it."""
+    from .write_behind import WRITES  # which loads torch
+
     if "RANK" not in os.environ:
         with tempfile.TemporaryDirectory() as folder:
             try:
