@@ -171,9 +171,9 @@ def test_what_is_frozen_runs_in_the_configured_precision_and_outside_of_autocast
         original = getattr(module, name)
 
         class Watched(original):
-            def states(self, batch, device):
+            def states(self, batch, device, exact=False):
                 assert not torch.is_autocast_enabled("cpu")
-                found = super().states(batch, device)
+                found = super().states(batch, device, exact)
                 seen[module.__name__] = found.dtype
                 return found
 
