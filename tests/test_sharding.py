@@ -48,7 +48,7 @@ def test_two_sharded_processes_stopped_and_resumed_train_what_one_whole_process_
     launch = ["-m", "accelerate.commands.launch", "--config_file", FSDP2, "--num_processes", "2"]
     launch += ["--main_process_port", "0", HERE / "sharded.py", stage, two, f"{stage}.batch_size=2"]
     stopped = command(*launch, STOP_AT="4")
-    assert "stopped by SIGTERM; saved" in stopped.stderr
+    assert "stopped by SIGTERM; saved" in stopped.stderr, stopped.stderr
     made = {"train": "main", "distill": "assistant"}[stage]
     assert list((tmp_path / "two" / f"{made}.partial" / "state-0000004").glob("optimizer_0/*.distcp"))
     resumed = command(*launch)

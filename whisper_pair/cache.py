@@ -81,6 +81,9 @@ class WindowCache:
             print(f"{self.folder}: was made with {difference(recorded, about)}; it is built anew", flush=True)
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if recorded != about:  # first of all: a process that opens it meanwhile must not take it for another's
+            write_json(self.folder / f"about-{os.getpid()}.json", about)
+            (self.folder / f"about-{os.getpid()}.json").replace(self.folder / "about.json")
         with open(self.folder / "index", "ab") as index:
             index.truncate(8 * len(self.lengths))
         self._map_index()
@@ -91,9 +94,6 @@ class WindowCache:
                 f"{self.folder}: {missing / 1e9:.1f} GB are still to be cached and {free / 1e9:.1f} GB are free; free "
                 "some, or turn the cache off (distill.cache=none, train.cache_encoder=false)."
             )
-        if recorded != about:
-            write_json(self.folder / f"about-{os.getpid()}.json", about)
-            (self.folder / f"about-{os.getpid()}.json").replace(self.folder / "about.json")
 
     def _map_index(self) -> None:
         """One number a window, so that no reader sees half of an entry: 0, or its CRC-32 in the upper half and 1."""
@@ -227,8 +227,8 @@ def _write(path: Path, raw: Sequence[memoryview], offset: int) -> None:
 
 def _recorded(path: Path) -> dict[str, Any] | None:
     """What the cache says it was made from; {} where that cannot be read."""
-    if not path.parent.is_dir() or not any(path.parent.iterdir()):
-        return None
+    if not (path.parent / "index").exists() and not path.exists():
+        return None  # nothing is there, or another process has just begun
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

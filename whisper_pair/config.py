@@ -197,7 +197,9 @@ class Distill(Optimization):
     # precision: 3.8 MB a window; 2.6 kB a token of all, 0.2 kB of 32). auto: what is cheaper to read than to compute
     cache: Literal["auto", "all", "states", "none"] = "auto"
     # encoder states and the main's distribution are rounded to this, on disk or not: `cache` changes no loss
-    cache_dtype: Literal["fp16", "bf16", "fp32"] = "fp16"  # of what is kept on disk; states are rounded to it either way
+    cache_dtype: Literal["fp16", "bf16", "fp32"] = (
+        "fp16"  # of what is kept on disk; states are rounded to it either way
+    )
     train_embeddings: bool = False  # off: the embeddings stay the main's and cost no memory beside it
     draft_vocabulary: ShareAboveZero | None = (
         None  # draft from the tokens that cover this share of the labels; null: all
