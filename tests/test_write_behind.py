@@ -180,10 +180,21 @@ class Types(TorchDispatchMode):
         return super().__enter__()
 
 
+class Passing(torch.nn.Module):
+    """An encoder of a type, whose states are what it is given."""
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.conv1 = torch.nn.Conv1d(1, 1, 1, dtype=dtype)
+
+    def forward(self, mel):
+        return SimpleNamespace(last_hidden_state=mel.clone())
+
+
 def test_states_of_a_half_precision_encoder_are_never_float32(tmp_path):
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4, dtype="bfloat16")
     computed = torch.randn(1, 3, 4).bfloat16()
-    encoding = Encoding(lambda mel: SimpleNamespace(last_hidden_state=mel), lambda waves: waves, None, cache)
+    encoding = Encoding(Passing(torch.bfloat16), lambda waves: waves, None, cache)
     batch = {"waves": computed.clone(), "rows": ([], [0]), "samples": [0], "seeds": [0], "states": None}
     with Types() as types:
         met = encoding.states(batch, "cpu")
@@ -199,11 +210,8 @@ def test_exact_states_are_returned_as_they_were_and_kept_rounded(tmp_path):
     batch = {"waves": computed.clone(), "rows": ([], [0]), "samples": [0], "seeds": [0], "states": None}
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4)
 
-    def encoder(mel):
-        return SimpleNamespace(last_hidden_state=mel.clone())
-
     def encoding(cache=None, rounding=None):
-        return Encoding(encoder, lambda waves: waves, None, cache, rounding)
+        return Encoding(Passing(computed.dtype), lambda waves: waves, None, cache, rounding)
 
     assert torch.equal(encoding(cache).states(batch, "cpu", exact=True), computed)
     rounded = computed.half().float()
