@@ -307,8 +307,7 @@ def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress
     if (weight := first_not_finite(model, torch.float32)) is not None:
         raise TrainingError(f"{weight} holds NaN or infinity at step {progress.step}; lower the learning rate.")
     if (weight := first_not_finite(model, dtype)) is not None:
-        if not progress.owes_validation:
-            progress.history.append({"step": progress.step, "loss": loss})
+        progress.history.append({"step": progress.step, "loss": loss})
         state = progress.save(accelerator)
         raise TrainingError(
             f"{weight} has outgrown {name_of(dtype)}, the type that the checkpoint is saved in, at step "
