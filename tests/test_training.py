@@ -1,6 +1,8 @@
 """The loop: the same step however its samples are spread, and the same weights after a stop."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from whisper_pair import errors, training
 from whisper_pair.config import Optimization
 from whisper_pair.errors import TrainingError
 from whisper_pair.training import Plan, Score, fit, learning_rate_at
@@ -160,3 +163,15 @@ def test_the_best_checkpoint_is_kept_not_the_last(tmp_path):
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path):
     with pytest.raises(TrainingError, match=r"nan at step \d+, on .*sample 7"):
         train(tmp_path / "run", spoil=7)
+
+
+def test_a_signal_that_ends_the_readers_in_the_middle_of_a_step_is_a_stop(tmp_path, monkeypatch):
+    """torch tells of a reader's end wherever the process happens to be."""
+
+    def ended(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")
+
+    monkeypatch.setattr(training, "take_step", ended)
+    with pytest.raises(errors.StoppedError, match="SIGTERM; in the middle of a step; the same command goes on"):
+        train(tmp_path / "run")

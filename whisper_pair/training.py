@@ -263,6 +263,9 @@ def fit(
                 )
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
+                    if "DataLoader worker" in str(error) and asked.soon():  # the signal ended the readers too
+                        left = "in the middle of a step; the same command goes on from the last saved state."
+                        raise stopped(asked.signal, left) from error
                     raise
                 heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
             if heaviest is not None:  # outside of the except, which holds on to the tensors
