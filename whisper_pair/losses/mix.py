@@ -37,8 +37,13 @@ class Whole:
     def outcomes(self, student: Tensor, hidden: Tensor) -> Outcomes:
         """Of some of the tokens: each token of the vocabulary is an outcome."""
         with torch.no_grad():
-            teacher = F.log_softmax(F.linear(hidden.to(self.head.dtype), self.head).float(), dim=-1)
-        return lambda temperature: (softened(student, temperature), softened(teacher, temperature))
+            logits = F.linear(hidden.to(self.head.dtype), self.head).float()
+
+        def at(temperature: float) -> tuple[Tensor, Tensor]:
+            teacher = logits if temperature == 1.0 else logits / temperature
+            return softened(student, temperature), teacher.log_softmax(-1)
+
+        return at
 
 
 @dataclass(frozen=True)
