@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_a_run_is_refused(write_config, command, tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("language=xx", "language 'xx' is not one of"),
+        ("language=xx", "language xx: is not one of"),
         ("data.train.0.text=words", "no column 'words'"),
         ("model=/nowhere", "there is no such folder"),
         ("data.test.0.folder=/nowhere", "there is no such folder"),
