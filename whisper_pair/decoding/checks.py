@@ -2,7 +2,6 @@
 
 import math
 import operator
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
@@ -16,6 +15,7 @@ from .decoder import MAX_DRAFT_TOKENS
 from .options import Options
 from .vocabulary import SpecialTokens
 
+COLDEST, HOTTEST = 1e-3, 1e3  # temperatures above 0; past them logits overflow, or no longer count
 MOST_ROWS = 4096  # decoded at once; each takes its part of the caches
 
 
@@ -164,11 +164,18 @@ def drafts(value) -> int | str:
 
 
 def temperatures(value) -> float | tuple[float, ...]:
-    if not isinstance(value, tuple | list):
-        return number(0, sys.float_info.max)(value)
-    if not value:
+    if isinstance(value, tuple | list):
+        if not value:
+            raise ValueError
+        return tuple(map(temperature, value))
+    return temperature(value)
+
+
+def temperature(value) -> float:
+    found = number(0, HOTTEST)(value)
+    if 0 < found < COLDEST:
         raise ValueError
-    return tuple(map(number(0, sys.float_info.max), value))
+    return found
 
 
 ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: what is expected, and how it is read
@@ -179,7 +186,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: wh
     "batch_size": (f"a whole number, at least 1 and at most {MOST_ROWS}", whole(1, MOST_ROWS)),
     "draft_tokens": (f'"auto" or a whole number from 0 to {MAX_DRAFT_TOKENS}', drafts),
     "confidence": ("a probability between 0 and 1, or None", optional(number(0, 1))),
-    "temperature": ("a number from 0 on, or a list of them", temperatures),
+    "temperature": (f"0, or a number from {COLDEST:g} to {HOTTEST:g}, or a list of them", temperatures),
     "seed": ("a whole number of at most 63 bits, or None", optional(whole(-(2**63), 2**63 - 1))),
     "compression_ratio_threshold": ("a number or None", optional(number())),
     "log_probability_threshold": ("a number or None", optional(number())),
