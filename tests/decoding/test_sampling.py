@@ -12,7 +12,7 @@ from tests.decoding.models import END, SIZE, cut, features, tiny_whisper
 from tests.decoding.oracle import allowed, forced_prefix
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.rows import compression_ratio
-from whisper_pair.decoding.sampling import accept, distribution
+from whisper_pair.decoding.sampling import accept
 from whisper_pair.decoding.speculate import Rounds
 
 
@@ -170,12 +170,3 @@ def test_silence_is_reported_and_not_retried():
     )
     rows = Engine(main, cut(main)).decode(windows, options)
     assert all(row.silent and row.temperature == 0.0 for row in rows)
-
-
-@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-3, 1e39, 1.7e308])
-def test_no_temperature_makes_a_distribution_that_is_none(temperature):
-    logits = torch.tensor([[[3.0, -torch.inf, 1.0]]])
-    found = distribution(logits, temperature)
-    assert found.sum() == pytest.approx(1)
-    assert found[0, 0, 1] == 0
-    assert found[0, 0, 0] >= found[0, 0, 2]

@@ -14,9 +14,7 @@ def distribution(masked: Tensor, temperature: float) -> Tensor:
     """Logits under the rules -> probabilities; temperature 0 puts everything on the argmax."""
     if temperature == 0:
         return F.one_hot(masked.argmax(-1), masked.shape[-1]).to(masked.dtype)
-    limits = torch.finfo(masked.dtype)
-    within = min(max(temperature, limits.tiny), limits.max)  # any other would become 0 or infinite
-    return ((masked - masked.amax(-1, keepdim=True)) / within).softmax(-1)
+    return (masked / temperature).softmax(-1)
 
 
 def draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
