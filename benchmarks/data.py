@@ -34,18 +34,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from train.finetune import make_examples
 from train.model import TranscriptLoss, choose_parameters
 from whisper_pair import Pair
-from whisper_pair.audio import SAMPLE_RATE, LogMel, read_audio
-from whisper_pair.batches import Batches, Encoding, Example
+from whisper_pair.audio import SAMPLE_RATE, LogMel, Sound, read_audio
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Source, Train
 from whisper_pair.data import clips_a_window, load_training_clips, pack
 from whisper_pair.decoding import Options
 from whisper_pair.longform import transcribe
 from whisper_pair.runs import hardware, versions
-from whisper_pair.sound import Sound
 from whisper_pair.synthetic.micro import MicroWhisper, build
-from whisper_pair.targets import Targets
-from whisper_pair.training import Plan, Stream
+from whisper_pair.training import Batches, Encoding, Example, Plan, Stream, Targets
 
 RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20

@@ -29,9 +29,7 @@ from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperFor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
-from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.decoder import Decoder
-from whisper_pair.decoding.linear import Packed, plain
+from whisper_pair.decoding import Decoder, Engine, Options, Packed, plain
 
 RESULTS = Path(__file__).parent / "results"
 LEAST_WINDOWS = 24

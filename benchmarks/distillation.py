@@ -38,12 +38,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.decoding import RESULTS, machine
 from distill.student import DistillationLoss, build_student, chosen_layers
 from distill.teacher import Teacher, teacher_cache
-from whisper_pair.batches import Encoding, Example
 from whisper_pair.config import Data, Distill
 from whisper_pair.data import Clip, pack
-from whisper_pair.losses import IGNORE
-from whisper_pair.states import EncoderCache
-from whisper_pair.write_behind import WRITES
+from whisper_pair.training import WRITES, EncoderCache, Encoding, Example
+from whisper_pair.training.losses import IGNORE
 
 WINDOW = 30.0  # seconds
 TOKENS_A_SECOND = 3.5  # of Dutch read aloud, in Whisper's vocabulary

@@ -34,18 +34,24 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.decoding import RESULTS, machine
 from distill.distil import labels_stage
-from distill.label import FILE, label_options
-from eval.acceptance import acceptance_section
+from distill.labelling import FILE, label_options
+from eval.measuring import acceptance_section
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor, main_folder
+from whisper_pair.checkpoints import (
+    checkpoint_folder,
+    complete,
+    load_draft,
+    load_main,
+    load_processor,
+    main_folder,
+    proposable,
+)
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
-from whisper_pair.draft_vocabulary import proposable
-from whisper_pair.launching import device_type
-from whisper_pair.listening import Listener
 from whisper_pair.precision import resolved
-from whisper_pair.runs import file_digest, write_json
+from whisper_pair.runs import device_type, file_digest, write_json
+from whisper_pair.training import Listener
 
 BASE = "as configured"
 LOSSES = {

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
 
-from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.rules import History, Rules
+from whisper_pair.decoding import Engine, History, Options, Rules
 
 ALPHAS = (0.7, 0.8, 0.9, 0.95)
 PREFIX = 4  # <|startoftranscript|> <|language|> <|task|> <|notimestamps|>

@@ -24,17 +24,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.pair import lines, rounded
-from distill.label import Labeller, label, label_options, read_labels
-from distill.trust import Judge
+from distill.label_filter import Judge
+from distill.labelling import Labeller, label, label_options, read_labels
 from whisper_pair.audio import LogMel
-from whisper_pair.batches import Encoding
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Distill, Source
 from whisper_pair.data import Corpus, load_training_clips, pack
 from whisper_pair.decoding import Engine
 from whisper_pair.runs import hardware, versions
-from whisper_pair.targets import Targets
 from whisper_pair.text import Normalizer
+from whisper_pair.training import Encoding, Targets
 
 RESULT = Path(__file__).parent / "results" / "thresholds.json"
 DOCS = Path(__file__).parent.parent / "docs" / "data.md"

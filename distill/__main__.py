@@ -2,7 +2,7 @@
 
 import sys
 
-from whisper_pair.command import stage_command
+from whisper_pair.commands.command_line import stage_command
 from whisper_pair.config import Config
 
 

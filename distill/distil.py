@@ -19,20 +19,28 @@ from whisper_pair.checkpoints import (
 from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing
 from whisper_pair.errors import InputError
-from whisper_pair.estimate import Estimate, memory_parts, peak_memory, probe, require_disk, training_bytes
-from whisper_pair.files import write_text
-from whisper_pair.launching import device_type
-from whisper_pair.listening import Listener
 from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype, stored_dtype
-from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
-from whisper_pair.sharding import whole_model
-from whisper_pair.training import Plan, begin, deciding, fit, make_accelerator
+from whisper_pair.runs import (
+    Estimate,
+    Stage,
+    as_json,
+    device_type,
+    file_digest,
+    memory_parts,
+    peak_memory,
+    provenance,
+    require_disk,
+    training_bytes,
+    write_json,
+    write_text,
+)
+from whisper_pair.training import Listener, Plan, begin, deciding, fit, make_accelerator, probe, whole_model
 
-from .lessons import Lessons, learn_from_main
-from .material import Material
+from .distillation_data import Lessons, learn_from_main
+from .inputs import Material
 from .student import DistillationLoss, build_student, check_start, chosen_layers
 from .teacher import digest_of
-from .validate import Drafting, Spoken, joined
+from .validation import Drafting, Spoken, joined
 
 
 def labels_stage(config: Config, main: Path, precision: str) -> Stage:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from whisper_pair.escaping import markdown
-from whisper_pair.token_text import text_of
+from whisper_pair.text import text_of
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from whisper_pair.checkpoints import check_pair, read_config
+from whisper_pair.checkpoints import check_pair, default_alignment_heads, read_config
 from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
-from whisper_pair.generation_config import default_alignment_heads
-from whisper_pair.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
+from whisper_pair.training.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
 
 
 def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, ...]:

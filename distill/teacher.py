@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whisper_pair.batches import Example
-from whisper_pair.cache import WindowCache
 from whisper_pair.config import Distill
-from whisper_pair.losses import CHUNK, IGNORE, TopK
+from whisper_pair.training import Example, WindowCache
+from whisper_pair.training.losses import CHUNK, IGNORE, TopK
 
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from whisper_pair.command import stage_command
+from whisper_pair.commands.command_line import stage_command
 from whisper_pair.config import Config
 
 SUMMARY = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
+from whisper_pair.checkpoints import FILE as DRAFT_VOCABULARY
 from whisper_pair.checkpoints import (
     check_pair,
     checkpoint_folder,
@@ -15,41 +16,69 @@ from whisper_pair.checkpoints import (
     load_main,
     load_processor,
     main_folder,
+    proposable,
 )
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips, long_test_clips
-from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.acceptance import accepted_per_round
-from whisper_pair.decoding.vocabulary import SpecialTokens
-from whisper_pair.draft_vocabulary import FILE as DRAFT_VOCABULARY
-from whisper_pair.draft_vocabulary import proposable
-from whisper_pair.files import write_table, write_text
-from whisper_pair.launching import this_process
+from whisper_pair.decoding import Engine, Options, SpecialTokens, accepted_per_round
 from whisper_pair.precision import DTYPES, precision_of, resolved
-from whisper_pair.runs import Stage, as_json, discard, file_digest, provenance, write_json
-from whisper_pair.signals import stopping
+from whisper_pair.runs import (
+    Stage,
+    as_json,
+    discard,
+    file_digest,
+    provenance,
+    stopping,
+    this_process,
+    write_json,
+    write_table,
+    write_text,
+)
 from whisper_pair.text import Normalizer
 
-from . import ctranslate
-from .acceptance import acceptance_section, least_accepted, where_section
-from .contenders import contenders_of
-from .cost import cost_section, prediction_section, steady_costs
-from .engines import Assistant, Engines
-from .identity import Witness, identity_section
-from .leaks import leak_section
-from .listen import DRAFTS, Heard, Said, listen
-from .longform import long_form_section, recordings
-from .memory import memory_section, own_parameters
-from .page import page
-from .plots import draw
-from .quality import quality_section, rates_of, texts_equal, transcripts
-from .report import markdown
-from .schema import VERSION, check
-from .settings import write_best_setting
-from .speed import speed_section, spread_out, timed_clips
-from .timeline import telling, timeline_section
-from .tokens import Pieces
-from .verdict import check_enough_timings, verdict_section
+from .measuring import (
+    DRAFTS,
+    Assistant,
+    Engines,
+    Heard,
+    Pieces,
+    Said,
+    Witness,
+    acceptance_section,
+    contenders_of,
+    cost_section,
+    ctranslate,
+    identity_section,
+    leak_section,
+    least_accepted,
+    listen,
+    long_form_section,
+    memory_section,
+    own_parameters,
+    prediction_section,
+    quality_section,
+    rates_of,
+    recordings,
+    speed_section,
+    spread_out,
+    steady_costs,
+    texts_equal,
+    timed_clips,
+    transcripts,
+    where_section,
+    write_best_setting,
+)
+from .reading import (
+    VERSION,
+    check,
+    check_enough_timings,
+    draw,
+    markdown,
+    page,
+    telling,
+    timeline_section,
+    verdict_section,
+)
 
 HEARD = "heard"  # in the stage's work folder
 

@@ -12,8 +12,8 @@ from whisper_pair.checkpoints import load_main, load_processor, main_folder
 from whisper_pair.config import Config
 from whisper_pair.data import load_test_clips
 from whisper_pair.decoding import Engine, Options
-from whisper_pair.estimate import Estimate, peak_memory
 from whisper_pair.precision import DTYPES, resolved
+from whisper_pair.runs import Estimate, peak_memory
 
 SOME = 4  # clips
 REREAD = 1.5  # windows that the sequential algorithm takes of a recording, over those that it lasts

@@ -82,7 +82,8 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
     from distill.student import build_student
-    from whisper_pair.checkpoints import Lineage, encoder_sha256, vocabulary_sha256
+    from whisper_pair.checkpoints.identity import encoder_sha256, vocabulary_sha256
+    from whisper_pair.checkpoints.manifest import Lineage
 
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(3)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.config import Source
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.config.schema import Source
 
 FORMS = ("folder", "manifest", "webdataset", "parquet", "streamed")
 

@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 from tests.sounds import CODINGS, encode, melody
+from whisper_pair.audio.sound import SAMPLE_RATE, Sound
 from whisper_pair.errors import InputError
-from whisper_pair.sound import SAMPLE_RATE, Sound
 
 ENDINGS = ("wav", "flac", "mp3", "m4a", "aac", "mka", "webm", "opus", "ts", "aiff", "avi")
 SECONDS = 2.0

@@ -9,8 +9,10 @@ import yaml
 
 from distill.student import build_student
 from tests.conftest import ROOT
-from whisper_pair.checkpoints import Lineage, encoder_sha256, load_main, load_processor, vocabulary_sha256
-from whisper_pair.config import load_config
+from whisper_pair.checkpoints.identity import encoder_sha256, vocabulary_sha256
+from whisper_pair.checkpoints.load import load_main, load_processor
+from whisper_pair.checkpoints.manifest import Lineage
+from whisper_pair.config.schema import load_config
 
 
 def write_run(output: Path, model: Path, config: Path, max_length: int, main: str | None = None) -> None:

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 
-from whisper_pair.audio import SAMPLE_RATE, LogMel, audio_seconds, read_audio, spec_augment, to_pcm
+from whisper_pair.audio.augment import spec_augment
+from whisper_pair.audio.log_mel import LogMel, to_pcm
+from whisper_pair.audio.reading import audio_seconds, read_audio
+from whisper_pair.audio.sound import SAMPLE_RATE
 from whisper_pair.errors import InputError
 
 

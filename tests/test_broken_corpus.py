@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from tests.corpora import tone, wav
-from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.config import Data, Source
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.config.schema import Data, Source
 from whisper_pair.data import corpus as corpus_module
-from whisper_pair.data import load_test_clips, load_training_clips
+from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.errors import InputError
 
 RNG = np.random.default_rng(5)

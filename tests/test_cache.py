@@ -8,10 +8,10 @@ import shutil
 import pytest
 import torch
 
-from whisper_pair import cache as room
-from whisper_pair.cache import WindowCache
 from whisper_pair.errors import InputError
-from whisper_pair.write_behind import WRITES
+from whisper_pair.training import window_cache as room
+from whisper_pair.training.window_cache import WindowCache
+from whisper_pair.training.write_behind import WRITES
 
 FIELDS = {"ids": ("int32", 3), "log_probabilities": ("float16", 3), "rest": ("float32", 1), "states": ("bfloat16", 2)}
 LENGTHS = [2, 5, 1, 4]

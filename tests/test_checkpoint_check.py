@@ -15,12 +15,8 @@ from transformers import AddedToken, WhisperFeatureExtractor, WhisperForConditio
 
 from distill.student import build_student
 from whisper_pair import Pair
-from whisper_pair.checkpoint_check import merge_command
-from whisper_pair.checkpoints import checkpoint_folder, complete, load_draft, load_main, load_processor
-from whisper_pair.config import load_config
-from whisper_pair.decoding.vocabulary import SpecialTokens
-from whisper_pair.errors import InputError
-from whisper_pair.generation_config import (
+from whisper_pair.checkpoints.check import merge_command
+from whisper_pair.checkpoints.generation_config import (
     GPT2_END,
     NEUTRAL,
     WHISPER_END,
@@ -29,10 +25,15 @@ from whisper_pair.generation_config import (
     is_multilingual,
     timestamps_of,
 )
+from whisper_pair.checkpoints.load import complete, load_draft, load_main, load_processor
+from whisper_pair.checkpoints.locate import checkpoint_folder
+from whisper_pair.config.schema import load_config
+from whisper_pair.decoding.special_tokens import SpecialTokens
+from whisper_pair.errors import InputError
 from whisper_pair.live.view import Spelling
 from whisper_pair.synthetic.micro import MicroWhisper, build
-from whisper_pair.targets import Targets
-from whisper_pair.token_text import text_of
+from whisper_pair.text.token_text import text_of
+from whisper_pair.training.target_tokens import Targets
 
 RATE = 16_000
 
@@ -449,7 +450,7 @@ def test_the_space_before_an_added_word_belongs_to_it(main):
 
 
 def test_added_words_are_trained_and_times_end_where_the_window_ends(main):
-    from whisper_pair.data import Clip, Window
+    from whisper_pair.data.clips import Clip, Window
 
     add_words(main, "Kaatsheuvel")
     targets = Targets.of(load_main(main, torch.float32), load_processor(main).tokenizer, "nl", "transcribe")

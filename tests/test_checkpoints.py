@@ -10,17 +10,10 @@ import torch
 from transformers import WhisperForConditionalGeneration
 
 from distill.student import build_student, chosen_layers
-from whisper_pair.checkpoints import (
-    Lineage,
-    check_pair,
-    checkpoint_folder,
-    complete,
-    encoder_sha256,
-    load_draft,
-    load_main,
-    load_processor,
-    vocabulary_sha256,
-)
+from whisper_pair.checkpoints.identity import check_pair, encoder_sha256, vocabulary_sha256
+from whisper_pair.checkpoints.load import complete, load_draft, load_main, load_processor
+from whisper_pair.checkpoints.locate import checkpoint_folder
+from whisper_pair.checkpoints.manifest import Lineage
 from whisper_pair.errors import InputError
 
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from whisper_pair.config import Config, Lora, SpecAugment, dump_config, load_config
+from whisper_pair.config.hints import SYNONYMS, paths
+from whisper_pair.config.schema import Config, Lora, SpecAugment, dump_config, load_config
 from whisper_pair.errors import InputError
-from whisper_pair.hints import SYNONYMS, paths
 
 ROOT = Path(__file__).resolve().parent.parent
 

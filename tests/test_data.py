@@ -13,16 +13,12 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.config import Data, Source
-from whisper_pair.data import (
-    Clip,
-    drop_long_texts,
-    fingerprint,
-    load_test_clips,
-    load_training_clips,
-    pack,
-)
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.config.schema import Data, Source
+from whisper_pair.data.clips import Clip
+from whisper_pair.data.corpus import drop_long_texts, load_test_clips, load_training_clips
+from whisper_pair.data.fingerprints import fingerprint
+from whisper_pair.data.packing import pack
 from whisper_pair.errors import InputError
 
 

@@ -3,8 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from whisper_pair.config import Data
-from whisper_pair.data import Clip, Corpus, pack, padding_saved, write_data_report
+from whisper_pair.config.schema import Data
+from whisper_pair.data.clips import Clip
+from whisper_pair.data.corpus import Corpus
+from whisper_pair.data.packing import pack, padding_saved
+from whisper_pair.data.report import write_data_report
 
 
 def spoken(count: int) -> Corpus:

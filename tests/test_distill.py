@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from distill.cache_policy import Keeping
 from distill.examples import Example as Shown
 from distill.examples import marked, table
-from distill.keeping import Keeping
 from distill.student import DistillationLoss, build_student, check_start, chosen_layers
 from distill.teacher import Teacher, digest_of, teacher_cache
-from distill.validate import joined
-from whisper_pair.audio import LogMel
-from whisper_pair.batches import Example
-from whisper_pair.checkpoints import load_main, load_processor
-from whisper_pair.config import Distill, Losses, load_config
-from whisper_pair.data import Clip, Window
+from distill.validation import joined
+from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.checkpoints.load import load_main, load_processor
+from whisper_pair.config.schema import Distill, Losses, load_config
+from whisper_pair.data.clips import Clip, Window
 from whisper_pair.errors import InputError
-from whisper_pair.losses import IGNORE
-from whisper_pair.write_behind import WRITES
+from whisper_pair.training.batches import Example
+from whisper_pair.training.losses.chunks import IGNORE
+from whisper_pair.training.write_behind import WRITES
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,10 @@ def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path, tok
 @pytest.mark.parametrize(("slow", "kept"), [("WindowCache.read", False), ("LogMel.__call__", True)])
 def test_auto_keeps_what_is_cheaper_to_read(main, material, tmp_path, monkeypatch, slow, kept):
     clock = [0.0]
-    monkeypatch.setattr("distill.keeping.time.perf_counter", lambda: clock[0])
-    room = {"WindowCache.read": "whisper_pair.cache", "LogMel.__call__": "whisper_pair.audio"}[slow]
+    monkeypatch.setattr("distill.cache_policy.time.perf_counter", lambda: clock[0])
+    room = {"WindowCache.read": "whisper_pair.training.window_cache", "LogMel.__call__": "whisper_pair.audio.reading"}[
+        slow
+    ]
     monkeypatch.setattr(f"{room}.{slow}", slowed(clock, slow, monkeypatch, room))
     assert keeping(Distill(), main, material, tmp_path).states is kept
 
@@ -163,7 +165,7 @@ def test_auto_leaves_half_of_the_disk(main, material, tmp_path, monkeypatch):
 
     room = 2 * 5 * main.config.max_source_positions * main.config.d_model * 2  # half of it holds five windows, not six
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
-    monkeypatch.setattr("distill.keeping._seconds", lambda action, device, **more: 0.0 if more else 1.0)
+    monkeypatch.setattr("distill.cache_policy._seconds", lambda action, device, **more: 0.0 if more else 1.0)
     found = keeping(Distill(), main, material, tmp_path)
     assert (found.states, found.teacher) == (False, True)
     assert "that may be filled" in found.why

@@ -17,9 +17,9 @@ import yaml
 from benchmarks.pair import PAGES, fill
 from tests.conftest import ROOT
 from tests.runs import write_report, write_run
-from whisper_pair.audio import read_audio
+from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import COMMANDS, main
-from whisper_pair.config import load_config
+from whisper_pair.config.schema import load_config
 from whisper_pair.decoding.acceptance import Match, accepted_per_round
 
 FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)

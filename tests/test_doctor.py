@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from whisper_pair import selftest
 from whisper_pair.commands import doctor
+from whisper_pair.commands import self_test as selftest
 
 SECRET = "hf_" + "doctorsecret" * 3
 

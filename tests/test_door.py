@@ -14,10 +14,11 @@ import pytest
 import soundfile
 
 from tests.conftest import ROOT
-from whisper_pair.audio import SAMPLE_RATE
+from whisper_pair.audio.sound import SAMPLE_RATE
 from whisper_pair.errors import InputError
-from whisper_pair.live import door, server
-from whisper_pair.live.door import Door, tidy
+from whisper_pair.live import access as door
+from whisper_pair.live import server
+from whisper_pair.live.access import Door, tidy
 
 
 def asked(tmp_path, method="GET", hosts=(), parts=(b"",), **headers) -> int:

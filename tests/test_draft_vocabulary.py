@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from whisper_pair import Pair
-from whisper_pair.checkpoints import load_main
-from whisper_pair.decoding import Engine
+from whisper_pair.checkpoints.draft_vocabulary import FILE, DraftVocabulary
+from whisper_pair.checkpoints.load import load_main
+from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.linear import plain
-from whisper_pair.draft_vocabulary import FILE, DraftVocabulary
 from whisper_pair.errors import InputError
 
 LABELS = [[5, 5, 5, 9], [7, 5, 9], [2]]  # 5: 4 times, 9: twice, 2 and 7: once

@@ -12,17 +12,20 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from distill.examples import Example, table
-from eval.compare import compare
-from eval.page import page
-from eval.plots import figures, svg
-from eval.report import markdown as report_markdown
+from eval.reading.compare import compare
+from eval.reading.page import page
+from eval.reading.plots import figures, svg
+from eval.reading.report import markdown as report_markdown
 from tests.runs import write_report, write_run
 from whisper_pair.cli import main
-from whisper_pair.config import Data
-from whisper_pair.data import Clip, Corpus, pack, write_data_report
+from whisper_pair.config.schema import Data
+from whisper_pair.data.clips import Clip
+from whisper_pair.data.corpus import Corpus
+from whisper_pair.data.packing import pack
+from whisper_pair.data.report import write_data_report
 from whisper_pair.errors import InputError, StoppedError, TrainingError
 from whisper_pair.escaping import cue, html, markdown, plot_label, srt, terminal, vtt
-from whisper_pair.longform import Segment, Transcription
+from whisper_pair.longform.recording import Segment, Transcription
 from whisper_pair.longform.subtitles import as_srt, as_tsv, as_vtt
 from whisper_pair.publishing.release import release, run_config
 

@@ -22,25 +22,27 @@ import yaml
 from transformers import GenerationConfig, WhisperForConditionalGeneration, WhisperProcessor
 
 import eval.evaluate as stage
-from eval import contenders, cost, ctranslate, listen
 from eval.__main__ import main as run_stage
-from eval.compare import compare
-from eval.engines import Assistant, Engines
 from eval.evaluate import evaluate
-from eval.report import verdict as verdict_table
-from eval.schema import check, problems, read_report
-from eval.settings import write_best_setting
-from eval.verdict import check_enough_timings, is_pair, verdict_section
+from eval.measuring import contenders, cost, ctranslate
+from eval.measuring import decoded_clips as listen
+from eval.measuring.decoding_options import write_best_setting
+from eval.measuring.engines import Assistant, Engines
+from eval.reading.compare import compare
+from eval.reading.report import verdict as verdict_table
+from eval.reading.schema import check, problems, read_report
+from eval.reading.verdict import check_enough_timings, is_pair, verdict_section
 from tests.conftest import LIMIT, ROOT
-from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import load_draft, load_main
-from whisper_pair.command import guarded
+from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.checkpoints.load import load_draft, load_main
+from whisper_pair.commands.command_line import guarded
 from whisper_pair.commands.evaluate import source
-from whisper_pair.config import Require, load_config
-from whisper_pair.data import Clip, load_test_clips
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.config.schema import Require, load_config
+from whisper_pair.data.clips import Clip
+from whisper_pair.data.corpus import load_test_clips
 from whisper_pair.decoding.acceptance import Match, acceptances
-from whisper_pair.decoding.engine import Slots
+from whisper_pair.decoding.engine import Engine, Slots
+from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import RoundTimes
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError

@@ -10,20 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import ctranslate, memory, timing
-from eval.acceptance import BOUNDS, acceptance_section, least_accepted, where_section
-from eval.bootstrap import difference_interval, ratio_intervals
-from eval.cost import diluted, improved_length, least, prediction_section
-from eval.energy import joule_counter
-from eval.longform import recordings
-from eval.report import gain
-from eval.timing import Timing, interleaved, speedup
-from eval.tokens import token_class
+from eval.measuring import ctranslate, memory, timing
+from eval.measuring.acceptance import BOUNDS, acceptance_section, least_accepted, where_section
+from eval.measuring.bootstrap import difference_interval, ratio_intervals
+from eval.measuring.cost import diluted, improved_length, least, prediction_section
+from eval.measuring.energy import joule_counter
+from eval.measuring.longform import recordings
+from eval.measuring.timing import Timing, interleaved, speedup
+from eval.measuring.tokens import token_class
+from eval.reading.report import gain
 from tests.decoding.models import END, FIRST_TIMESTAMP, tiny_whisper
-from whisper_pair.config import Data, Eval
-from whisper_pair.data import Clip
-from whisper_pair.decoding import Costs, Match, Options, acceptances
-from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.config.schema import Data, Eval
+from whisper_pair.data.clips import Clip
+from whisper_pair.decoding.acceptance import Match, acceptances
+from whisper_pair.decoding.draft_length import Costs
+from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.special_tokens import SpecialTokens
 
 SPECIAL = SpecialTokens.of(tiny_whisper())
 CPU = torch.device("cpu")

@@ -14,14 +14,13 @@ import torch
 
 from tests.conftest import ROOT
 from whisper_pair.cli import main
-from whisper_pair.command import guarded, stage_command
+from whisper_pair.commands.command_line import guarded, stage_command
 from whisper_pair.commands.run import status_of
 from whisper_pair.commands.transcribe import refuse_missing
 from whisper_pair.errors import InputError
-from whisper_pair.files import WHY, disk_failure, readable_to_others, write_table, write_text
-from whisper_pair.progress import write_whole
-from whisper_pair.runs import write_json
-from whisper_pair.trackers import started
+from whisper_pair.runs.files import WHY, disk_failure, readable_to_others, write_json, write_table, write_text
+from whisper_pair.runs.trackers import started
+from whisper_pair.training.progress import write_whole
 
 
 @pytest.fixture
@@ -41,8 +40,8 @@ def fails_at(monkeypatch):
                 spend()
                 return super().write(data)
 
-        monkeypatch.setattr("whisper_pair.files.open", Failing, raising=False)
-        monkeypatch.setattr("whisper_pair.files.os.fsync", spend)
+        monkeypatch.setattr("whisper_pair.runs.files.open", Failing, raising=False)
+        monkeypatch.setattr("whisper_pair.runs.files.os.fsync", spend)
 
     return at
 
@@ -296,7 +295,7 @@ def test_a_device_that_is_not_here_is_one_sentence(device, monkeypatch):
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio", "tensorboard"])
 def test_a_tracker_that_is_not_installed_is_told_before_anything_is_read(tracker, write_config, tmp_path, monkeypatch):
-    monkeypatch.setattr("whisper_pair.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("whisper_pair.runs.trackers.find_spec", lambda name: None)
     config = write_config(tmp_path / "pair.yaml", tracker=tracker, model="gone")
     with pytest.raises(InputError, match=f"^tracker: {tracker} is not installed; pip install {tracker}"):
         stage_command("train", "", pytest.fail, [str(config), "--debug"])

@@ -11,11 +11,11 @@ import torch
 import yaml
 from test_training import Summed, train
 
-from whisper_pair import estimate
-from whisper_pair.command import guarded
-from whisper_pair.config import Optimization
+from whisper_pair.commands.command_line import guarded
+from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import InputError, TrainingError
-from whisper_pair.guards import Guard, largest_that_fits
+from whisper_pair.runs import estimate
+from whisper_pair.training.instability import Guard, largest_that_fits
 
 
 def checked(*norms: float, scaled: bool = False) -> None:
@@ -153,8 +153,8 @@ def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_
 
 def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_path, monkeypatch):
     from train import finetune
-    from whisper_pair import progress
-    from whisper_pair.config import load_config
+    from whisper_pair.config.schema import load_config
+    from whisper_pair.training import progress
 
     config = load_config(write_config(tmp_path / "pair.yaml", train={"checkpoints": 5, "evaluations": 5}))
     promised, used = [], []
@@ -173,7 +173,7 @@ def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_p
 
 
 def test_a_rehearsal_writes_into_no_folder_that_someone_laid_in_its_place(tmp_path, monkeypatch):
-    from whisper_pair.estimate import _vanishing
+    from whisper_pair.runs.estimate import _vanishing
 
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))

@@ -15,21 +15,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from distill.student import build_student
-from whisper_pair.audio import SAMPLE_RATE, audio_seconds, read_audio
-from whisper_pair.checkpoints import (
-    Lineage,
-    check_pair,
-    checkpoint_folder,
-    encoder_sha256,
-    load_draft,
-    load_main,
-    load_processor,
-    vocabulary_sha256,
-)
-from whisper_pair.command import guarded
+from whisper_pair.audio.reading import audio_seconds, read_audio
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.checkpoints.identity import check_pair, encoder_sha256, vocabulary_sha256
+from whisper_pair.checkpoints.load import load_draft, load_main, load_processor
+from whisper_pair.checkpoints.locate import checkpoint_folder
+from whisper_pair.checkpoints.manifest import Lineage
+from whisper_pair.commands.command_line import guarded
 from whisper_pair.commands.run import finished_report
-from whisper_pair.config import Data, Source, load_config
-from whisper_pair.data import load_test_clips, load_training_clips
+from whisper_pair.config.schema import Data, Source, load_config
+from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.errors import InputError
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

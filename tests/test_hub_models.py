@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from tests.hub_server import Hub, Repo
-from whisper_pair.checkpoints import Lineage, check_pair, checkpoint_folder, encoder_sha256, load_main, origin
-from whisper_pair.config import load_config
-from whisper_pair.download import named, wanted
+from whisper_pair.checkpoints.download import wanted
+from whisper_pair.checkpoints.identity import check_pair, encoder_sha256
+from whisper_pair.checkpoints.load import load_main
+from whisper_pair.checkpoints.locate import checkpoint_folder
+from whisper_pair.checkpoints.locate_pair import pair_at
+from whisper_pair.checkpoints.manifest import Lineage, origin
+from whisper_pair.config.hub_name import named
+from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError
-from whisper_pair.hub import pair_at
 from whisper_pair.pair import Pair
 
 COMMIT = "{:040x}"

@@ -9,10 +9,10 @@ from tests.conftest import ROOT
 from whisper_pair.cli import main
 from whisper_pair.commands import evaluate
 from whisper_pair.commands.init import config_text
-from whisper_pair.config import load_config
+from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError
-from whisper_pair.languages import bare, code_of, corpora, name_of, table
-from whisper_pair.text import metric_name
+from whisper_pair.text.error_rates import metric_name
+from whisper_pair.text.languages import bare, code_of, corpora, name_of, table
 
 
 def test_the_table_names_the_languages_of_whisper_and_no_other():

@@ -16,18 +16,20 @@ import pytest
 from tqdm import tqdm
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from distill.label import FILE, Labeller, label, label_options, read_labels
-from distill.trust import Judge, Labelled, judged, most_repeats, trusted_labels
-from whisper_pair.audio import LogMel
-from whisper_pair.batches import Encoding
-from whisper_pair.command import guarded
-from whisper_pair.config import Distill, load_config
-from whisper_pair.data import Clip, Window, load_training_clips, pack
-from whisper_pair.decoding import Engine
+from distill.label_filter import Judge, Labelled, judged, most_repeats, trusted_labels
+from distill.labelling import FILE, Labeller, label, label_options, read_labels
+from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.commands.command_line import guarded
+from whisper_pair.config.schema import Distill, load_config
+from whisper_pair.data.clips import Clip, Window
+from whisper_pair.data.corpus import load_training_clips
+from whisper_pair.data.packing import pack
+from whisper_pair.decoding.engine import Engine
 from whisper_pair.errors import InputError
-from whisper_pair.runs import Stage
-from whisper_pair.targets import Targets
-from whisper_pair.text import Normalizer
+from whisper_pair.runs.stages import Stage
+from whisper_pair.text.normalization import Normalizer
+from whisper_pair.training.batches import Encoding
+from whisper_pair.training.target_tokens import Targets
 
 
 def process(index: int = 0, of: int = 1):

@@ -10,11 +10,11 @@ import yaml
 from accelerate import Accelerator
 from test_training import Numbers, Summed, train
 
-from whisper_pair.config import Train, load_config
+from whisper_pair.config.schema import Train, load_config
 from whisper_pair.errors import InputError
-from whisper_pair.launching import warn_of_one_process_alone
-from whisper_pair.progress import Progress
-from whisper_pair.training import make_accelerator
+from whisper_pair.runs.launching import warn_of_one_process_alone
+from whisper_pair.training.launch import make_accelerator
+from whisper_pair.training.progress import Progress
 
 HERE = Path(__file__).parent
 LAUNCHERS = HERE.parent / "configs" / "accelerate"
@@ -52,8 +52,8 @@ def test_only_what_is_trained_is_wrapped_and_has_optimizer_state(material, tmp_p
     """Stage 1 with a frozen encoder, stage 2 beside its teacher."""
     from distill.student import DistillationLoss, build_student
     from train.model import TranscriptLoss, choose_parameters
-    from whisper_pair.checkpoints import load_main
-    from whisper_pair.config import Distill
+    from whisper_pair.checkpoints.load import load_main
+    from whisper_pair.config.schema import Distill
 
     main = choose_parameters(load_main(material / "micro-whisper", torch.float32), Train())
     encoder = {id(p) for p in main.model.encoder.parameters()}

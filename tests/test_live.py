@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from whisper_pair.audio import read_audio
+from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import main
 from whisper_pair.commands import demo_server
-from whisper_pair.decoding import Options, Round
+from whisper_pair.decoding.options import Options, Round
 from whisper_pair.errors import InputError
 from whisper_pair.live.contest import Contest
 from whisper_pair.live.view import Spelling, contest_html, sentence_html

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from whisper_pair.errors import InputError
-from whisper_pair.locks import FILE, one_run
+from whisper_pair.runs.locks import FILE, one_run
 
 HOLD = """
 import sys, time
@@ -161,7 +161,7 @@ def test_links_within_a_run_and_the_output_as_a_link_are_let_be(tmp_path):
 
 
 def test_of_a_link_the_link_alone_is_discarded(precious):
-    from whisper_pair.runs import discard
+    from whisper_pair.runs.stages import discard
 
     link = precious.parent / "output" / "main"
     link.symlink_to(precious.parent)

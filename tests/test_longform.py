@@ -12,15 +12,16 @@ import torch
 
 from tests.decoding.models import END, FIRST_TIMESTAMP, FRAMES, MELS, cut, tiny_whisper
 from whisper_pair import Pair
-from whisper_pair.audio import read_audio
-from whisper_pair.checkpoints import load_main, load_processor
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.audio.sound import Sound
+from whisper_pair.checkpoints.load import load_main, load_processor
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
 from whisper_pair.errors import InputError
 from whisper_pair.longform import transcribe
 from whisper_pair.longform.alignment import warping_path
 from whisper_pair.longform.features import InPieces, file_spectrogram, quiet_cuts, silence, spectrogram
 from whisper_pair.longform.segments import chunked, sequential
-from whisper_pair.sound import Sound
 
 WINDOW = 2 * FRAMES
 

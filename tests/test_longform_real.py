@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from whisper_pair import Pair
-from whisper_pair.audio import read_audio
+from whisper_pair.audio.reading import read_audio
 
 pytestmark = pytest.mark.real
 ROOT = Path(os.environ.get("WHISPER_PAIR_REALDATA", ""))

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_pair.config import Losses
-from whisper_pair.losses import TopK, Whole, chunks, cross_entropy, mixed, since_mismatch
-from whisper_pair.losses.divergences import lk, softened
-from whisper_pair.losses.mix import divergence
+from whisper_pair.config.schema import Losses
+from whisper_pair.training.losses import chunks
+from whisper_pair.training.losses.chunks import cross_entropy
+from whisper_pair.training.losses.divergences import lk, softened
+from whisper_pair.training.losses.mix import TopK, Whole, divergence, mixed
+from whisper_pair.training.losses.rounds import since_mismatch
 
 VOCABULARY = 17
 NONE = {"cross_entropy": 0.0, "kl": 0.0, "temperature": 1.0}

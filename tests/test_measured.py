@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.decoding.models import cut, tiny_whisper
-from whisper_pair import measured
-from whisper_pair.decoding import Engine
-from whisper_pair.measured import MeasuredRounds, folder
+from whisper_pair import measured_rounds as measured
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.measured_rounds import MeasuredRounds, folder
 
 KNOWN = {(1, False): {0: 0.01, 1: 0.012, 2: 0.013}, (8, True): {0: 0.02, 1: 0.05}}
 

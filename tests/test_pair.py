@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from whisper_pair import Pair
-from whisper_pair.audio import LogMel, read_audio
-from whisper_pair.checkpoints import load_main, load_processor
+from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.errors import InputError
 
 

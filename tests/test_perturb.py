@@ -9,9 +9,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_pair.config import Data, Perturb
-from whisper_pair.data import Clip, Window, pack, perturbed_copies
-from whisper_pair.perturb import Perturbation, at_level, at_speed, in_room, with_noise
+from whisper_pair.audio.augment import Perturbation, at_level, at_speed, in_room, with_noise
+from whisper_pair.config.schema import Data, Perturb
+from whisper_pair.data.clips import Clip, Window
+from whisper_pair.data.packing import pack, perturbed_copies
 
 SECOND = 16_000
 

@@ -13,12 +13,13 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from distill.distil import distil
 from eval.evaluate import evaluate
 from train.finetune import finetune
-from whisper_pair import Pair, training
-from whisper_pair.checkpoints import load_draft, load_main
-from whisper_pair.config import load_config
+from whisper_pair import Pair
+from whisper_pair.checkpoints.load import load_draft, load_main
+from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError, TrainingError
-from whisper_pair.estimate import training_bytes
 from whisper_pair.precision import first_not_finite, resolved, saved_dtype, stored_dtype
+from whisper_pair.runs.disk import training_bytes
+from whisper_pair.training import loop as training
 
 ENDS = 12  # the position at which the untrained main ends its text
 
@@ -163,6 +164,7 @@ def test_a_half_stored_main_goes_through_all_three_stages(stored, configured, tr
 
 def test_what_is_frozen_runs_in_the_configured_precision_and_outside_of_autocast(stored, configured, monkeypatch):
     import distill.lessons as lessons
+
     import train.finetune as stage
 
     seen = {}
@@ -185,7 +187,7 @@ def test_what_is_frozen_runs_in_the_configured_precision_and_outside_of_autocast
     finetune(config)
     AcceleratorState._reset_state()
     distil(config)
-    assert seen == {"train.finetune": torch.bfloat16, "distill.lessons": torch.bfloat16}
+    assert seen == {"train.finetune": torch.bfloat16, "distill.distillation_data": torch.bfloat16}
     labels = json.loads((Path(config.output) / "labels" / "inputs.json").read_text())
     assert labels["precision"] == "bf16"
 

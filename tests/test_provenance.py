@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_pair.runs import git_commit
+from whisper_pair.runs.provenance import git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -15,11 +15,11 @@ from huggingface_hub import EvalResult, ModelCard
 from tests.conftest import ROOT
 from tests.hub_server import TOKEN, Hub
 from tests.runs import write_report, write_run
-from whisper_pair.audio import read_audio
-from whisper_pair.checkpoints import check_pair
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.checkpoints.identity import check_pair
+from whisper_pair.checkpoints.locate_pair import pair_at
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
-from whisper_pair.hub import pair_at
 from whisper_pair.publishing.release import release, run_config
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import recipes
 from distill.__main__ import main as distill
-from whisper_pair.checkpoints import load_main, load_processor
+from whisper_pair.checkpoints.load import load_main, load_processor
 
 
 def ends_soon(source: Path, target: Path) -> Path:

@@ -6,7 +6,7 @@ import importlib.util
 import whisper_pair
 from tests.conftest import ROOT
 from whisper_pair.cli import COMMANDS
-from whisper_pair.config import Config
+from whisper_pair.config.schema import Config
 
 spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
 reference = importlib.util.module_from_spec(spec)

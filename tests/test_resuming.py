@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from test_training import StoppedError, train
 from torch import nn
 
-from whisper_pair.batches import Encoding
-from whisper_pair.config import Config, Data, Source, load_config
+from whisper_pair.config.schema import Config, Data, Source, load_config
 from whisper_pair.errors import InputError
-from whisper_pair.runs import Stage, write_json
-from whisper_pair.states import EncoderCache
+from whisper_pair.runs.files import write_json
+from whisper_pair.runs.stages import Stage
+from whisper_pair.training.batches import Encoding
+from whisper_pair.training.encoder_cache import EncoderCache
 
 
 def states(folder) -> list[str]:
@@ -89,7 +90,7 @@ def test_a_state_without_its_best_checkpoint_is_passed_over(stopped, whole, caps
 def test_a_save_that_is_cut_off_costs_nothing_that_was_saved_before(tmp_path, whole, monkeypatch, moment):
     from accelerate import Accelerator
 
-    from whisper_pair import progress
+    from whisper_pair.training import progress
 
     where = {
         "weights": (Accelerator, "save_state"),
@@ -183,7 +184,7 @@ def test_a_terminated_run_saves_exits_with_143_and_goes_on_bit_for_bit(begin, tm
 
 
 def test_what_is_recorded_beside_results_says_what_would_not_repeat():
-    from whisper_pair.runs import determinism
+    from whisper_pair.runs.provenance import determinism
 
     assert determinism("cpu")["same_seed_same_weights"]
     on_gpu = determinism("cuda:0")
@@ -224,7 +225,7 @@ def test_results_are_whole_wherever_putting_them_in_place_is_cut_off(config, tmp
     """Every call that changes the disk is in turn the last one."""
     import pathlib
 
-    from whisper_pair import runs
+    from whisper_pair.runs import stages as runs
 
     def run(cut_after: int | None) -> tuple[Stage, int]:
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
@@ -276,7 +277,7 @@ def test_a_run_that_was_killed_in_its_first_moment_is_still_known_as_ours(config
 
 
 def test_memory_and_saving_do_not_decide_an_outcome_but_the_step_does(write_config, tmp_path):
-    from whisper_pair.training import deciding
+    from whisper_pair.training.plan import deciding
 
     def inputs(*overrides):
         config = load_config(write_config(tmp_path / "pair.yaml"), overrides)

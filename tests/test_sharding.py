@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from benchmarks.scripted_main import MICRO, scripted_main
 from train.model import choose_parameters, folded, stock
-from whisper_pair.checkpoints import load_main
-from whisper_pair.config import Lora, Train
+from whisper_pair.checkpoints.load import load_main
+from whisper_pair.config.schema import Lora, Train
 from whisper_pair.errors import InputError
-from whisper_pair.sharding import refuse_other_sharding, whole_weights, with_weights
+from whisper_pair.training.sharding import refuse_other_sharding, whole_weights, with_weights
 
 HERE = Path(__file__).parent
 FSDP2 = HERE.parent / "configs" / "accelerate" / "fsdp2.yaml"

@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from tests.sounds import CODINGS, RATE, encode, melody, where, write, written
-from whisper_pair.audio import audio_seconds, read_audio
-from whisper_pair.config import Data, Source
-from whisper_pair.data import load_training_clips
+from whisper_pair.audio.media import Slice
+from whisper_pair.audio.reading import audio_seconds, read_audio
+from whisper_pair.audio.sound import Sound
+from whisper_pair.config.schema import Data, Source
+from whisper_pair.data.corpus import load_training_clips
 from whisper_pair.data.sources import Row, rows_of
 from whisper_pair.data.survey import audit
 from whisper_pair.errors import InputError
-from whisper_pair.media import Slice
-from whisper_pair.sound import Sound
 
 LOSSY = 0.06  # seconds that an encoder may pad a file by
 

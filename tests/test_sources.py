@@ -15,10 +15,12 @@ import pytest
 import soundfile
 
 from tests.corpora import FORMS, clips, tone, wav, write, write_parquet, write_table, write_tar
-from whisper_pair.audio import to_pcm
-from whisper_pair.config import Data, Source
-from whisper_pair.data import fingerprint, load_test_clips, load_training_clips, pack
+from whisper_pair.audio.log_mel import to_pcm
+from whisper_pair.config.schema import Data, Source
 from whisper_pair.data import survey as survey_module
+from whisper_pair.data.corpus import load_test_clips, load_training_clips
+from whisper_pair.data.fingerprints import fingerprint
+from whisper_pair.data.packing import pack
 from whisper_pair.errors import InputError
 
 ROOT = Path(__file__).parent.parent

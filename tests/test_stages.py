@@ -10,7 +10,8 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor
 
-from whisper_pair.audio import SAMPLE_RATE, read_audio
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.audio.sound import SAMPLE_RATE
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.corpora import tone, wav, write_tar
-from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.config import Data, Source
-from whisper_pair.data import fingerprint, load_test_clips, load_training_clips
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.config.schema import Data, Source
+from whisper_pair.data.corpus import load_test_clips, load_training_clips
+from whisper_pair.data.fingerprints import fingerprint
 from whisper_pair.data.tables import read_table
 from whisper_pair.errors import InputError
 

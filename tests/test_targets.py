@@ -6,13 +6,14 @@ import pytest
 import torch
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from whisper_pair.audio import LogMel
-from whisper_pair.batches import Batches, Example
-from whisper_pair.config import Data, Source
-from whisper_pair.data import Clip, Window, pack, repeats
+from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.config.schema import Data, Source
+from whisper_pair.data.clips import Clip, Window
+from whisper_pair.data.packing import pack, repeats
 from whisper_pair.errors import InputError
-from whisper_pair.losses import IGNORE
-from whisper_pair.targets import Targets
+from whisper_pair.training.batches import Batches, Example
+from whisper_pair.training.losses.chunks import IGNORE
+from whisper_pair.training.target_tokens import Targets
 
 
 @pytest.fixture(scope="module")

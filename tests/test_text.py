@@ -6,16 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_pair.errors import InputError
-from whisper_pair.metrics import folder
-from whisper_pair.text import (
-    ErrorRate,
-    Normalizer,
-    aligned_errors,
-    basic_normalize,
-    error_rates,
-    metric_name,
-    pooled,
-)
+from whisper_pair.text.error_rates import ErrorRate, aligned_errors, error_rates, metric_name, pooled
+from whisper_pair.text.metrics import folder
+from whisper_pair.text.normalization import Normalizer, basic_normalize
 
 
 def rate_of(reference: str, hypothesis: str, language: str) -> ErrorRate:

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from benchmarks import thresholds
-from distill.trust import Judge
-from whisper_pair.config import Distill
-from whisper_pair.text import Normalizer
+from distill.label_filter import Judge
+from whisper_pair.config.schema import Distill
+from whisper_pair.text.normalization import Normalizer
 
 
 def row(text: str, error: float, tokens: int = 8, finished: bool = True) -> dict:

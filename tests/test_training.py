@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from whisper_pair import errors, training
-from whisper_pair.config import Optimization
+from whisper_pair import errors
+from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import TrainingError
-from whisper_pair.training import Plan, Score, fit, learning_rate_at
+from whisper_pair.training import loop as training
+from whisper_pair.training.loop import Score, fit
+from whisper_pair.training.plan import Plan, learning_rate_at
 
 
 def plan(**changes) -> Plan:

@@ -15,11 +15,11 @@ import soundfile
 
 from tests.runs import write_run
 from tests.sounds import encode, melody, written
-from whisper_pair.audio import read_audio
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.checkpoints.locate_pair import pair_at
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
-from whisper_pair.hub import pair_at
-from whisper_pair.longform import Segment, Transcription, Word
+from whisper_pair.longform.recording import Segment, Transcription, Word
 from whisper_pair.longform.subtitles import as_json, as_srt, as_tsv, as_txt, as_vtt
 
 

@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpora import tone
-from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.checkpoints import load_main, load_processor
-from whisper_pair.config import Data, Source
-from whisper_pair.data import Clip, Window, load_test_clips, load_training_clips, windowing
+from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.checkpoints.load import load_main, load_processor
+from whisper_pair.config.schema import Data, Source
+from whisper_pair.data.clips import Clip, Window
+from whisper_pair.data.corpus import load_test_clips, load_training_clips
+from whisper_pair.data.fingerprints import windowing
 from whisper_pair.data.transcripts import transcript
 from whisper_pair.errors import InputError
-from whisper_pair.targets import Targets
+from whisper_pair.training.target_tokens import Targets
 
 NAMES = ("endoftext", "startoftranscript", "nl", "transcribe", "notimestamps", "0.00", "2.00")
 MARKS = [f"<|{name}|>" for name in NAMES]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whisper_pair import cache as room
-from whisper_pair.batches import Encoding
-from whisper_pair.cache import WindowCache
-from whisper_pair.states import EncoderCache
-from whisper_pair.write_behind import WriteBehind
+from whisper_pair.training import window_cache as room
+from whisper_pair.training.batches import Encoding
+from whisper_pair.training.encoder_cache import EncoderCache
+from whisper_pair.training.window_cache import WindowCache
+from whisper_pair.training.write_behind import WriteBehind
 
 
 class Gate:

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.batches import Batches, Encoding, Example
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_processor
 from whisper_pair.config import Config
 from whisper_pair.data import (
+    TIMESTAMPS,
     Corpus,
     drop_long_texts,
     fingerprint,
@@ -20,17 +20,39 @@ from whisper_pair.data import (
     windowing,
     write_data_report,
 )
-from whisper_pair.data.packing import TIMESTAMPS
 from whisper_pair.errors import InputError
-from whisper_pair.estimate import Estimate, cache_bytes, memory_parts, peak_memory, probe, require_disk, training_bytes
-from whisper_pair.launching import device_type
-from whisper_pair.listening import Listener, pooled_over_processes
 from whisper_pair.precision import DTYPES, in_dtype, other_type, refuse_other_type, resolved, saved_dtype
-from whisper_pair.runs import Stage, as_json, file_digest, provenance, write_json
-from whisper_pair.states import EncoderCache
-from whisper_pair.targets import Targets
+from whisper_pair.runs import (
+    Estimate,
+    Stage,
+    as_json,
+    cache_bytes,
+    device_type,
+    file_digest,
+    memory_parts,
+    peak_memory,
+    provenance,
+    require_disk,
+    training_bytes,
+    write_json,
+)
 from whisper_pair.text import metric_name
-from whisper_pair.training import Plan, Score, begin, deciding, fit, make_accelerator
+from whisper_pair.training import (
+    Batches,
+    EncoderCache,
+    Encoding,
+    Example,
+    Listener,
+    Plan,
+    Score,
+    Targets,
+    begin,
+    deciding,
+    fit,
+    make_accelerator,
+    pooled_over_processes,
+    probe,
+)
 
 from .model import TranscriptLoss, choose_parameters, placed, stock
 

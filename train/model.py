@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from whisper_pair.config import Train
 from whisper_pair.errors import InputError
-from whisper_pair.losses import IGNORE, cross_entropy
 from whisper_pair.precision import frozen
-from whisper_pair.sharding import whole_model, whole_weights, with_weights
+from whisper_pair.training import whole_model, whole_weights, with_weights
+from whisper_pair.training.losses import IGNORE, cross_entropy
 
 
 def placed(model, settings: Train, dtype: torch.dtype, device: torch.device):

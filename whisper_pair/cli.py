@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from .command import guarded, parsed
 from .commands import compare, demo_server, doctor, evaluate, init, publish, run, stage, synthesize, transcribe
+from .commands.command_line import guarded, parsed
 
 COMMANDS = {
     "init": init,

@@ -15,15 +15,14 @@ from .checkpoints import (
     load_draft,
     load_main,
     load_processor,
+    pair_at,
+    proposable,
     share_equal_embeddings,
 )
 from .decoding import Decoded, Engine, Options
-from .draft_vocabulary import proposable
 from .errors import InputError
-from .hub import pair_at
-from .languages import code_of
-from .measured import MeasuredRounds
-from .token_text import text_of
+from .measured_rounds import MeasuredRounds
+from .text import code_of, text_of
 
 if TYPE_CHECKING:
     from .longform import Transcription

@@ -113,7 +113,7 @@ def in_dtype(model: nn.Module, dtype: torch.dtype, encoder: nn.Module | None = N
 
     `encoder`: the frozen one that runs in this precision already, in place of the model's own.
     """
-    from .sharding import with_weights
+    from .training import with_weights
 
     own = {} if encoder is None else {f"model.encoder.{name}": weight for name, weight in encoder.named_parameters()}
     cast: dict[int, Tensor] = {}  # tied weights are cast once

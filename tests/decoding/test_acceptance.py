@@ -5,9 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import END, cut, features, tiny_whisper
-from whisper_pair.decoding import Engine, InputError, Match, Options, acceptances, agreement, pooled, predicted_speedup
-from whisper_pair.decoding.acceptance import accepted_per_round
-from whisper_pair.decoding.windows import encode
+from whisper_pair.decoding.acceptance import Match, acceptances, accepted_per_round, agreement, pooled
+from whisper_pair.decoding.draft_length import predicted_speedup
+from whisper_pair.decoding.encoders import encode
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
+from whisper_pair.errors import InputError
 
 
 @pytest.mark.parametrize("timestamps", [False, True])

@@ -19,9 +19,10 @@ from tests.decoding.models import (
     theirs,
     tiny_whisper,
 )
-from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.rules import History, Rules
-from whisper_pair.decoding.vocabulary import TIMESTAMPS, SpecialTokens
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.logits_rules import History, Rules
+from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.special_tokens import TIMESTAMPS, SpecialTokens
 
 WORDS = 3
 ADDED = range(SIZE, SIZE + WORDS)

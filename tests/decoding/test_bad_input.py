@@ -28,9 +28,11 @@ from tests.decoding.models import (
     tiny_whisper,
     with_own_encoder,
 )
-from whisper_pair.decoding import Engine, InputError, Options
 from whisper_pair.decoding.checks import checked_options
-from whisper_pair.decoding.windows import encode
+from whisper_pair.decoding.encoders import encode
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
+from whisper_pair.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import cut, features, tiny_whisper
-from whisper_pair.decoding import Costs, Engine, Options
 from whisper_pair.decoding.costs import PASSES, fastest
 from whisper_pair.decoding.draft_length import (
     LONGEST,
     MEASURED,
     Agreement,
+    Costs,
     DraftLength,
     best_draft_tokens,
     between,
@@ -21,6 +21,8 @@ from whisper_pair.decoding.draft_length import (
     expected_length,
     relative,
 )
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
 
 
 def costs(c, slope, batch_size=1):
@@ -144,7 +146,7 @@ def test_other_work_on_the_cpu_is_not_counted(monkeypatch):
         return plain(self, *given)
 
     monkeypatch.setattr("whisper_pair.decoding.costs.PASSES", 2)
-    monkeypatch.setattr("whisper_pair.decoding.speculate.Rounds.draft_step", interrupted)
+    monkeypatch.setattr("whisper_pair.decoding.rounds.Rounds.draft_step", interrupted)
     assert 0 < engine.costs().draft < 0.05
 
 

@@ -24,8 +24,9 @@ from tests.decoding.models import (
     with_own_encoder,
 )
 from tests.decoding.oracle import forced_prefix, greedy
-from whisper_pair.decoding import Engine, Options
-from whisper_pair.decoding.windows import encode
+from whisper_pair.decoding.encoders import encode
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
 
 
 def tokens_of(engine, windows, prompts=None, **options):

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.decoding.models import cut, features, tiny_whisper, with_own_encoder
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.graphs import Captured, Graphs
+from whisper_pair.decoding.options import Options
 
 WAITING = ("_local_scalar_dense", "is_nonzero", "item", "nonzero", "masked_select", "equal", "lift_fresh", "unique")
 

@@ -10,9 +10,10 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from transformers.modeling_outputs import BaseModelOutput
 
 from tests.decoding.models import cut
-from whisper_pair.decoding import Engine, Options
 from whisper_pair.decoding.acceptance import accepted_per_round
-from whisper_pair.decoding.windows import encode
+from whisper_pair.decoding.encoders import encode
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
 
 pytestmark = pytest.mark.real
 ROOT = Path(os.environ.get("WHISPER_PAIR_REALDATA", ""))

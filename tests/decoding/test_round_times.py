@@ -5,8 +5,10 @@ import types
 import pytest
 
 from tests.decoding.models import cut, features, tiny_whisper
-from whisper_pair.decoding import Engine, Options, round_times
+from whisper_pair.decoding import round_times
 from whisper_pair.decoding.draft_length import MEASURED, ON_TRUST
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import SEEN, SHARE, Ladder, RoundTimes
 
 

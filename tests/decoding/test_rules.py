@@ -10,8 +10,8 @@ from transformers.generation.logits_process import (
 )
 
 from tests.decoding.models import END, FIRST_TIMESTAMP, NO_SPEECH, SIZE, tiny_whisper
-from whisper_pair.decoding.rules import History, Rules
-from whisper_pair.decoding.vocabulary import SpecialTokens
+from whisper_pair.decoding.logits_rules import History, Rules
+from whisper_pair.decoding.special_tokens import SpecialTokens
 
 PREFIX = [101, FIRST_TIMESTAMP + 3, 102]  # a timestamp of an earlier text is none of this one's
 

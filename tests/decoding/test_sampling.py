@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.decoding.models import END, SIZE, cut, features, tiny_whisper
 from tests.decoding.oracle import allowed, forced_prefix
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.rounds import Rounds
 from whisper_pair.decoding.rows import compression_ratio
 from whisper_pair.decoding.sampling import accept
-from whisper_pair.decoding.speculate import Rounds
 
 
 def chi_square(counts: torch.Tensor, expected: torch.Tensor) -> tuple[float, int]:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from tests.decoding.models import cut, features, tiny_whisper
-from whisper_pair.decoding import Engine, InputError, Options
-from whisper_pair.decoding.weights import SAMPLED, Sources, sample
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.weight_guard import SAMPLED, Sources, sample
+from whisper_pair.errors import InputError
 
 DUTCH = Options(language="nl", max_new_tokens=4)
 

@@ -4,8 +4,8 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..checkpoints import add_pair, pair_of
 from ..errors import InputError
-from ..hub import add_pair, pair_of
 from .transcribe import add_precision, load
 
 SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("demo-server needs gradio, which is not here: pip install 'whisper-pair[server]'.")
     pair = load(main, assistant, args.device, args.precision)
 
-    from ..live.server import Server
+    from ..live import Server
 
     Server(pair, args.pair or f"{Path(main).name} with {Path(assistant).name}").serve(
         args.host, args.port, args.allow_host

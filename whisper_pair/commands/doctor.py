@@ -160,7 +160,7 @@ def exactness() -> Iterator[Finding]:
     import torch
     from transformers.utils import logging
 
-    from ..selftest import self_test
+    from .self_test import self_test
 
     logging.set_verbosity_error()
 

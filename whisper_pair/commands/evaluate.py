@@ -14,7 +14,7 @@ import yaml
 
 from ..config import load_config
 from ..errors import InputError
-from ..languages import code_of
+from ..text import code_of
 from .run import status_of
 
 SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"

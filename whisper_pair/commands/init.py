@@ -5,9 +5,8 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_text
-from ..languages import Corpus, code_of, corpora, name_of
-from ..text import metric_name
+from ..runs import write_text
+from ..text import Corpus, code_of, corpora, metric_name, name_of
 
 SUMMARY = "write a config for one of Whisper's languages"
 

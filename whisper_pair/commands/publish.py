@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..publishing.release import release, run_config
+    from ..publishing import release, run_config
 
     config = run_config(args.run)
     wanted = args.layout, args.standalone, args.whatever_the_verdict
@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> None:
             print("\n".join(f"  {path}" for path in sorted(repository.files)))
             print(repository.files["README.md"].decode())
             continue
-        from ..publishing.upload import publish
+        from ..publishing import publish
 
         print("  " + publish(repository, args.private, "Publish a pair made with Whisper Pair"))

@@ -13,8 +13,8 @@ from pathlib import Path
 from ..config import Config, load_config
 from ..errors import InputError
 from ..escaping import terminal
-from ..signals import Asked
-from ..trackers import refuse_missing as refuse_missing_tracker
+from ..runs import Asked
+from ..runs import refuse_missing as refuse_missing_tracker
 
 SUMMARY = "fine-tune, distil and evaluate a pair; finished stages are skipped"
 

@@ -9,13 +9,13 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from ..data.sources import shown
+from ..audio import view
+from ..checkpoints import add_pair, pair_of
+from ..data import shown
 from ..errors import InputError
 from ..escaping import terminal
-from ..files import write_text
-from ..hub import add_pair, pair_of
-from ..languages import code_of
-from ..media import view
+from ..runs import write_text
+from ..text import code_of
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     pair = load(main, assistant, args.device, args.precision)
 
     from ..decoding import Options
+    from ..longform import FORMATS as WRITERS
     from ..longform import transcribe
-    from ..longform.subtitles import FORMATS as WRITERS
 
     chunked = args.chunked or args.no_timestamps
     options = Options(

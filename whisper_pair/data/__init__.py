@@ -8,14 +8,18 @@ in texts); survey: what one pass over their audio finds; corpus: which clips are
 packing: clips -> windows; report: all of it for a reader.
 """
 
-from ..media import Slice
+from ..audio import Slice
 from .clips import Clip, HubRow, Window
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
 from .fingerprints import fingerprint, windowing
-from .packing import clips_a_window, pack, padding_saved, perturbed_copies, repeats
+from .packing import TIMESTAMPS, clips_a_window, pack, padding_saved, perturbed_copies, repeats
 from .report import write_data_report
+from .sources import shown
+from .transcripts import WITHIN_MARK
 
 __all__ = [
+    "TIMESTAMPS",
+    "WITHIN_MARK",
     "Clip",
     "Corpus",
     "HubRow",
@@ -32,6 +36,7 @@ __all__ = [
     "padding_saved",
     "perturbed_copies",
     "repeats",
+    "shown",
     "windowing",
     "write_data_report",
 ]

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, from_pcm, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, Perturbation, Slice, from_pcm, read_audio, to_pcm
 from ..config import Source
 from ..errors import InputError
-from ..media import Slice
-from ..perturb import Perturbation
 from .cells import audio_in
 from .transcripts import Times
 

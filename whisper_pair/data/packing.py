@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..audio import Perturbation
 from ..config import Data, Perturb
-from ..perturb import Perturbation
 from .clips import Clip, Window
 
 TIMESTAMPS = 2  # tokens that say when a clip begins and ends

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..escaping import markdown
-from ..files import whole_file, write_text
+from ..runs import whole_file, write_text
 from .clips import Clip, Window
 from .corpus import Corpus
 from .packing import clips_a_window

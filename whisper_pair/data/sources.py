@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..audio import ENDINGS as AUDIO_ENDINGS
+from ..audio import holds_sound
 from ..config import Source
 from ..errors import InputError
-from ..media import ENDINGS as AUDIO_ENDINGS
-from ..media import holds_sound
 from .cells import Segment, audio_in, channel_in, name_in, roles, segment_in, text_in
 from .clips import Audio, HubRow, cell_audio
 from .tables import ENDINGS, Record, check_parquet, column, read_table

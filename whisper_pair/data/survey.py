@@ -26,12 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE, audio_seconds, read_audio, to_pcm
+from ..audio import SAMPLE_RATE, Slice, Sound, audio_seconds, read_audio, to_pcm, total_seconds
 from ..config import Source
 from ..errors import InputError
-from ..files import whole_file, write_table, write_text
-from ..media import Slice
-from ..sound import Sound, total_seconds
+from ..runs import whole_file, write_table, write_text
 from .clips import openable
 from .fingerprints import fingerprint
 from .sources import Row, load_table, rows_of, streamed_rows, what_failed

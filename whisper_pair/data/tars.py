@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..media import Slice
+from ..audio import Slice
 from .tables import parse_json
 
 LONGEST_TEXT = 1 << 24  # bytes of a member that is no audio

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
-from .decoder import MAX_DRAFT_TOKENS
+from .kv_cache import MAX_DRAFT_TOKENS
 from .options import Options
-from .vocabulary import SpecialTokens
+from .special_tokens import SpecialTokens
 
 COLDEST, HOTTEST = 1e-3, 1e3  # temperatures above 0; past them logits overflow, or no longer count
 MOST_ROWS = 4096  # decoded at once; each takes its part of the caches

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .draft_length import MEASURED, Costs
-from .speculate import Rounds, Shape
+from .rounds import Rounds, Shape
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
 PASSES, ENOUGH = 15, 1.0  # over all pieces, at most; no more than two once they took this many seconds together

@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
+from .kv_cache import MAX_DRAFT_TOKENS, Cache
 from .linear import Weight, activated, at_once, linear, packed, plain
-
-MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
 
 MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
 
@@ -80,32 +79,6 @@ def layer_forward(
 
     y = torch.layer_norm(x, norm, *layer.feed_norm)
     return x + linear(activated(activation, y, *layer.feed_in), *layer.feed_out)
-
-
-class Cache:
-    """Keys and values of `capacity` rows. Rows in use are the first ones, so a smaller batch is a view."""
-
-    def __init__(self, decoder: "Decoder", capacity: int, frames: int):
-        like = {"dtype": decoder.dtype, "device": decoder.device}
-        layers, heads, width = len(decoder.layers), decoder.heads, decoder.width
-        self.capacity, self.frames = capacity, frames
-        self.own = torch.zeros(layers, capacity, decoder.positions, 2, heads, width // heads, **like)
-        self.cross = torch.zeros(layers, 2, capacity, heads, frames, width // heads, **like)
-        self.layers = self.own.view(layers, capacity * decoder.positions, 2 * width).unbind(0)
-        self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
-        self._cross_views: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-
-    def cross_views(self, count: int, first: int = 0) -> list[tuple[Tensor, Tensor]]:
-        """Each layer's cross-attention keys and values of `count` slots: [count, H, F, D] twice."""
-        if (count, first) not in self._cross_views:
-            slots = self.cross[:, :, first : first + count]
-            self._cross_views[count, first] = [(layer[0], layer[1]) for layer in slots.unbind(0)]
-        return self._cross_views[count, first]
-
-    def move(self, source: int, target: int) -> None:
-        """Copy a row's whole state to another slot, when the batch closes a gap."""
-        self.own[:, target] = self.own[:, source]
-        self.cross[:, :, target] = self.cross[:, :, source]
 
 
 class Decoder:

@@ -19,19 +19,20 @@ from ..errors import InputError
 from .acceptance import Match
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import measure, round_seconds
-from .decoder import Cache, Decoder
+from .decoder import Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength
+from .encoders import Encoders
 from .graphs import Graphs
+from .kv_cache import Cache
 from .linear import linear, plain
+from .logits_rules import Rules
 from .options import Decoded, Options, Round
 from .round_times import RoundTimes, power_of_two
+from .rounds import Head, Rounds, Shape, Speaker
 from .rows import Row
-from .rules import Rules
-from .speculate import Head, Rounds, Shape, Speaker
+from .special_tokens import SpecialTokens
 from .teacher_forced import choices
-from .vocabulary import SpecialTokens
-from .weights import Sources
-from .windows import Encoders
+from .weight_guard import Sources
 
 WARM_UP_TOKENS = 16
 SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart

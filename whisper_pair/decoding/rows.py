@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .options import Decoded, Options, Round
-from .vocabulary import SpecialTokens
+from .special_tokens import SpecialTokens
 
 
 @dataclass(eq=False)

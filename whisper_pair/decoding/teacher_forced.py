@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .decoder import Decoder
-from .rules import History
-from .speculate import Head
+from .logits_rules import History
+from .rounds import Head
 
 POSITIONS_AT_ONCE = 4096  # bounds the logits: [that many, vocabulary]
 

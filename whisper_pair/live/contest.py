@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from ..audio import SAMPLE_RATE
-from ..decoding import Options, Round
-from ..decoding.windows import encode
+from ..decoding import Options, Round, encode
 from ..errors import InputError
-from ..longform.features import cut, quiet_cuts, silence, spectrogram
+from ..longform import cut, quiet_cuts, silence, spectrogram
 
 LOOKS = 0.1  # seconds between two looks at a contest that goes on; to draw costs both sides alike
 WARM_UP_TOKENS = 16

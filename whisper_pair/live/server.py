@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from starlette.middleware import Middleware
 
+from ..audio import SAMPLE_RATE, Sound
 from ..decoding import Options
 from ..errors import InputError
 from ..escaping import html as escape
-from ..languages import table
-from ..signals import Asked
-from ..sound import SAMPLE_RATE, Sound
+from ..runs import Asked
+from ..text import table
+from .access import LARGEST, Door, tidy
 from .contest import Contest
-from .door import LARGEST, Door, tidy
 from .view import Spelling, contest_html, sentence_html
 
 with warnings.catch_warnings():

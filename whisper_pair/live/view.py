@@ -4,10 +4,9 @@ import codecs
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..decoding import Round
-from ..decoding.vocabulary import SpecialTokens
+from ..decoding import Round, SpecialTokens
 from ..escaping import html as escape
-from ..token_text import added_words
+from ..text import added_words
 from .contest import Contest, Side
 
 LEGEND = {

@@ -1,6 +1,18 @@
 """Speech of any length: Whisper's sequential algorithm, a chunked mode, word times and subtitles."""
 
+from .features import cut, quiet_cuts, silence, spectrogram
 from .recording import Segment, Transcription, Word
+from .subtitles import FORMATS
 from .transcribe import transcribe
 
-__all__ = ["Segment", "Transcription", "Word", "transcribe"]
+__all__ = [
+    "FORMATS",
+    "Segment",
+    "Transcription",
+    "Word",
+    "cut",
+    "quiet_cuts",
+    "silence",
+    "spectrogram",
+    "transcribe",
+]

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
-from ..decoding.vocabulary import SpecialTokens
-from ..generation_config import default_alignment_heads, fits, say
-from ..token_text import text_of
+from ..checkpoints import default_alignment_heads, fits, say
+from ..decoding import SpecialTokens
+from ..text import text_of
 from .recording import Word
 from .segments import STEP
 

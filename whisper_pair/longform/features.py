@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..audio import LogMel
+from ..audio import LogMel, Sound
 from ..errors import InputError
-from ..sound import Sound
 
 BLOCK = 12_000  # frames that are transformed at once: two minutes
 KEPT = 180_000  # frames of a file that are held in memory: half an hour

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..audio import Sound
 from ..decoding import Decoded
-from ..sound import Sound
 from .features import InPieces, Whole, cut, quiet_end
 from .segments import STEP, Span, chunked, sequential
 

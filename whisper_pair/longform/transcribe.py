@@ -14,12 +14,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..decoding import Decoded, Options, Round
-from ..decoding.checks import checked_options
-from ..decoding.windows import encode
+from ..audio import Sound
+from ..decoding import Decoded, Options, Round, checked_options, encode
 from ..errors import InputError
-from ..sound import Sound
-from ..token_text import text_of
+from ..text import text_of
 from .alignment import alignment_heads, token_ends, words
 from .features import InPieces, Whole, file_spectrogram, spectrogram
 from .recording import Recording, Transcription, Window, without_end

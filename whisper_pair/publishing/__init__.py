@@ -1,1 +1,10 @@
 """A finished run on the Hub: which files, with which cards, in one commit a repository."""
+
+from .release import release, run_config
+from .upload import publish
+
+__all__ = [
+    "publish",
+    "release",
+    "run_config",
+]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..config import Config, Source
 from ..escaping import markdown
-from ..languages import licence, name_of
+from ..text import licence, name_of
 
 TAGS = ["whisper", "whisper-pair", "speculative-decoding"]
 

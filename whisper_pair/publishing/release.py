@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import PAIR_FILE, Lineage, check_pair, encoder_sha256, load_processor, main_folder
+from ..checkpoints import FILE as GENERATION_CONFIG
+from ..checkpoints import (
+    PAIR_FILE,
+    REPOSITORY,
+    WEIGHTS,
+    Lineage,
+    check_pair,
+    completed,
+    encoder_sha256,
+    load_processor,
+    main_folder,
+)
 from ..config import Config, load_config
-from ..download import WEIGHTS
 from ..errors import InputError
-from ..generation_config import FILE as GENERATION_CONFIG
-from ..generation_config import completed
-from ..hub import REPOSITORY
 from .cards import Names, assistant_card, main_card, standalone_card
 
 # A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.

@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
-from whisper_pair.command import guarded
-from whisper_pair.errors import InputError
-from whisper_pair.files import write_text
-from whisper_pair.runs import discard
+from ..commands.command_line import guarded
+from ..errors import InputError
+from ..runs import discard, write_text
 
 SPLITS = ("train", "validation", "test")
 CHECKPOINT = "micro-whisper"
@@ -72,7 +71,7 @@ PACKAGES = ("espeakng-loader", "numpy", "soxr", "tokenizers", "torch", "transfor
 
 
 def make(out: Path, settings: Settings) -> None:
-    from whisper_pair.synthetic import micro, speech  # here, so that a second call need not import torch
+    from . import micro, speech  # here, so that a second call need not import torch
 
     counts = {"test": settings.test, "validation": settings.validation, "train": settings.clips}
     speech.speak(out, speech.plan(counts, settings.seed, settings.window), settings.window)

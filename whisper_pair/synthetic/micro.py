@@ -21,8 +21,8 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import sinusoids
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from whisper_pair.files import readable_to_others
-from whisper_pair.synthetic.grammar import distinct_sentences
+from ..runs import readable_to_others
+from .grammar import distinct_sentences
 
 POSITIONS_PER_SECOND = 50  # of the encoder: 100 mel frames a second, halved by its second convolution
 TIMESTAMP_STEP = 0.02  # seconds

@@ -19,9 +19,9 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from whisper_pair.errors import InputError
-from whisper_pair.files import write_text
-from whisper_pair.synthetic.grammar import distinct_sentences
+from ..errors import InputError
+from ..runs import write_text
+from .grammar import distinct_sentences
 
 SAMPLE_RATE = 16000  # Hz, what Whisper hears
 BLOCK = 250  # clips one process speaks: about two seconds of work

@@ -1,0 +1,152 @@
+"""What is worth keeping on disk: reading it is timed against computing it anew, on this disk and this device."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from whisper_pair.audio import LogMel
+from whisper_pair.config import Distill
+from whisper_pair.data import Window
+from whisper_pair.decoding import encode, twin
+from whisper_pair.errors import InputError
+from whisper_pair.runs import write_json
+from whisper_pair.training import WRITES, WindowCache
+
+from .teacher import DTYPES, Teacher, teacher_fields
+
+WINDOWS, TOKENS = 4, 100  # what is timed: so many windows, and so many tokens in each
+
+MOST_OF_THE_DISK = 0.5  # of what is free; more is kept only where the configuration says so
+
+
+@dataclass(frozen=True)
+class Keeping:
+    states: bool  # the encoder's
+    teacher: bool  # what is learnt of the main's distribution
+    why: str
+
+    @classmethod
+    def chosen(cls, settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> "Keeping":
+        """As configured; `auto` is decided once, by measuring, and remembered in the stage's work folder."""
+        if settings.cache != "auto":
+            return cls(
+                settings.cache in ("states", "all"), settings.cache == "all", f"distill.cache is {settings.cache}"
+            )
+        file = work / "keeping.json"
+        if file.is_file():
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        found = _measured(settings, main, log_mel, windows, work)
+        write_json(file, asdict(found))
+        return found
+
+    def __str__(self) -> str:
+        kept = [name for name, on in (("encoder states", self.states), ("the main's distribution", self.teacher)) if on]
+        return f"kept on disk: {' and '.join(kept) or 'nothing'} ({self.why})"
+
+
+def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> Keeping:
+    some = _readable(windows)
+    frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
+    device, encoder, teacher = main.device, twin(main.model.encoder), Teacher(main, settings)
+
+    def hear():
+        waves = log_mel.pad([window.pcm()[: log_mel.samples] for window in some]).to(device)
+        return encode(encoder, log_mel(waves))
+
+    states = hear()
+    tokens = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)
+
+    def listen():
+        return teacher.knows(states, tokens, tokens, range(len(some)))
+
+    of_states = _Disk({"states": (dtype, width)}, frames, len(some), work)
+    of_teacher = _Disk(teacher_fields(settings, width), tokens.shape[1], len(some), work)
+    free = shutil.disk_usage(work).free * MOST_OF_THE_DISK
+    told, keep = [], []
+    for name, compute, disk in (("encoder states", hear, of_states), ("the main's distribution", listen, of_teacher)):
+        anew, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
+        size = disk.bytes_a_window * len(windows)
+        fits = size <= free
+        free -= size if fits and reading < anew else 0
+        keep.append(fits and reading < anew)
+        told.append(
+            f"{name}: {1000 * anew:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
+        )
+        told[-1] += "" if fits else f" of {free / 1e9:.2f} that may be filled"
+    return Keeping(*keep, "; ".join(told))
+
+
+def _readable(windows: Sequence[Window]) -> list[Window]:
+    """Up to WINDOWS windows, from the first ones whose audio can be read."""
+    found: list[Window] = []
+    for window in windows[: 8 * WINDOWS]:
+        try:
+            window.pcm()
+        except InputError:
+            continue
+        found.append(window)
+        if len(found) == WINDOWS:
+            break
+    if not found:
+        raise InputError(f"data.train: none of the first {min(len(windows), 8 * WINDOWS)} windows' audio can be read.")
+    return found
+
+
+@dataclass(frozen=True)
+class _Disk:
+    """A small cache like the one to be, in the place where it would be."""
+
+    fields: dict[str, tuple[str, int]]
+    rows: int
+    windows: int
+    work: Path
+
+    @property
+    def bytes_a_window(self) -> int:
+        return self.rows * sum(getattr(torch, dtype).itemsize * width for dtype, width in self.fields.values())
+
+    def seconds(self, device: torch.device) -> float:
+        """To read all windows and bring them to the device, from the disk and not from memory where that can be had."""
+        folder = self.work / "probe"
+        shutil.rmtree(folder, ignore_errors=True)
+        cache = WindowCache(folder, self.fields, [self.rows] * self.windows, {})
+        for window in range(self.windows):
+            cache.write(window, {name: torch.ones(self.rows, width) for name, (_, width) in self.fields.items()})
+        WRITES.flush()
+
+        def read():
+            for window in range(self.windows):
+                for tensor in (cache.read(window) or {}).values():
+                    tensor.to(device)
+
+        taken = _seconds(read, device, before=lambda: _forget(folder))
+        shutil.rmtree(folder)
+        return taken
+
+
+def _seconds(action: Callable[[], object], device: torch.device, before: Callable[[], None] = lambda: None) -> float:
+    """The best of three."""
+    taken = []
+    for _ in range(3):
+        before()
+        start = time.perf_counter()
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def _forget(folder: Path) -> None:
+    """Asks the system to drop the shards from memory."""
+    for path in folder.glob("shard-*"):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,69 @@
+"""What a distillation starts from: the main, and the speech that it is to speak of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whisper_pair.audio import LogMel
+from whisper_pair.checkpoints import load_main, load_processor
+from whisper_pair.config import Config
+from whisper_pair.data import Clip, Corpus, Window, load_test_clips, load_training_clips, pack, perturbed_copies
+from whisper_pair.decoding import Options
+from whisper_pair.text import Normalizer
+from whisper_pair.training import Targets
+
+from .labelling import label_options
+
+
+@dataclass(frozen=True)
+class Material:
+    config: Config
+    main: Any  # its weights are frozen, and in the precision that it runs in
+    processor: Any
+    log_mel: LogMel
+    targets: Targets
+    normalizer: Normalizer
+    corpus: Corpus
+    windows: list[Window]  # of the corpus, and their perturbed copies: to be labelled
+    held_out: list[Clip]  # to validate on
+
+    @classmethod
+    def read(cls, config: Config, folder: Path, dtype: torch.dtype) -> "Material":
+        """`folder`: the main's; `dtype`: what it runs in.
+
+        Raises InputError for whatever cannot be used, before anything is computed.
+        """
+        processor = load_processor(folder)
+        tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
+        main = load_main(folder, dtype).requires_grad_(False)
+        targets = Targets.of(main, tokenizer, config.language, config.task)
+        targets.check(config.data.timestamps, config.data.previous_text)
+        held_out = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
+        corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
+        windows = pack(corpus.clips, config.data, log_mel.seconds, config.seed)
+        windows += perturbed_copies(
+            corpus.clips, config.data, config.distill.perturb, log_mel.seconds, config.seed, log_mel.samples
+        )
+        return cls(
+            config=config,
+            main=main,
+            processor=processor,
+            log_mel=log_mel,
+            targets=targets,
+            normalizer=Normalizer.of(config.text_language, tokenizer),
+            corpus=corpus,
+            windows=windows,
+            held_out=held_out,
+        )
+
+    @property
+    def options(self) -> Options:
+        """How the main labels: plain greedy."""
+        return label_options(self.config)
+
+    @property
+    def states_shape(self) -> tuple[int, int]:
+        """[frames, width] of a window's encoder states"""
+        return self.main.config.max_source_positions, self.main.config.d_model

@@ -1,0 +1,134 @@
+"""How fast the pair would be with the student as it is: what chooses the best checkpoint.
+
+The main's greedy transcripts of the validation clips are decoded once. From then on a validation is one parallel pass
+of the student over them, which decides every round at every draft length (whisper_pair.decoding.acceptance). The same
+clips joined into full windows are scored beside them: there the student drafts deeper into a text.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list
+
+from whisper_pair.config import Config
+from whisper_pair.data import Clip, Window, pack
+from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
+from whisper_pair.precision import in_dtype
+from whisper_pair.runs import write_json
+from whisper_pair.training import Listener, Score
+
+from .examples import Example, table
+
+SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
+
+EXAMPLES = 8  # clips in the table of examples
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A window of held-out clips, heard as if it were one clip."""
+
+    window: Window
+
+    @property
+    def name(self) -> str:
+        return self.window.name
+
+    def read(self) -> np.ndarray:
+        return self.window.pcm()
+
+
+def joined(clips: list[Clip], config: Config, window_seconds: float) -> list[Joined]:
+    """The clips as training packs them; none where it does not, or where no two fit together."""
+    windows = pack(clips, replace(config.data, unpacked_share=0.0), window_seconds, config.seed)
+    return [Joined(window) for window in windows if len(window.clips) > 1]
+
+
+class Spoken:
+    """What the main says about clips, of which each process takes its share."""
+
+    def __init__(self, main, listener: Listener, options: Options, accelerator, file: Path):
+        """`file`: where this process keeps the main's tokens for a later start of the same training."""
+        self.main, self.listener, self.accelerator = main, listener, accelerator
+        self.options = replace(options, log_probabilities=False)
+        clips = range(len(listener.clips))
+        self.rows = list(clips[accelerator.process_index :: accelerator.num_processes])
+        self.tokens = self._transcripts(Path(f"{file}-{accelerator.process_index}.json"))
+
+    def _transcripts(self, file: Path) -> list[list[int]]:
+        if file.is_file():
+            kept = json.loads(file.read_text())
+            if kept["rows"] == self.rows:
+                return kept["tokens"]
+        tokens = [decoded.tokens for decoded in self.listener.transcribe(self.main, self.rows)] if self.rows else []
+        write_json(file, {"rows": self.rows, "tokens": tokens})
+        return tokens
+
+    def matches(self, engine: Engine) -> list[Match]:
+        """Of all processes' clips."""
+        found = []
+        for start in range(0, len(self.rows), 32):  # bounds the encoder states held at once
+            rows, tokens = self.rows[start : start + 32], self.tokens[start : start + 32]
+            found += engine.agreement(self.listener.states(self.main, rows), tokens, self.options)
+        if self.accelerator.num_processes == 1:
+            return found
+        gathered: list[list[Match]] = [[] for _ in range(self.accelerator.num_processes)]
+        torch.distributed.all_gather_object(gathered, found)
+        return [match for part in gathered for match in part]
+
+    def examples(self, engine: Engine) -> list[Example]:
+        """Of this process's first clips."""
+        rows, tokens = self.rows[:EXAMPLES], self.tokens[:EXAMPLES]
+        if not rows:
+            return []
+        chosen = engine.choices(self.listener.states(self.main, rows), tokens, self.options)
+        names = [self.listener.clips[row].name for row in rows]
+        return [Example(*each) for each in zip(names, tokens, chosen, strict=True)]
+
+
+class Drafting:
+    """Scores students against one main: on clips, as tests hold them, and on the windows that they fill together."""
+
+    def __init__(self, clips: Spoken, windows: Spoken | None, yardstick: Path, vocabulary=None):
+        """`yardstick`: the file that keeps the costs; `vocabulary`: the ids that the draft may propose, None: all."""
+        self.yardstick = yardstick
+        self.clips, self.windows, self.vocabulary = clips, windows, vocabulary
+        self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints
+        self.examples = ""  # of the latest student, as Markdown
+
+    def score(self, student) -> Score:
+        main = self.clips.main
+        student = in_dtype(student, main.dtype)  # as the pair will run
+        engine = Engine(main, student, self.vocabulary)
+        if self.costs is None:
+            self.costs = self._costs(engine)
+        matches = self.clips.matches(engine)
+        found = acceptances(matches)
+        speedups = {
+            count: predicted_speedup(
+                acceptance.mean_accepted_length, count, self.costs.cost_ratio, self.costs.verification(count)
+            )
+            for count, acceptance in found.items()
+        }
+        best = max(speedups, key=speedups.__getitem__)
+        figures = {"agreement": agreement(matches), "predicted_speedup": speedups[best], "best_draft_tokens": best}
+        figures |= {f"tau_{count}": found[count].mean_accepted_length for count in SHOWN}
+        figures["cost_ratio"] = self.costs.cost_ratio
+        if self.vocabulary is not None:
+            figures["agreement_of_all_tokens"] = agreement(self.clips.matches(Engine(main, student)))
+        if self.windows is not None:
+            figures["agreement_in_full_windows"] = agreement(self.windows.matches(engine))
+        self.examples = table(self.clips.examples(engine), self.clips.listener.tokenizer)
+        return Score(figures, speedups[best], {"examples": self.examples})
+
+    def _costs(self, engine: Engine) -> Costs:
+        """Measured by the first process for all and kept on disk: a run that goes on judges by its first clock."""
+        kept = [None]
+        if self.clips.accelerator.is_main_process:
+            if not self.yardstick.is_file():
+                write_json(self.yardstick, asdict(engine.costs(1)))
+            kept = [json.loads(self.yardstick.read_text())]
+        return Costs.told(broadcast_object_list(kept)[0])

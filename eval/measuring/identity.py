@@ -1,0 +1,100 @@
+"""Is the pair's output the main's own? In float32 it must be, token for token.
+
+In half precision, checking several tokens at once rounds differently from one at a time, so a near tie can flip: each
+difference is told with its place and the gap between the main's two likeliest tokens there. A gap beyond twice the
+noise of the logits, measured as what batching alone changes, is no tie but a fault.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from whisper_pair.audio import LogMel
+from whisper_pair.data import Clip
+from whisper_pair.decoding import Engine, Options, SpecialTokens
+
+from .decoded_clips import Said
+from .tokens import Pieces
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What is needed to ask the main again how sure it was."""
+
+    main: Any
+    log_mel: LogMel
+    clips: Sequence[Clip]
+    prompts: Sequence[Sequence[int]]  # each clip's forced prefix
+    pieces: Pieces
+
+    @torch.no_grad()
+    def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
+        """The main's two likeliest allowed tokens after `tokens`, their distance, and the logits' noise.
+
+        Noise is the largest change of a logit between batch 1 and 8. Asked of transformers' forward, which shares no
+        code with the engine.
+        """
+        special = SpecialTokens.of(self.main)
+        features = self.log_mel(self.log_mel.pad([self.clips[row].read()]).to(self.main.device)).to(self.main.dtype)
+        ids = torch.tensor([[*self.prompts[row], *tokens]], device=self.main.device)
+        one = self.main(input_features=features, decoder_input_ids=ids).logits[0, -1].float()
+        eight = self.main(input_features=features.repeat(8, 1, 1), decoder_input_ids=ids.repeat(8, 1))
+        noise = float((one - eight.logits[0, -1].float()).abs().max())
+        one[[*special.suppressed, *(() if tokens else special.suppressed_first)]] = -torch.inf
+        values, likeliest = one.topk(2)
+        return likeliest.tolist(), float(values[0] - values[1]), noise
+
+    def difference(self, row: int, plain: Sequence[int], other: Sequence[int]) -> dict[str, Any]:
+        """The first place where two transcripts of a clip part. A near tie explains it where the two tokens are the
+        main's likeliest and no further apart than twice the noise."""
+        place = first_difference(plain, other)
+        end = self.main.generation_config.eos_token_id
+        said = [tokens[place] if place < len(tokens) else end for tokens in (plain, other)]
+        likeliest, gap, noise = self.top_two(row, plain[:place])
+        return {
+            "clip": self.clips[row].name,
+            "position": place,
+            "main": self.pieces(said[0]),
+            "other": self.pieces(said[1]),
+            "gap": gap,
+            "noise": noise,
+            "near_tie": set(said) == set(likeliest) and gap <= 2 * noise,
+        }
+
+
+def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+    differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))
+
+
+def identity_section(
+    plain: Sequence[Sequence[int]], said: Said, witness: Witness, engine: Engine, options: Options
+) -> dict[str, Any]:
+    """`plain`: the main's own greedy output; `said`: the assistant's, with what the pair decoded; `engine`: any of the
+    main."""
+    ours = [decoded.tokens for decoded in said.pair]
+    differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
+    found = [witness.difference(row, plain[row], ours[row]) for row in differing]
+    half = witness.main.dtype != torch.float32
+    ties = sum(difference["near_tie"] for difference in found) if half else 0
+    return {
+        "utterances": len(plain),
+        "identical": len(plain) - len(differing),
+        "near_ties": ties,
+        "unexplained": len(found) - ties,
+        "batch_1_against_8": changed_by_batching(witness, engine, options) if half else None,
+        "differences": found,
+    }
+
+
+def changed_by_batching(witness: Witness, engine: Engine, options: Options) -> int:
+    """How many clips plain greedy decodes differently at batch 1 and 8: rounding alone, no speculation."""
+
+    def features():
+        return (witness.log_mel(witness.log_mel.pad([clip.read()]))[0] for clip in witness.clips)
+
+    one = engine.decode(features(), replace(options, batch_size=1, draft_tokens=0))
+    eight = engine.decode(features(), replace(options, batch_size=8, draft_tokens=0))
+    return sum(a.tokens != b.tokens for a, b in zip(one, eight, strict=True))

@@ -1,0 +1,117 @@
+"""Does the pair earn its place on this machine?
+
+Four things must hold. The output is the main's own. The measurement is sound: counters equal to the offline account, a
+baseline that says what the main says, no test clip that was trained on. The assistant agrees with the main. And the
+pair gains: at every timed batch size the interval of its speedup over the main alone lies above 1, or the pair is kept
+there at no cost, and at one batch size at least it does gain.
+
+Kept at no cost: with `auto` the engine itself leaves drafting off where it would lose. It is off at a batch size where
+at most OFF of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
+is not below 1.
+
+What is asked can be raised by `eval.require`. The marks of the article ("Speculative Decoding for 2x Faster Whisper
+Inference", 2023) are told beside the verdict and decide nothing: an assistant at least 3x faster than the main, 70 % of
+its tokens predicted, 2x at batch 1.
+"""
+
+from typing import Any
+
+from whisper_pair.config import Eval, Require
+from whisper_pair.errors import InputError
+
+from ..measuring import ENOUGH
+
+OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not
+ARTICLE = {"assistant_speedup": 3.0, "agreement": 0.7, "speedup_batch_1": 2.0}
+
+
+def verdict_section(report: dict[str, Any], require: Require) -> dict[str, Any]:
+    """From the report's other sections alone."""
+    identity, agreement = report["identity"], report["acceptance"]["agreement"]
+    faster = report["cost"]["ours"]["assistant_speedup"]
+    pair = [row for row in report["speed"]["rows"] if is_pair(row)]
+    criteria = [
+        _criterion("identical_output", _share(identity["identical"], identity["utterances"]), 1.0)
+        | {"passed": identity["unexplained"] == 0},
+        *_measurement(report),
+        _criterion("agreement", agreement, require.agreement),
+        *(_gain(row, require.speedup) for row in pair),
+        _criterion("batch_sizes_faster", sum(row["speedup_verdict"] == "faster" and not _off(row) for row in pair), 1),
+    ]
+    if require.assistant_speedup is not None:
+        criteria.append(_criterion("assistant_speedup", faster, require.assistant_speedup))
+    figures = {"assistant_speedup": faster, "agreement": agreement}
+    figures |= {f"speedup_batch_{row['batch_size']}": row["speedup"] for row in pair}
+    marks = [_criterion(name, figures[name], mark) for name, mark in ARTICLE.items() if name in figures]
+    return {"passed": all(criterion["passed"] for criterion in criteria), "criteria": criteria, "article": marks}
+
+
+def check_enough_timings(settings: Eval, clips: int | None = None) -> None:
+    """Raises InputError where a verdict is asked for (--strict) that could say nothing of speed at some batch size.
+    `clips`: how many there are, where that is known."""
+    timed = min(count for count in (settings.timed_clips, settings.limit, clips) if count is not None)
+    for batch_size in settings.batch_sizes:
+        chunks = -(-timed // batch_size)
+        if chunks * settings.repeats < ENOUGH:
+            raise InputError(
+                f"eval.repeats: expected at least {-(-ENOUGH // chunks)} for --strict, found {settings.repeats}: fewer"
+                f" than {ENOUGH} timings say nothing of speed, and {timed} clips at batch {batch_size} make"
+                f" {chunks * settings.repeats}. Raise it or eval.timed_clips, or leave that batch size out."
+            )
+
+
+def is_pair(row: dict[str, Any]) -> bool:
+    """The pair as its users run it: the draft length chosen by the engine."""
+    asked = row["engine"], row["mode"], row["assistant"], row["draft_tokens"]
+    return asked == ("pair", "speculative", "ours", "auto")
+
+
+def _gain(row: dict[str, Any], target: float) -> dict[str, Any]:
+    criterion = _criterion(f"speedup_batch_{row['batch_size']}", row["speedup"], target)
+    if _off(row):
+        kept = row["speedup_interval"][1] >= 1
+        return criterion | {"passed": kept, "kept": kept}
+    return criterion | {"passed": criterion["passed"] and row["speedup_verdict"] == "faster"}
+
+
+def _off(row: dict[str, Any]) -> bool:
+    return row["drafted_rounds"] <= OFF * row["rounds"]
+
+
+def _measurement(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Criteria without which no other figure counts."""
+    rows, speed = report["speed"]["rows"], report["speed"]
+    stock = [row for row in rows if (row["engine"], row["mode"]) == ("transformers", "greedy")]
+    timed = [row for row in rows if row["engine"] == "pair" and row["mode"] != "assistant"]
+    found = [
+        _criterion("baseline_unexplained", sum(row["unexplained"] for row in stock), 0, higher=False),
+        _criterion("leaked_clips", len(report["data"]["leaks"]["clips"]), 0, higher=False),
+    ]
+    if report["environment"]["dtype"] == "fp32":  # in half precision a near tie may also flip one count
+        counters = report["acceptance"]["counters"]
+        counted = [(counters["equal"], counters["utterances"])]
+        counted += [(row["counters_equal"], speed["clips"]) for row in rows if row["counters_equal"] is not None]
+        equal, utterances = (sum(column) for column in zip(*counted, strict=True))
+        found.append(_criterion("counters_equal", _share(equal, utterances), 1.0))
+        long = report["quality"]["long_form"]
+        if long["skipped"] is None:
+            found.append(_criterion("long_form_identical", _share(long["identical"], long["recordings"]), 1.0))
+        same = sum(row["identical"] for row in timed)
+        found.append(_criterion("timed_output_identical", _share(same, speed["clips"] * len(timed)), 1.0))
+    return found
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole
+
+
+def _criterion(name: str, figure: float, target: float, higher: bool = True) -> dict[str, Any]:
+    passed = figure >= target if higher else figure <= target
+    return {
+        "name": name,
+        "figure": figure,
+        "target": target,
+        "higher_is_better": higher,
+        "passed": passed,
+        "kept": False,
+    }

@@ -1,0 +1,394 @@
+"""One container's track, packet by packet, on the container's clock.
+
+Packets' times are the clock: sound that starts late or has holes is filled with silence, so that times are right
+against the picture. A packet that cannot be decoded is silence of its length. Times that cannot be (they go back, or
+past the container's end) are not followed; the sound is taken as it comes.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+from .channels import whole_numbers
+from .joined import Part
+from .media import container
+
+TOLERANCE = 0.1  # seconds by which times may be off before they are followed
+SMALL, DRIFT = 0.5, 0.05  # seconds back that are no new begin; the share by which two clocks may drift apart
+USUAL_GAP = 0.02  # seconds between most packets, from which on their times are wrong
+START = 0.005  # seconds by which the first sound may be late without silence before it
+LONGEST_PACKET = 10.0  # seconds that a packet without sound may say it lasts
+RATES = (1_000, 1_000_000)  # Hz: below, a few bytes would be hours
+NO_SEEKING = ("mpegts", "mpeg")  # formats whose times may begin anew on the way
+TELLS_ITS_LENGTH = ("flac", "mov", "aiff", "caf", "w64", "au")  # in a header that its writer meant
+PADS_ITS_END = ("mov", "ogg")  # FFmpeg gives the encoder's padding in the last packet along
+MP3_TAGS = 256  # bytes beside the frames that an MP3's first frame counts
+LOST_PATIENCE = 200  # errors of the container after which it has ended
+BARE = ("aac", "loas", "mp3", "ac3", "eac3", "dts", "amr")  # no container around the packets
+NO_CLOCK = ("avi", "wav", "aiff", "au", "w64", "caf")  # places in the file stand for times
+STARTS_AT_ZERO = ("matroska", "mov")  # formats whose clock is the film's; elsewhere it starts with the first packet
+
+
+@dataclass
+class Notes:
+    """What was odd about a file, and how it was read all the same."""
+
+    damaged: int = 0  # packets
+    lost: float = 0.0  # seconds that they said to last
+    holes: float = 0.0  # seconds of silence where the container has no sound
+    missing: float = 0.0  # seconds that a header tells of and that are not there
+    cut: bool = False  # the end is missing
+    tracks: int = 1
+    track: int = 1
+    untimely: bool = False  # times that cannot be
+    integers: bool = False
+    channels: set[str] = field(default_factory=set)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Each in a few words, to be counted over many files."""
+        found = [*sorted(self.channels)]
+        found += ["damaged packets, which are silence now"] if self.damaged else []
+        found += ["holes, which are silence now"] if self.holes else []
+        found += ["times that go back or leap, which are not followed"] if self.untimely else []
+        found += ["integers stored as floats, which are scaled"] if self.integers else []
+        return found
+
+    def sentences(self) -> list[str]:
+        """All of it, for the reader of one file."""
+        said = [f"has {self.tracks} audio tracks, of which number {self.track} is read"] if self.tracks > 1 else []
+        said += [f"has {kind}" for kind in self.kinds if not kind.startswith(("damaged", "holes"))]
+        if self.damaged:
+            packets = "1 damaged packet is" if self.damaged == 1 else f"{self.damaged} damaged packets are"
+            said.append(f"{packets} skipped; {self.lost:.1f} s of silence in their place")
+        if self.holes:
+            said.append(f"{self.holes:.1f} s where the container holds no sound are silence")
+        if self.cut or self.missing:
+            tail = f": {self.missing:.1f} s that its header tells of are not there" if self.missing else ""
+            said.append(f"the file is cut off{tail}")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    samples: np.ndarray  # float32 [frames, channels]
+    rate: int
+    at: float  # seconds on the clock
+
+
+class Decoder:
+    """Raises InputError where the part holds no such track, or none that can be decoded."""
+
+    def __init__(self, part: Part, name: str, track: int, notes: Notes, first: bool = True):
+        self.part, self.name, self.notes, self.number = part, name, notes, track
+        self._open()
+        self.format = self.container.format.name
+        self.end = 0.0  # seconds on the clock up to which it was decoded
+        self.closed = False
+        self._zero = self._first_time() if first else None  # seconds; None: that of the first frame
+        self._sound: bool | None = None  # whether the packets' times can be followed
+        self._filled = 0.0
+        self._scale = 1  # of integers that are stored as floats
+        self._rate = self.stream.rate
+        self._late = 0.0  # seconds by which the sound outgrew the times, little by little
+        self._step = 0.0  # seconds by which times that cannot be were set right
+
+    def _open(self) -> None:
+        self.part.view.seek(0)
+        self.part.view.fresh()
+        self.container = container(self.part.view, self.name)
+        tracks = self.container.streams.audio
+        self.notes.tracks = max(self.notes.tracks, len(tracks))
+        if not tracks:
+            raise InputError(f"{self.name}: holds no audio stream.")
+        if self.number > len(tracks):
+            raise InputError(f"{self.name}: has {len(tracks)} audio tracks, and no track {self.number}.")
+        self.stream = tracks[self.number - 1]
+        if self.stream.codec_context is None:
+            raise InputError(f"{self.name}: cannot be decoded as audio: its coding is unknown.")
+        if self.stream.codec_context.name == "flac":
+            self.stream.codec_context.options = {"err_detect": "crccheck"}
+
+    def close(self) -> None:
+        self.closed = True
+        self.container.close()
+
+    def _is(self, names: tuple[str, ...]) -> bool:
+        return any(name in names for name in self.format.split(","))
+
+    @property
+    def seekable(self) -> bool:
+        return not self._is(NO_SEEKING)
+
+    @property
+    def pads(self) -> bool:
+        return self._is(PADS_ITS_END)
+
+    @property
+    def told(self) -> float | None:
+        """Seconds that a header means to be there; elsewhere FFmpeg's figure is a guess, or that of the pictures."""
+        sound_alone = not self.container.streams.video
+        tells = self._is(TELLS_ITS_LENGTH) or (self._is(("matroska",)) and sound_alone)
+        return self.seconds if tells or (self._is(("mp3",)) and self._xing_bytes is not None) else None
+
+    @cached_property
+    def _xing_bytes(self) -> int | None:
+        """How many bytes an MP3's first frame tells of; 0 where it tells of none, None where there is no such frame."""
+        place, view = self.part.view.tell(), self.part.view
+        view.seek(0)
+        head = view.read(10)
+        start = 0
+        if head[:3] == b"ID3":
+            start = 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+        view.seek(start)
+        head = view.read(1024)
+        view.seek(place)
+        at = max(head.find(b"Xing"), head.find(b"Info"))
+        if at < 0:
+            return None
+        fields = head[at + 7] & 3
+        return int.from_bytes(head[at + 12 : at + 16], "big") if fields == 3 else 0
+
+    @property
+    def seconds(self) -> float | None:
+        """Where the track ends on the clock, as the container has it; it may be wrong."""
+        if self.part.seconds is not None:
+            return self.part.seconds
+        start, told = self.container.start_time or 0, self.stream.duration
+        if told is not None:
+            end = float(((self.stream.start_time or 0) + told) * self.stream.time_base)
+        elif self.container.duration is not None:
+            end = (self.container.duration + (0 if self._from_zero() else start)) / 1e6
+        else:
+            return None
+        return end - (start / 1e6 if self._zero is None else self._first_time())
+
+    def _first_time(self) -> float:
+        """Where the clock begins, in the container's seconds."""
+        return 0.0 if self._from_zero() else (self.container.start_time or 0) / 1e6
+
+    def _from_zero(self) -> bool:
+        return self._is(STARTS_AT_ZERO)
+
+    def chunks(self, begin: float = 0.0) -> Iterator[Chunk]:
+        """From the start, or from a packet before `begin` seconds; a decoder gives one such stream at a time."""
+        clock = 0.0
+        if begin:
+            self._go_to(begin)
+            clock = None
+        shape = None
+        for frame, seconds, end in self._frames():
+            if frame is None:  # a packet that could not be decoded
+                if shape is not None and clock is not None:
+                    seconds = seconds if end is None else max(0.0, min(seconds, end - clock))
+                    self.notes.lost += seconds
+                    chunk = _silence(seconds, shape, clock)
+                    clock += len(chunk.samples) / chunk.rate
+                    yield chunk
+                continue
+            samples = self._samples(frame)
+            at = self._time(frame) if clock is None or self._keeps_time(frame) else None
+            if clock is None:
+                clock = begin if at is None else at
+                if at is None:
+                    raise InputError(f"{self.name}: packets have no times.")
+            hole = self._hole(clock, at, START if shape is None and self._from_zero() else TOLERANCE)
+            shape = (frame.sample_rate, samples.shape[1])
+            if hole:
+                chunk = _silence(hole, shape, clock)
+                clock += len(chunk.samples) / chunk.rate
+                yield chunk
+            if len(samples):
+                yield Chunk(samples, frame.sample_rate, clock)
+                clock += len(samples) / frame.sample_rate
+                self.end = clock
+
+    def _frames(self) -> Iterator[tuple[object, float, float | None]]:
+        """Frames; for what was damaged (None, seconds, and where it ends on the clock, if it says so)."""
+        import av
+
+        good = usual = 0
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except InputError:
+                raise
+            except (av.FFmpegError, ValueError, OverflowError, MemoryError):
+                seconds = self._lasts(packet, usual)
+                self.notes.damaged += 1
+                end = None if packet.pts is None or self._zero is None else self._on_clock(packet) + seconds
+                yield None, seconds, end
+                continue
+            usual = packet.size if frames else usual
+            for frame in frames:
+                good += 1
+                yield frame, 0.0, None
+        if not good and self.notes.damaged:
+            raise InputError(f"{self.name}: cannot be decoded as audio: {self.notes.damaged} packets are damaged.")
+
+    def _packets(self) -> Iterator:
+        """The track's packets. After an error of the container it is asked for the next one, a number of times."""
+        import av
+
+        size = errors = 0
+        packets = self.container.demux(self.stream)
+        while errors < LOST_PATIENCE:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except InputError:
+                raise
+            except (av.FFmpegError, OSError, ValueError, MemoryError):
+                errors += 1
+                self.notes.damaged += 1
+                packets = self.container.demux(self.stream)
+                continue
+            size += packet.size
+            if size > 4 * self.part.view.size + 2**20:
+                raise InputError(f"{self.name}: the file has no end: it gives the same sound again and again.")
+            yield packet
+
+    def _lasts(self, packet, usual: float) -> float:
+        """Seconds of a packet that cannot be decoded. Of an MP3, a damaged stretch of many frames comes as one packet,
+        whose bytes tell how many, if the file is as large as it was written."""
+        if not packet.duration or packet.time_base is None:
+            return 0.0
+        seconds = float(packet.duration * packet.time_base)
+        if self.format == "mp3" and usual and packet.size < self._xing_bytes_are_there():
+            more = seconds * max(0.0, packet.size / usual - 1)
+            seconds += more
+            self._step += more if seconds <= LONGEST_PACKET else 0.0
+        return seconds if 0 < seconds <= LONGEST_PACKET else 0.0
+
+    def _xing_bytes_are_there(self) -> int:
+        told = self._xing_bytes or 0
+        return told if self.part.view.size <= told + MP3_TAGS else 0
+
+    def _samples(self, frame) -> np.ndarray:
+        """float32 [frames, channels]"""
+        rate, channels = frame.sample_rate, frame.layout.nb_channels
+        if not RATES[0] <= rate <= RATES[1]:
+            raise InputError(
+                f"{self.name}: its header tells of {rate} samples a second; expected {RATES[0]} to {RATES[1]}."
+            )
+        if frame.format.name.startswith("s64"):  # of which numpy is given none
+            (frame,) = self._to_floats.resample(frame)
+        found = frame.to_ndarray()
+        found = found.T if frame.format.is_planar else found.reshape(-1, channels)
+        if found.dtype == np.uint8:
+            return (found.astype(np.float32) - 128) / 128
+        if found.dtype.kind == "i":
+            return found.astype(np.float32) / np.float32(2 ** (8 * found.dtype.itemsize - 1))
+        samples = found.astype(np.float32)
+        self._scale = max(self._scale, whole_numbers(samples))
+        if self._scale > 1:
+            self.notes.integers = True
+            return samples / np.float32(self._scale)
+        if not np.isfinite(samples).all():
+            if self.stream.codec_context.name.startswith("pcm_"):
+                raise InputError(f"{self.name}: the audio holds NaN or infinite samples.")
+            self.notes.damaged += 1  # a lossy coding, which cannot have meant it
+            return np.zeros_like(samples)
+        return samples
+
+    @cached_property
+    def _to_floats(self):
+        import av
+
+        return av.AudioResampler(format="dblp")
+
+    def _time(self, frame) -> float | None:
+        """Where the frame says that it belongs."""
+        if frame.pts is None or frame.time_base is None:
+            return None
+        if self._zero is None:
+            self._zero = float(frame.pts * frame.time_base)
+        return self._on_clock(frame)
+
+    def _on_clock(self, stamped) -> float:
+        return float(stamped.pts * stamped.time_base) - self._zero + self._step
+
+    def _keeps_time(self, frame) -> bool:
+        """Where there is no clock, FFmpeg counts by the rate that the stream began with."""
+        return not self._is(NO_CLOCK) and (not self._is(BARE) or frame.sample_rate == self._rate)
+
+    def _hole(self, clock: float, at: float | None, tolerance: float) -> float:
+        """Seconds of silence before a frame."""
+        if at is None or clock - TOLERANCE <= at <= clock + tolerance:
+            return 0.0
+        gap = at - clock
+        if gap > 0 and self._follows(at, gap):
+            self._filled += gap
+            self.notes.holes += gap if gap > TOLERANCE else 0.0
+            return gap
+        self._step -= gap
+        self.notes.untimely = True
+        if -SMALL < gap < 0:
+            self._late += -gap
+            if self._late > max(4 * TOLERANCE, DRIFT * clock):
+                raise InputError(f"{self.name}: its times do not fit its sample rate; the file is damaged.")
+        return 0.0
+
+    def _follows(self, at: float, gap: float) -> bool:
+        end = self.seconds
+        if (end is not None and at > end + 1.0) or self._filled + gap > 30 + self.part.view.size / 64:
+            return False
+        if self._sound is None:
+            self._sound = self._times_go_on()
+        return self._sound
+
+    def packet_seconds(self) -> float:
+        """How long the track is by its packets' own lengths and times, whichever is longer."""
+        total, last = 0.0, 0.0
+        for packet in self._packets():
+            if packet.duration and packet.time_base is not None:
+                total += float(packet.duration * packet.time_base)
+            if packet.pts is not None and packet.time_base is not None:
+                at = float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._first_time()
+                last = max(last, at)
+        end = self.seconds
+        return max(total, last) if end is None or last <= end + 1.0 else total
+
+    def _times_go_on(self) -> bool:
+        """Whether packets' times never go back, and most packets follow upon each other: read through once more where
+        there is a hole, without decoding."""
+        place, begins, lasts = self.part.view.tell(), array("d"), array("d")
+        other = Decoder(Part(self.part.view, self.part.seconds), self.name, self.number, Notes())
+        try:
+            for packet in other._packets():
+                if packet.pts is not None and packet.time_base is not None:
+                    begins.append(float(packet.pts * packet.time_base))
+                    lasts.append(float((packet.duration or 0) * packet.time_base))
+        finally:
+            other.close()
+            self.part.view.seek(place)
+        steps = np.diff(begins)
+        usual = np.median(steps - np.asarray(lasts)[:-1]) if len(steps) else 0.0
+        return bool((steps > -TOLERANCE).all() and usual < USUAL_GAP)
+
+    def _go_to(self, seconds: float) -> None:
+        """Raises InputError where the container cannot be sought."""
+        import av
+
+        if not self._from_zero() and not self.end:  # the first packet's time, which counts as 0 in reading in order
+            frame = next((frame for frame, *_ in self._frames() if frame is not None), None)
+            at = None if frame is None else self._time(frame)
+            self._step -= at if at is not None and abs(at) <= TOLERANCE else 0.0
+            self.end = 0.0 if frame is None else frame.samples / frame.sample_rate
+        self.part.view.fresh()
+        try:
+            self.container.seek(
+                int((seconds + self._first_time()) / self.stream.time_base), stream=self.stream, backward=True
+            )
+        except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
+            raise InputError(f"{self.name}: cannot be sought.") from error
+
+
+def _silence(seconds: float, shape: tuple[int, int], at: float) -> Chunk:
+    rate, channels = shape
+    return Chunk(np.zeros((round(seconds * rate), channels), np.float32), rate, at)

@@ -1,0 +1,77 @@
+"""Sound in: any file, rate and channel count -> 16 kHz mono float32 -> Whisper's log-mel spectrogram.
+
+Files are read by PyAV (see sound.py); no FFmpeg program is needed. The spectrogram is computed in torch on whichever
+device the model is on, and equals transformers' WhisperFeatureExtractor.
+"""
+
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .channels import whole_numbers
+from .log_mel import from_pcm
+from .sound import SAMPLE_RATE, Sound, Source, total_seconds
+
+KEPT_OPEN = 4  # long files of which pieces are read
+
+
+_open_files: dict[tuple, Sound] = {}
+
+
+def read_audio(
+    source: Source, name: str | None = None, start: float = 0.0, seconds: float | None = None, track: int = 1
+) -> np.ndarray:
+    """Float32 samples in [-1, 1], mono, 16 kHz: [samples].
+
+    `source` is a path, a part of a file or a file's bytes; `name` stands in messages; `start` and `seconds` choose a
+    part of it, and `track` one of several audio tracks, counted from 1. Raises InputError if it cannot be decoded, is
+    empty, or holds NaN.
+    """
+    first, count = round(start * SAMPLE_RATE), None if seconds is None else math.ceil(seconds * SAMPLE_RATE - 1e-6)
+    key = _key(source, track) if first else None
+    sound = _open_files.pop(key, None) or Sound(source, name, track)
+    samples = sound.read(first, count)
+    if key is None:
+        sound.close()
+    else:
+        _keep_open(key, sound)
+    if samples.size == 0:
+        raise InputError(f"{sound.name}: the audio is empty.")
+    return samples
+
+
+def audio_seconds(source: Source, name: str | None = None) -> float:
+    """Length in seconds: of what can be decoded, whatever a header says."""
+    frames = Counter()
+    with Sound(source, name) as sound:
+        for block, rate in sound.native():
+            frames[rate] += len(block)
+    return total_seconds(frames)
+
+
+def _key(source: Source, track: int) -> tuple | None:
+    """Names a file as it is now, in this process: a fork would share its place in the file."""
+    try:
+        found = os.stat(source) if isinstance(source, str | Path) else None
+    except (OSError, ValueError):
+        return None
+    return found and (os.getpid(), str(source), track, found.st_mtime_ns, found.st_size)
+
+
+def _keep_open(key: tuple, sound: Sound) -> None:
+    """For the next piece; whoever reads has taken it out, so no two threads share one."""
+    _open_files[key] = sound
+    while len(_open_files) > KEPT_OPEN:
+        if oldest := _open_files.pop(next(iter(_open_files), None), None):
+            oldest.close()
+
+
+def as_floats(samples: np.ndarray) -> np.ndarray:
+    """Samples [n] as a caller hands them over -> float32 in [-1, 1]; 16-bit integers may come as floats."""
+    if samples.dtype == np.int16:
+        return from_pcm(samples)
+    return samples.astype(np.float32) / np.float32(whole_numbers(samples))

@@ -1,0 +1,77 @@
+"""Checkpoints: how they are found, loaded and proved to belong together.
+
+`assistant/pair.json` names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers taken and
+the language. Loading a pair checks all of them before any audio is read: an assistant drafts for the main it was
+distilled from, over that main's encoder and in that main's tokens, or it is refused.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from ..errors import InputError
+from .download import weight_files
+from .load import is_decoder_only, load_processor, read_config
+from .manifest import Lineage
+
+
+def encoder_sha256(folder: Path) -> str:
+    """Of the encoder's tensors as stored: names, dtypes, shapes and bytes, in the names' order."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    digest = hashlib.sha256()
+    where = {}
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                where |= {name: file for name in tensors.keys() if name.startswith("model.encoder.")}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file}: cannot be read as safetensors ({error}).") from error
+    if not where:
+        raise InputError(f"{folder}: its weights hold no encoder.")
+    for name in sorted(where):
+        with safe_open(where[name], framework="pt") as tensors:
+            tensor = tensors.get_tensor(name).contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def vocabulary_sha256(tokenizer) -> str:
+    pairs = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
+
+
+def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
+    """Refuses an assistant that was not made for this main. Returns its lineage, None for a foreign assistant.
+
+    A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also
+    fit the encoder's width.
+    """
+    main, assistant = read_config(main_folder), read_config(assistant_folder)
+    if main["vocab_size"] != assistant["vocab_size"]:
+        raise InputError(
+            f"{assistant_folder}: has {assistant['vocab_size']} tokens where the main {main_folder} has "
+            f"{main['vocab_size']}; an assistant must share its main's vocabulary."
+        )
+    if is_decoder_only(assistant) and main["d_model"] != assistant["d_model"]:
+        raise InputError(
+            f"{assistant_folder}: is a decoder of width {assistant['d_model']}, but the encoder of {main_folder} gives "
+            f"{main['d_model']}; a decoder-only assistant works over the main that it was cut from."
+        )
+    lineage = Lineage.load(assistant_folder)
+    if lineage is None:
+        return None
+    found = encoder_sha256(main_folder)
+    if found != lineage.encoder_sha256:
+        raise InputError(
+            f"{assistant_folder}: was distilled over another encoder (of {lineage.main}) than that of {main_folder}; "
+            "use that main, or distil an assistant for this one."
+        )
+    if vocabulary_sha256(load_processor(main_folder).tokenizer) != lineage.vocabulary_sha256:
+        raise InputError(
+            f"{assistant_folder}: was distilled with another vocabulary than that of {main_folder}; "
+            f"use the main that it was made for, {lineage.main}."
+        )
+    return lineage

@@ -1,0 +1,134 @@
+"""Whisper's rules about which token may follow, for many positions at once.
+
+A rule asks three things of a position: how many tokens were decoded before it, what the last two were, and which
+timestamp came last. `History` carries just that, so a round's drafted tokens, its verification and a whole utterance
+read in parallel go through the same code.
+
+The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsProcessor`):
+
+- suppressed tokens never come, and some never come first;
+- with timestamps on, the first token is a timestamp, no later than `max_initial_timestamp`;
+- timestamps come in pairs, except before the end; they never decrease, and a segment is never empty;
+- a timestamp comes if all timestamps together are likelier than the likeliest other token.
+
+`mask` states them over the logits: the reference, used where probabilities are needed. `choose` is its argmax without
+a copy of the logits: the vocabulary lies in runs, text < end of text <= special < timestamps < added words (as a rule
+none), each of which is allowed or not as a whole but for a range of timestamps, so a maximum of each decides. Added
+words are text: what the rules say of text goes for them.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .special_tokens import SpecialTokens
+
+
+class History(NamedTuple):
+    """What the rules must know of T positions in B rows each. Position t predicts what follows `tokens[:, t + 1]`."""
+
+    tokens: Tensor  # [B, T + 1] the tokens fed, and before them the one that precedes them (any, where there is none)
+    decoded: Tensor  # [B, 1] how many of the tokens up to `tokens[:, 1]`, itself included, came after the prefix
+    timestamp: Tensor  # [B, 1] the last timestamp among those, or -1
+
+
+class Rules:
+    def __init__(self, special: SpecialTokens, timestamps: bool, vocabulary: Tensor | None, device: torch.device):
+        """vocabulary [K]: the token ids that the logits stand for, ascending; None: all."""
+        self.timestamps = timestamps
+        self.vocabulary = vocabulary
+        self.end = special.end
+        ids = torch.arange(special.size, device=device) if vocabulary is None else vocabulary
+        never = set(special.suppressed) | ({special.no_timestamps} if timestamps else set())
+        self.bias = torch.zeros(len(ids), device=device).masked_fill_(among(ids, never), -torch.inf)
+        self.first_suppressed = among(ids, special.suppressed_first).nonzero().flatten()  # indices into the logits
+        self.timestamp_range = special.timestamps
+        self.last_initial = special.size
+        if special.max_initial_timestamp is not None:
+            self.last_initial = special.timestamps.start + special.max_initial_timestamp
+        bounds = torch.tensor([special.end, special.timestamps.start, special.timestamps.stop], device=device)
+        self.text, self.others, self.stamped = torch.searchsorted(ids, bounds).tolist()  # where each run ends
+        self.timestamp_ids = ids[self.others : self.stamped]
+
+    def choose(self, logits: Tensor, history: History, begins: bool = True) -> Tensor:
+        """The likeliest allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
+
+        begins=False: the caller knows that no position is a row's first.
+        """
+        if begins and len(self.first_suppressed):
+            self._suppress_first(logits, history)
+        choice = self._choose_with_timestamps(logits, history) if self.timestamps else logits.argmax(-1)
+        return choice if self.vocabulary is None else self.vocabulary[choice]
+
+    def mask(self, logits: Tensor, history: History) -> Tensor:
+        """logits [B, T, K], `bias` added already -> a copy in float32, -inf where the rules forbid."""
+        logits = logits.float().clone()
+        if len(self.first_suppressed):
+            self._suppress_first(logits, history)
+        if not self.timestamps:
+            return logits
+        first, text_forbidden, lower, upper = self._timestamp_rules(history)
+        for text in (logits[..., : self.text], logits[..., self.stamped :]):
+            text.masked_fill_((text_forbidden | first)[..., None], -torch.inf)
+        logits[..., : self.others].masked_fill_(first[..., None], -torch.inf)
+        timestamps = logits[..., self.others : self.stamped]
+        outside = (self.timestamp_ids < lower[..., None]) | (self.timestamp_ids > upper[..., None])
+        timestamps.masked_fill_(outside, -torch.inf)
+        rest = [run for run in (logits[..., : self.others], logits[..., self.stamped :]) if run.shape[-1]]
+        comes = timestamps.logsumexp(-1) > torch.stack([run.amax(-1) for run in rest]).amax(0)
+        for run in rest:
+            run.masked_fill_(comes[..., None], -torch.inf)
+        return logits
+
+    def _suppress_first(self, logits: Tensor, history: History) -> None:
+        """Only a row's first fed position can be where decoding begins, unless whole rows are read at once: then it is
+        the position where `decoded` counts up to 0."""
+        first = (self._decoded(history) == 0)[..., None]  # [B, T, 1]
+        logits[..., self.first_suppressed] = logits[..., self.first_suppressed].masked_fill(first, -torch.inf)
+
+    def are_timestamps(self, tokens: Tensor) -> Tensor:
+        return (tokens >= self.timestamp_range.start) & (tokens < self.timestamp_range.stop)
+
+    def _decoded(self, history: History) -> Tensor:
+        length = history.tokens.shape[1] - 1
+        return history.decoded + torch.arange(length, device=history.tokens.device)  # [B, T]
+
+    def _timestamp_rules(self, history: History) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> [B, T] each: is it the first token; is text forbidden; the least and the greatest timestamp allowed."""
+        tokens, decoded = history.tokens, self._decoded(history)
+        stamped = self.are_timestamps(tokens)
+        first = decoded == 0
+        last_stamped = stamped[:, 1:] & (decoded >= 1)
+        before_stamped = stamped[:, :-1] | (decoded < 2)
+        order = torch.arange(decoded.shape[1], device=tokens.device)
+        seen = torch.where(last_stamped, order, -1).cummax(1).values  # where the last timestamp stands, if it was fed
+        latest = torch.where(seen >= 0, tokens[:, 1:].gather(1, seen.clamp(min=0)), history.timestamp)
+        text_forbidden = last_stamped & ~before_stamped  # a pair is open: a timestamp or the end must close it
+        lower = torch.where(text_forbidden, latest, latest + 1)  # -1 + 1: no timestamp yet, none is too early
+        upper = torch.where(first, self.last_initial, torch.iinfo(torch.long).max)
+        upper = torch.where(last_stamped & before_stamped, -1, upper)  # a pair is closed: text must come
+        return first, text_forbidden, lower, upper
+
+    def _choose_with_timestamps(self, logits: Tensor, history: History) -> Tensor:
+        first, text_forbidden, lower, upper = self._timestamp_rules(history)
+        text, text_choice = self._likeliest_text(logits)
+        other, other_choice = logits[..., self.text : self.others].max(-1)
+        use_other = text_forbidden | (other > text)
+        best = torch.where(use_other, other, text).masked_fill(first, -torch.inf)
+        choice = torch.where(use_other, other_choice + self.text, text_choice)
+        outside = (self.timestamp_ids < lower[..., None]) | (self.timestamp_ids > upper[..., None])
+        timestamps = logits[..., self.others : self.stamped].float().masked_fill(outside, -torch.inf)
+        return torch.where(timestamps.logsumexp(-1) > best, timestamps.argmax(-1) + self.others, choice)
+
+    def _likeliest_text(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and index of it, added words included: [B, T] each."""
+        text, choice = logits[..., : self.text].max(-1)
+        if self.stamped == logits.shape[-1]:
+            return text, choice
+        word, word_choice = logits[..., self.stamped :].max(-1)
+        return torch.maximum(text, word), torch.where(word > text, word_choice + self.stamped, choice)
+
+
+def among(ids: Tensor, some) -> Tensor:
+    return torch.isin(ids, torch.tensor(sorted(some), dtype=torch.long, device=ids.device))

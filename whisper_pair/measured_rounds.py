@@ -1,0 +1,115 @@
+"""What the engine measured on this machine, kept for the next process, which then need not measure it again.
+
+One small JSON file a machine and pair, in costs/ under $WHISPER_PAIR_CACHE, $XDG_CACHE_HOME/whisper-pair or
+~/.cache/whisper-pair. It is named by a digest of all that a round's time hangs on: device, threads, versions, types
+and shapes, but not the weights' values. A damaged or foreign file counts as none, and where none can be written each
+process measures for itself. Removing the folder is always safe.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .decoding import LONGEST, Engine
+
+PACKAGES = ("whisper-pair", "torch", "transformers")
+
+
+class MeasuredRounds:
+    """The `Store` of an engine's round times."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+
+    def load(self) -> dict[tuple[int, bool], dict[int, float]]:
+        try:
+            kept = json.loads(self._file().read_text(encoding="utf-8"))
+            if kept["fingerprint"] != fingerprint(self.engine):
+                return {}
+            return dict(map(_entry, kept["rounds"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # Runtime: no home, deep JSON
+            return {}
+
+    def save(self, known: dict[tuple[int, bool], dict[int, float]]) -> None:
+        """With what other processes kept meanwhile. Whole or not at all."""
+        rounds = [
+            {"batch_size": size, "timestamps": timestamps, "seconds": seconds}
+            for (size, timestamps), seconds in sorted((self.load() | known).items())
+        ]
+        with contextlib.suppress(OSError, RuntimeError):  # no home, or one that cannot be written
+            file = self._file()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_name(f"{file.name}.{os.getpid()}.partial")
+            aside.write_text(json.dumps({"fingerprint": fingerprint(self.engine), "rounds": rounds}), encoding="utf-8")
+            aside.replace(file)
+
+    def _file(self) -> Path:
+        told = json.dumps(fingerprint(self.engine), sort_keys=True)
+        return folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+
+
+def folder() -> Path:
+    own = os.environ.get("WHISPER_PAIR_CACHE")
+    if own:
+        return Path(own) / "costs"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper-pair" / "costs"
+
+
+def fingerprint(engine: Engine) -> dict[str, Any]:
+    """All that a round's time hangs on, but for other work on the machine."""
+    device = engine.device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {processor()}",
+        "threads": torch.get_num_threads(),
+        "versions": {name: version_of(name) for name in PACKAGES},
+        "graphs": engine.graphs.enabled,
+        "frames": engine.encoders.frames,
+        "vocabulary": None if engine.draft_vocabulary is None else len(engine.draft_vocabulary),
+        "main": shape_of(engine.main),
+        "assistant": None if engine.draft is None else shape_of(engine.draft),
+    }
+
+
+def shape_of(decoder) -> dict[str, Any]:
+    like = {name: getattr(decoder, name) for name in ("heads", "width", "positions")}
+    return like | {
+        "dtype": str(decoder.dtype),
+        "layers": len(decoder.layers),
+        "inner": len(decoder.layers[0].feed_in[1]),
+        "tokens": len(decoder.embeddings),
+    }
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """The CPU's name, and how many of its cores this process may use."""
+    names = []
+    if os.path.isfile("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _entry(told: dict[str, Any]) -> tuple[tuple[int, bool], dict[int, float]]:
+    """Raises ValueError for what could not have been measured."""
+    size, timestamps = told["batch_size"], told["timestamps"]
+    seconds = {int(count): float(value) for count, value in told["seconds"].items()}
+    whole = type(size) is int and size >= 1 and type(timestamps) is bool
+    lengths = {0, 1} <= seconds.keys() and all(0 <= count <= LONGEST for count in seconds)
+    if not (whole and lengths and all(math.isfinite(value) and value > 0 for value in seconds.values())):
+        raise ValueError("no times of rounds")
+    return (size, timestamps), seconds

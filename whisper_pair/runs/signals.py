@@ -1,0 +1,78 @@
+"""A run that is asked to stop keeps what it has done.
+
+Training finishes its step and saves first; labelling and evaluation, which keep their results as they go, stop at once.
+
+Schedulers ask with SIGTERM (SLURM, Kubernetes and spot machines alike) some seconds before SIGKILL; a user asks with
+Ctrl-C. The exit status is 128 + the signal's number, 143 and 130, as shells and schedulers know it: the run neither
+succeeded nor failed, and the same command goes on with it.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from ..errors import StoppedError
+
+ASKING = (signal.SIGTERM, signal.SIGINT)
+IMPATIENT = 1.0  # seconds after which another Ctrl-C is a second one
+
+
+class Asked:
+    """Inside `with Asked() as asked`, the first signal sets `asked.signal`.
+
+    Launchers and schedulers repeat theirs, which changes nothing; a user's second Ctrl-C acts at once, as usual.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._since = 0.0
+        self._before: dict = {}
+
+    def __enter__(self) -> "Asked":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._heard) for number in ASKING}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame) -> None:
+        if self.signal is None:
+            self.signal, self._since = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._since > IMPATIENT:
+            raise KeyboardInterrupt
+
+    def soon(self, seconds: float = 1.0) -> bool:
+        """Whether a stop is asked for, or will be within a moment: of several processes one hears it first."""
+        end = time.monotonic() + seconds
+        while self.signal is None and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stopping(kept: Callable[[], str]) -> Iterator[None]:
+    """Inside, a signal raises StoppedError at once; `kept()` says what stays. For work whose results are whole on disk,
+    or absent, at every moment."""
+
+    def stop(number: int, _frame) -> None:
+        raise stopped(number, f"{kept()}; the same command goes on from there.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in ASKING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stopped(number: int | None, said: str) -> StoppedError:
+    """`number` None: another process of the run was asked."""
+    number = number or signal.SIGTERM
+    return StoppedError(f"stopped by {signal.Signals(number).name}; {said}", 128 + number)

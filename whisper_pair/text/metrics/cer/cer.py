@@ -1,0 +1,32 @@
+"""Character error rate of Whisper transcripts, as a module of the `evaluate` library: it loads without the Hub.
+
+import evaluate
+from whisper_pair.metrics import folder
+
+cer = evaluate.load(folder("cer"))
+cer.compute(predictions=["hallo"], references=["hallo!"], language="nl")
+"""
+
+import datasets
+import evaluate
+
+from ...error_rates import error_rates, pooled
+from ...normalization import Normalizer
+
+
+class Cer(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description="Substitutions, deletions and insertions over the characters, spaces left out.",
+            citation="",
+            inputs_description="predictions, references: texts; language: Whisper's code; spelling: for English, the "
+            "map in a checkpoint's normalizer.json.",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references, language: str, spelling: dict | None = None) -> dict:
+        """Pooled over all texts, after Whisper's English normalizer or the mark-preserving one."""
+        rates = error_rates(references, predictions, language, Normalizer(language, spelling), "cer")
+        total = pooled(rates)
+        return {"cer": total.rate, "errors": total.errors, "length": total.length}

@@ -1,0 +1,32 @@
+"""Word error rate of Whisper transcripts, as a module of the `evaluate` library: it loads without the Hub.
+
+import evaluate
+from whisper_pair.metrics import folder
+
+wer = evaluate.load(folder("wer"))
+wer.compute(predictions=["hallo"], references=["hallo!"], language="nl")
+"""
+
+import datasets
+import evaluate
+
+from ...error_rates import error_rates, pooled
+from ...normalization import Normalizer
+
+
+class Wer(evaluate.Metric):
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description="Substitutions, deletions and insertions over the words of all references.",
+            citation="",
+            inputs_description="predictions, references: texts; language: Whisper's code; spelling: for English, the "
+            "map in a checkpoint's normalizer.json.",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references, language: str, spelling: dict | None = None) -> dict:
+        """Pooled over all texts, after Whisper's English normalizer or the mark-preserving one."""
+        rates = error_rates(references, predictions, language, Normalizer(language, spelling), "wer")
+        total = pooled(rates)
+        return {"wer": total.rate, "errors": total.errors, "length": total.length}

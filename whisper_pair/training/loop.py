@@ -1,0 +1,275 @@
+"""The one training loop, for both stages.
+
+A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
+hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
+however its samples are spread: transformers' Trainer, for Whisper, is not (its loss grows with accumulation).
+
+Samples come from one endless stream, epoch after epoch, each in its own seeded order. Position i of the stream is the
+same sample, with the same augmentation, whatever the number of processes, workers or restarts.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..config import Optimization
+from ..errors import TrainingError
+from ..precision import first_not_finite, in_dtype, name_of
+from ..runs import Asked, Work, stopped, write_json
+from .batches import Batches
+from .instability import Guard, largest_that_fits, out_of_memory
+from .plan import Plan, Stream, learning_rate_at
+from .progress import Progress
+from .sharding import norm_of, prepared
+from .write_behind import WRITES
+
+
+@dataclass(frozen=True)
+class Score:
+    """A validation's outcome."""
+
+    figures: dict[str, float]  # goes to the tracker
+    value: float  # decides which checkpoint is best; higher is better
+    texts: dict[str, str] = field(default_factory=dict)  # Markdown, to the tracker too
+
+
+def fit(
+    accelerator,
+    module: nn.Module,
+    settings: Optimization,
+    plan: Plan,
+    batches: Batches,
+    prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
+    whole: Callable[[], Any],
+    validate: Callable[[Any], Score],
+    save_best: Callable[[Any, Path], None],
+    folder: Path,
+    workers: int = 0,
+    saved_as: torch.dtype = torch.float32,
+) -> Path:
+    """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
+
+    A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
+    frozen; `module(**inputs)` gives the loss summed over those tokens. `whole` gives the trained model, its weights
+    gathered where they are sharded; `validate` judges it, on every process, and gives every process the same Score;
+    `save_best` writes it, in the type `saved_as`, on the main process, into a folder. A run that was stopped goes on
+    from its last sound state.
+
+    Raises StoppedError, with everything saved, where the process is asked to stop, and TrainingError where going on
+    would be a waste.
+    """
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
+    module, optimizer = prepared(accelerator, module, optimizer)
+    progress = Progress(folder, plan.per_step, settings.keep)
+    progress.resume(accelerator)
+
+    stream = Stream(plan, batches.load)
+    loader = DataLoader(
+        stream,
+        batch_sampler=list(plan.micro_batches(progress.step, accelerator.process_index)),
+        collate_fn=batches.collate,
+        num_workers=workers,
+        persistent_workers=False,
+        generator=torch.Generator(),  # an iterator draws a seed: from the model's own, a resumed run would be one off
+    )
+    bar = _progress_bar(accelerator, plan.steps, progress.step)
+    evaluate_at = _milestones(plan.steps, settings.evaluations)
+    save_at = _milestones(plan.steps, settings.checkpoints)
+    guard, work = Guard(), Work()
+    module.train()
+
+    def judge(loss: float) -> None:
+        """Validates, and keeps the checkpoint where it is the best so far."""
+        module.eval()
+        model = whole()
+        score = validate(model)
+        module.train()
+        accelerator.log(score.figures | score.texts, step=progress.step)
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
+        accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
+        best = progress.best is None or score.value > progress.best
+        if best:
+            _require_storable(accelerator, model, saved_as, progress, loss)
+        progress.history.append({"step": progress.step, "loss": loss, **score.figures})
+        if best:
+            progress.save_best(accelerator, score.value, lambda aside: save_best(in_dtype(model, saved_as), aside))
+
+    with Asked() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
+        if progress.owes_validation:
+            judge(progress.history.pop()["loss"])
+        micro_batches = iter(loader)
+        while progress.step < plan.steps and not _given_up(progress, settings):
+            begun = time.perf_counter()
+            step_batches = _read(micro_batches, settings.accumulation, asked)
+            tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, asked)
+            if save or stop:
+                WRITES.flush()
+                saved = progress.save(accelerator)
+            if stop:
+                raise stopped(asked.signal, f"saved {saved}; the same command goes on from there.")
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
+            number, heaviest = progress.step + 1, None
+            try:
+                loss, norm = take_step(
+                    accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard, number
+                )
+            except (RuntimeError, torch.OutOfMemoryError) as error:
+                if not _lacks_memory(error):
+                    if "DataLoader worker" in str(error) and asked.soon():  # the signal ended the readers too
+                        left = "in the middle of a step; the same command goes on from the last saved state."
+                        raise stopped(asked.signal, left) from error
+                    raise
+                heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
+            if heaviest is not None:  # outside of the except, which holds on to the tensors
+                positions = list(plan.micro_batches(progress.step, accelerator.process_index))[heaviest]
+                fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
+                raise _told(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
+            progress.step += 1
+            windows, counted = (
+                sum(each) for each in zip(*((len(b["names"]), b["tokens"]) for b in step_batches), strict=True)
+            )
+            work.add(windows, counted, time.perf_counter() - begun)
+            accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if progress.step in evaluate_at:
+                judge(loss)
+            if progress.step in save_at and progress.step < plan.steps:
+                WRITES.flush()
+                progress.save(accelerator)
+    bar.close()
+    WRITES.flush()  # before the folder moves
+    if progress.step < plan.steps:
+        accelerator.print(
+            f"stopped early: {settings.patience} validations in a row were no better than that of step "
+            f"{progress.best_step}, whose checkpoint is kept"
+        )
+    if work.batches:  # none where a stopped run had only its end to write
+        accelerator.print(f"training: {work}")
+    if accelerator.is_main_process:
+        write_json(progress.best_folder / "history.json", progress.told)
+        if work.batches:
+            work.save(progress.best_folder, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    return progress.best_folder
+
+
+def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress, loss: float) -> None:
+    """Raises TrainingError, before anything is written over, where a weight does not fit the type that it is saved in.
+
+    A state is saved first, from which the same run goes on in another type: with this step's validation, which it owes.
+    """
+    if (weight := first_not_finite(model, torch.float32)) is not None:
+        raise TrainingError(f"{weight} holds NaN or infinity at step {progress.step}; lower the learning rate.")
+    if (weight := first_not_finite(model, dtype)) is not None:
+        progress.history.append({"step": progress.step, "loss": loss})
+        state = progress.save(accelerator)
+        raise TrainingError(
+            f"{weight} has outgrown {name_of(dtype)}, the type that the checkpoint is saved in, at step "
+            f"{progress.step}; save_dtype=fp32 goes on from {state}, and nothing is lost."
+        )
+
+
+def _given_up(progress: Progress, settings: Optimization) -> bool:
+    return settings.patience is not None and progress.validations_since_best >= settings.patience
+
+
+def _read(micro_batches: Iterator[dict], count: int, asked: Asked) -> list[dict]:
+    """The micro-batches of a step; none where the readers were stopped by the signal that stops this process."""
+    try:
+        return [next(micro_batches) for _ in range(count)]
+    except RuntimeError:
+        if not asked.soon():
+            raise
+        return []
+
+
+def _agreed(
+    accelerator, batches: list[dict], progress: Progress, settings: Optimization, asked: Asked
+) -> tuple[float, bool, bool]:
+    """(the step's tokens over all processes, whether to save now, whether to stop): the same on every process."""
+    due = settings.save_minutes and time.monotonic() - progress.saved_at > 60 * settings.save_minutes
+    mine = [sum(batch["tokens"] for batch in batches), due and accelerator.is_main_process, asked.signal is not None]
+    if not batches:
+        mine[2] = True
+    everyones = torch.tensor([float(part) for part in mine], device=accelerator.device)
+    tokens, save, stop = accelerator.reduce(everyones, reduction="sum").tolist()
+    return max(tokens, 1.0), save > 0, stop > 0
+
+
+def take_step(
+    accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare, guard: Guard,
+    number: int,
+) -> tuple[float, float]:  # fmt: skip
+    """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
+    summed = torch.zeros((), device=accelerator.device)
+    norm = mean = 0.0
+    for batch in batches:
+        with accelerator.accumulate(module):
+            inputs = prepare(batch)  # outside of autocast: what is frozen runs in a precision of its own
+            with accelerator.autocast():
+                loss = module(**inputs)
+            summed += loss.detach()
+            # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
+            accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
+            if accelerator.sync_gradients:
+                norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
+                mean = accelerator.reduce(summed, reduction="sum").item() / tokens
+                names = [name for batch in batches for name in batch["names"]]
+                guard.check(number, mean, norm, names, accelerator.scaler is not None)
+            optimizer.step()
+            optimizer.zero_grad()
+    return mean, norm
+
+
+def _told(accelerator, error: TrainingError) -> TrainingError:
+    """The error of one process alone, which the main one, whose part it is to speak, may not have met."""
+    if not accelerator.is_main_process:
+        print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
+    return error
+
+
+def _lacks_memory(error: Exception) -> bool:
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return should_reduce_batch_size(error)
+
+
+def _fits(
+    accelerator, module, optimizer, prepare, stream: Stream, batches: Batches, positions: list[int]
+) -> int | None:
+    """The largest part of a micro-batch for which there is memory. Without the other processes: they have gone on."""
+    from accelerate.utils import DistributedType
+
+    if accelerator.distributed_type == DistributedType.FSDP:
+        return None
+    alone = accelerator.unwrap_model(module)
+
+    def run(size: int) -> None:
+        optimizer.zero_grad()
+        inputs = prepare(batches.collate([stream[position] for position in positions[:size]]))
+        with accelerator.autocast():
+            alone(**inputs).backward()
+
+    return largest_that_fits(run, len(positions))
+
+
+def _milestones(steps: int, times: int) -> set[int]:
+    """Evenly spaced steps, the last one at the end."""
+    return {math.ceil(steps * (i + 1) / times) for i in range(times)}
+
+
+def _progress_bar(accelerator, steps: int, done: int):
+    from tqdm import tqdm
+
+    return tqdm(total=steps, initial=done, desc="training", unit="step", disable=not accelerator.is_main_process)

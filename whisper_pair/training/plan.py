@@ -1,0 +1,103 @@
+"""The one training loop, for both stages.
+
+A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
+hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
+however its samples are spread: transformers' Trainer, for Whisper, is not (its loss grows with accumulation).
+
+Samples come from one endless stream, epoch after epoch, each in its own seeded order. Position i of the stream is the
+same sample, with the same augmentation, whatever the number of processes, workers or restarts.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from ..config import Optimization
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How samples become steps: a step takes batch_size x accumulation x processes stream positions in a row."""
+
+    samples: int  # in one epoch
+    batch_size: int  # samples in one forward pass of one process
+    accumulation: int
+    processes: int
+    epochs: float
+    seed: int
+
+    @classmethod
+    def of(cls, settings: Optimization, samples: int, processes: int, seed: int) -> "Plan":
+        return cls(samples, settings.batch_size, settings.accumulation, processes, settings.epochs, seed)
+
+    @property
+    def per_step(self) -> int:
+        return self.batch_size * self.accumulation * self.processes
+
+    @property
+    def steps(self) -> int:
+        return max(1, math.ceil(self.epochs * self.samples / self.per_step))
+
+    def micro_batches(self, first_step: int, process: int) -> Iterator[list[int]]:
+        """The stream positions of one process's micro-batches, from `first_step` to the end."""
+        for step in range(first_step, self.steps):
+            start = step * self.per_step + process * self.batch_size * self.accumulation
+            for micro in range(self.accumulation):
+                begin = start + micro * self.batch_size
+                yield list(range(begin, begin + self.batch_size))
+
+    def sample(self, position: int) -> int:
+        """Which sample stands at a position of the stream."""
+        epoch, place = divmod(position, self.samples)
+        return self._order(epoch)[place]
+
+    def _order(self, epoch: int) -> list[int]:
+        cached = self.__dict__.get("_cached")
+        if cached is None or cached[0] != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            cached = (epoch, torch.randperm(self.samples, generator=generator).tolist())
+            self.__dict__["_cached"] = cached
+        return cached[1]
+
+    def position_seed(self, position: int) -> int:
+        """Seeds whatever is random about the sample at a position."""
+        return (self.seed * 1_000_003 + position * 7919) % 2**63
+
+
+class Stream(Dataset):
+    """Stream positions -> samples, by `load(sample, seed)`."""
+
+    def __init__(self, plan: Plan, load: Callable[[int, int], Any]):
+        self.plan, self.load = plan, load
+
+    def __getitem__(self, position: int) -> Any:
+        return self.load(self.plan.sample(position), self.plan.position_seed(position))
+
+
+def deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """What of a stage's settings decides its outcome: not what is saved when or kept on disk, nor into how many
+    micro-batches a process's share of a step is cut, so that a run which found too little memory or disk can go on with
+    less."""
+    cut = ("batch_size", "accumulation")
+    passing = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
+    rest = {name: value for name, value in settings.items() if name not in (*cut, *passing)}
+    return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
+
+
+def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
+    """Factor on the learning rate at a step."""
+    warmup = math.ceil(settings.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    match settings.schedule:
+        case "linear":
+            return 1.0 - done
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * done))
+        case _:
+            return 1.0
