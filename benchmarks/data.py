@@ -37,12 +37,12 @@ from whisper_pair import Pair
 from whisper_pair.audio import SAMPLE_RATE, LogMel, Sound, read_audio
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Source, Train
-from whisper_pair.data import clips_a_window, load_training_clips, pack
+from whisper_pair.data import clips_per_window, load_training_clips, pack
 from whisper_pair.decoding import Options
 from whisper_pair.longform import transcribe
 from whisper_pair.runs import hardware, versions
 from whisper_pair.synthetic.micro import MicroWhisper, build
-from whisper_pair.training import Batches, Encoding, Example, Plan, Stream, Targets
+from whisper_pair.training import Batches, Example, FrozenEncoder, Plan, Stream, TargetTokens
 
 RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20
@@ -60,7 +60,7 @@ def packing(config: Config, model, processor) -> tuple[list[Example], dict]:
     """The windows that training gets, and how many it would get without packing."""
     log_mel = LogMel(processor.feature_extractor)
     corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
-    targets = Targets.of(model, processor.tokenizer, config.language, config.task)
+    targets = TargetTokens.of(model, processor.tokenizer, config.language, config.task)
     examples = make_examples(corpus, config, targets, log_mel.seconds)
     windows = [example.window for example in examples]
     no_clip_alone = replace(config, data=replace(config.data, unpacked_share=0.0))
@@ -72,9 +72,9 @@ def packing(config: Config, model, processor) -> tuple[list[Example], dict]:
         "dropped": dict(corpus.dropped),
         "seconds": speech,
         "windows": len(windows),
-        "windows_saved": clips_a_window(windows),
+        "windows_saved": clips_per_window(windows),
         "unpacked_share": config.data.unpacked_share,
-        "windows_saved_by_packing_alone": clips_a_window(packed),
+        "windows_saved_by_packing_alone": clips_per_window(packed),
         "speech_unpacked": speech / (len(corpus.clips) * log_mel.seconds),
         "speech_packed": sum(window.seconds for window in windows) / (len(windows) * log_mel.seconds),
     }
@@ -111,7 +111,7 @@ def training(examples: list[Example], log_mel: LogMel, model, batch: int, steps:
     settings = Train()
     module = TranscriptLoss(choose_parameters(model.to(device), settings), settings)
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-5)
-    encoding, batches = Encoding(model.model.encoder, log_mel), Batches(examples, log_mel)
+    encoding, batches = FrozenEncoder(model.model.encoder, log_mel), Batches(examples, log_mel)
     rates = []
     for step in range(steps + 1):
         numbers = range(step * batch, (step + 1) * batch)

@@ -29,7 +29,7 @@ from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperFor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
-from whisper_pair.decoding import Decoder, Engine, Options, Packed, plain
+from whisper_pair.decoding import Decoder, Engine, Options, Packed, unpacked
 
 RESULTS = Path(__file__).parent / "results"
 LEAST_WINDOWS = 24
@@ -190,11 +190,11 @@ def decode_step(case: Case, batch_size: int, bandwidth: float) -> dict:
     """One plain step of the main: the bytes that it cannot but read, over its time, against a copy's bandwidth."""
     costs = case.engine.costs(batch_size)
     decoder, frames = case.engine.main, case.engine.encoders.frames
-    head = plain(decoder.head)
+    head = unpacked(decoder.head)
     weights = head.nbytes
     for layer in decoder.layers:
         read = (layer.qkv, layer.self_out, layer.cross_query, layer.cross_out, layer.feed_in, layer.feed_out)
-        weights += sum(plain(part).nbytes for pair in read for part in pair)
+        weights += sum(unpacked(part).nbytes for pair in read for part in pair)
     keys = 2 * len(decoder.layers) * batch_size * (frames + 64) * decoder.width * head.element_size()
     step = costs.verify[0]
     return {
@@ -245,8 +245,8 @@ def held(
         of_layers = (part for layer in decoder.layers for pair in layer for part in pair)
         weights = [decoder.head, decoder.position_embeddings, *of_layers]
     for weight in weights:
-        found["tensor", plain(weight).data_ptr()] = plain(weight).nbytes
-    packed = [plain(weight) for weight in weights if isinstance(weight, Packed)]
+        found["tensor", unpacked(weight).data_ptr()] = unpacked(weight).nbytes
+    packed = [unpacked(weight) for weight in weights if isinstance(weight, Packed)]
     packed += [] if encoder is None else [part.weight for part in encoder.modules() if "forward" in vars(part)]
     return found | {("blocks", weight.data_ptr()): weight.nbytes for weight in packed}
 

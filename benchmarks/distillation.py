@@ -40,7 +40,7 @@ from distill.student import DistillationLoss, build_student, chosen_layers
 from distill.teacher import Teacher, teacher_cache
 from whisper_pair.config import Data, Distill
 from whisper_pair.data import Clip, pack
-from whisper_pair.training import WRITES, EncoderCache, Encoding, Example
+from whisper_pair.training import WRITES, EncoderCache, Example, FrozenEncoder
 from whisper_pair.training.losses import IGNORE
 
 WINDOW = 30.0  # seconds
@@ -173,7 +173,7 @@ def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
     with tempfile.TemporaryDirectory() as folder:
         states = EncoderCache(Path(folder) / "states", len(windows), config.max_source_positions, config.d_model)
         known = teacher_cache(Path(folder) / "teacher", examples, settings, config.d_model, {})
-        encoding = Encoding(main.model.encoder, lambda features: features, None, states)
+        encoding = FrozenEncoder(main.model.encoder, lambda features: features, None, states)
         teacher = Teacher(main, settings, known)
 
         def step(numbers: list[int]) -> None:
@@ -283,7 +283,7 @@ def keeping(args) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         windows = size * KEPT_BATCHES
         states = EncoderCache(Path(folder), windows, shape.frames, shape.width)
-        encoding = Encoding(Computed(computed), lambda waves: waves, None, states)
+        encoding = FrozenEncoder(Computed(computed), lambda waves: waves, None, states)
         for start in range(0, windows, size):
             batch = {"waves": torch.empty(0), "rows": ([], list(range(size))), "samples": range(start, start + size)}
             _synchronize(device)

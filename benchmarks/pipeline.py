@@ -33,7 +33,7 @@ from benchmarks.decoding import RESULTS, machine
 from benchmarks.distillation import matmul_rate, without
 from benchmarks.scripted_main import LARGE_V3, MICRO, scripted_main
 from whisper_pair.audio import SAMPLE_RATE
-from whisper_pair.runs import FILE as WORK
+from whisper_pair.runs import WORK_FILE as WORK
 from whisper_pair.synthetic.grammar import distinct_sentences
 from whisper_pair.synthetic.micro import POSITIONS_PER_SECOND, MicroWhisper
 

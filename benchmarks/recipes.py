@@ -39,19 +39,19 @@ from eval.measuring import acceptance_section
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import (
     checkpoint_folder,
-    complete,
+    draft_token_ids,
     load_draft,
     load_main,
     load_processor,
     main_folder,
-    proposable,
+    standalone_assistant,
 )
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
 from whisper_pair.precision import resolved
 from whisper_pair.runs import device_type, file_digest, write_json
-from whisper_pair.training import Listener
+from whisper_pair.training import Validator
 
 BASE = "as configured"
 LOSSES = {
@@ -122,7 +122,7 @@ class Recipes:
         log_mel = LogMel(self.processor.feature_extractor)
         clips = load_test_clips(self.config.data.test, self.config.data, log_mel.seconds, "test")
         self.seconds = sum(clip.seconds for clip in clips)
-        self.listener = Listener(clips, log_mel, self.processor.tokenizer, self.config, runs / "heard")
+        self.listener = Validator(clips, log_mel, self.processor.tokenizer, self.config, runs / "heard")
         self.options = label_options(self.config)
         self.tokens = self._spoken()
         self.yardsticks = runs / "costs.json"
@@ -153,20 +153,20 @@ class Recipes:
             raise SystemExit(f"{variant.name}: distillation failed; what it said stands above.")
         draft = load_draft(output / "assistant", torch.float32)
         if variant.main == "stock":  # its decoder learnt over the stock encoder, so it brings that one along
-            draft = complete(load_main(self.stock_at, torch.float32), draft)
-        return self.score(variant, seed, draft, proposable(output / "assistant"))
+            draft = standalone_assistant(load_main(self.stock_at, torch.float32), draft)
+        return self.score(variant, seed, draft, draft_token_ids(output / "assistant"))
 
     def foreign(self, name: str) -> dict:
         at = checkpoint_folder(name)
         draft = load_draft(at, torch.float32)
-        return self.score(Variant(Path(name).name, "matched or not"), None, draft, proposable(at))
+        return self.score(Variant(Path(name).name, "matched or not"), None, draft, draft_token_ids(at))
 
     def score(self, variant: Variant, seed: int | None, draft, vocabulary) -> dict:
         """On all test clips, given the fine-tuned main's tokens."""
         engine, hears = Engine(self.main, draft, vocabulary), self.main
         listener = self.listener
         if draft.config.is_encoder_decoder:
-            hears, listener = draft, Listener(listener.clips, listener.log_mel, listener.tokenizer, self.config)
+            hears, listener = draft, Validator(listener.clips, listener.log_mel, listener.tokenizer, self.config)
         matches = []
         for start in range(0, len(self.tokens), 32):
             rows = list(range(start, min(start + 32, len(self.tokens))))

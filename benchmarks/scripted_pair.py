@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
 
-from whisper_pair.decoding import Engine, History, Options, Rules
+from whisper_pair.decoding import Engine, LogitsRules, Options, TokenHistory
 
 ALPHAS = (0.7, 0.8, 0.9, 0.95)
 PREFIX = 4  # <|startoftranscript|> <|language|> <|task|> <|notimestamps|>
@@ -39,13 +39,13 @@ SHAPES = {
 }
 
 
-class ScriptedRules(Rules):
+class ScriptedRules(LogitsRules):
     """The draft's rules for the engine; its choice is made, at its cost, and then replaced."""
 
     script: Tensor  # [positions]
     wrong: Tensor  # [slots, positions] 1 where the draft errs
 
-    def choose(self, logits: Tensor, history: History, begins: bool = True) -> Tensor:
+    def choose(self, logits: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
         own = super().choose(logits, history, begins)
         place = history.decoded.clamp(0, len(self.script) - 1)  # [B, 1]
         return self.script[place] + self.wrong[: len(own)].gather(1, place) + 0 * own

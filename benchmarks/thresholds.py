@@ -24,8 +24,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.pair import lines, rounded
-from distill.label_filter import Judge
-from distill.labelling import Labeller, label, label_options, read_labels
+from distill.label_filter import LabelFilter
+from distill.labelling import Labeller, label_options, label_windows, read_labels
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Distill, Source
@@ -33,7 +33,7 @@ from whisper_pair.data import Corpus, load_training_clips, pack
 from whisper_pair.decoding import Engine
 from whisper_pair.runs import hardware, versions
 from whisper_pair.text import Normalizer
-from whisper_pair.training import Encoding, Targets
+from whisper_pair.training import FrozenEncoder, TargetTokens
 
 RESULT = Path(__file__).parent / "results" / "thresholds.json"
 DOCS = Path(__file__).parent.parent / "docs" / "data.md"
@@ -53,15 +53,15 @@ def labels(model: str, corpus: Corpus, config: Config, packed: bool, work: Path)
     log_mel = LogMel(processor.feature_extractor)
     labeller = Labeller(
         Engine(main),
-        Encoding(main.model.encoder, log_mel),
-        Targets.of(main, processor.tokenizer, config.language, config.task),
+        FrozenEncoder(main.model.encoder, log_mel),
+        TargetTokens.of(main, processor.tokenizer, config.language, config.task),
         config,
         Normalizer(config.language),
         label_options(config),
     )
     data = replace(config.data, pack=packed, unpacked_share=0.0)
     with torch.no_grad():
-        label(labeller, pack(corpus.clips, data, log_mel.seconds, config.seed), folder, ALONE)
+        label_windows(labeller, pack(corpus.clips, data, log_mel.seconds, config.seed), folder, ALONE)
     return read_labels(folder)
 
 
@@ -84,7 +84,7 @@ def texts(corpus: Corpus, data: Data) -> dict:
     }
 
 
-def signs(rows: Sequence[dict], judge: Judge) -> list[dict]:
+def signs(rows: Sequence[dict], judge: LabelFilter) -> list[dict]:
     """Of each sign: how labels spread, and what its default drops, by itself."""
     s = judge.settings
     errors = np.array([row["error"] for row in rows])
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> dict:
     config = Config(args.language, args.models[0], "none", data)
     corpus = load_training_clips(data.train, data, 30.0)
     rows = [texts(corpus, Data((), (), ()))]
-    judge = Judge(Distill(), args.language, Normalizer(args.language))
+    judge = LabelFilter(Distill(), args.language, Normalizer(args.language))
     for model in args.models:
         for packed in (False, True):
             of = {"model": Path(model).name, "of": "windows" if packed else "single clips"}

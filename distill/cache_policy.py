@@ -13,7 +13,7 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Distill
 from whisper_pair.data import Window
-from whisper_pair.decoding import encode, twin
+from whisper_pair.decoding import encode, with_packed_linears
 from whisper_pair.errors import InputError
 from whisper_pair.runs import write_json
 from whisper_pair.training import WRITES, WindowCache
@@ -26,13 +26,13 @@ MOST_OF_THE_DISK = 0.5  # of what is free; more is kept only where the configura
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CachePolicy:
     states: bool  # the encoder's
     teacher: bool  # what is learnt of the main's distribution
     why: str
 
     @classmethod
-    def chosen(cls, settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> "Keeping":
+    def chosen(cls, settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> "CachePolicy":
         """As configured; `auto` is decided once, by measuring, and remembered in the stage's work folder."""
         if settings.cache != "auto":
             return cls(
@@ -50,10 +50,10 @@ class Keeping:
         return f"kept on disk: {' and '.join(kept) or 'nothing'} ({self.why})"
 
 
-def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> Keeping:
+def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> CachePolicy:
     some = _readable(windows)
     frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
-    device, encoder, teacher = main.device, twin(main.model.encoder), Teacher(main, settings)
+    device, encoder, teacher = main.device, with_packed_linears(main.model.encoder), Teacher(main, settings)
 
     def hear():
         waves = log_mel.pad([window.pcm()[: log_mel.samples] for window in some]).to(device)
@@ -79,7 +79,7 @@ def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window
             f"{name}: {1000 * anew:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
         )
         told[-1] += "" if fits else f" of {free / 1e9:.2f} that may be filled"
-    return Keeping(*keep, "; ".join(told))
+    return CachePolicy(*keep, "; ".join(told))
 
 
 def _readable(windows: Sequence[Window]) -> list[Window]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from whisper_pair.checkpoints import (
-    Lineage,
+    PairManifest,
     checkpoint_folder,
     encoder_sha256,
     load_draft,
@@ -17,7 +17,7 @@ from whisper_pair.checkpoints import (
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import fingerprint, padding_saved, windowing
+from whisper_pair.data import fingerprint, padding_saved, windowing_settings
 from whisper_pair.errors import InputError
 from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype, stored_dtype
 from whisper_pair.runs import (
@@ -34,13 +34,22 @@ from whisper_pair.runs import (
     write_json,
     write_text,
 )
-from whisper_pair.training import Listener, Plan, begin, deciding, fit, make_accelerator, probe, whole_model
+from whisper_pair.training import (
+    Plan,
+    Validator,
+    begin_stage,
+    deciding_settings,
+    fit,
+    gathered_model,
+    make_accelerator,
+    probe,
+)
 
-from .distillation_data import Lessons, learn_from_main
-from .inputs import Material
+from .distillation_data import DistillationData, prepare_distillation_data
+from .inputs import DistillationInputs
 from .student import DistillationLoss, build_student, check_start, chosen_layers
 from .teacher import digest_of
-from .validation import Drafting, Spoken, joined
+from .validation import DraftValidator, HeldOutTranscripts, joined
 
 
 def labels_stage(config: Config, main: Path, precision: str) -> Stage:
@@ -51,7 +60,7 @@ def labels_stage(config: Config, main: Path, precision: str) -> Stage:
         "language": config.language,
         "task": config.task,
         "seed": config.seed,
-        "data": windowing(config.data),
+        "data": windowing_settings(config.data),
         "train_data": fingerprint(config.data.train),
         "perturb": config.resolved()["distill"]["perturb"],
         "precision": precision,
@@ -63,7 +72,7 @@ def assistant_stage(config: Config, labels: Stage, start: Path | None) -> Stage:
     inputs = {
         "labels": labels.inputs,
         "start": None if start is None else _weights(start),
-        "distill": deciding(config.resolved()["distill"]) | {"precision": labels.inputs["precision"]},
+        "distill": deciding_settings(config.resolved()["distill"]) | {"precision": labels.inputs["precision"]},
         "weights": [source.weight for source in config.data.train],
         "validation_data": fingerprint(config.data.validation),
     }
@@ -90,7 +99,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     stage.refuse_other_inputs(overwrite)
     labels.refuse_other_inputs(overwrite)
 
-    material = Material.read(config, folder, DTYPES[precision])
+    material = DistillationInputs.read(config, folder, DTYPES[precision])
     main = material.main
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
     if start is not None:
@@ -103,12 +112,12 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     accelerator = make_accelerator(config, settings, "distill")
     if accelerator.is_main_process and not labels.finished():
         labels.begin(config)
-    begin(accelerator, stage, config)
+    begin_stage(accelerator, stage, config)
     accelerator.print(material.corpus.report("training"))
     packed = [window for window in material.windows if window.perturbation is None]
     accelerator.print(padding_saved(packed, material.log_mel.seconds))
     main.to(accelerator.device)
-    lessons = learn_from_main(material, labels, stage, accelerator, dry_run)
+    lessons = prepare_distillation_data(material, labels, stage, accelerator, dry_run)
 
     torch.manual_seed(config.seed)
     first = None if start is None else load_draft(start, torch.float32)
@@ -119,7 +128,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     module = DistillationLoss(student, main.proj_out.weight, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
-    drafting = drafting_of(material, lessons, accelerator, labels.folder, stage.work)
+    drafting = draft_validator(material, lessons, accelerator, labels.folder, stage.work)
 
     def prepare(batch):
         inputs, targets = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
@@ -134,7 +143,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         if lessons.vocabulary is not None:
             lessons.vocabulary.save(target)
         name, revision = origin(config, folder)
-        Lineage(
+        PairManifest(
             main=name,
             main_revision=revision,
             encoder_sha256=encoder_sha256(folder),
@@ -159,7 +168,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
     plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
     best = fit(
-        accelerator, module, settings, plan, lessons.batches, prepare, lambda: whole_model(accelerator, student),
+        accelerator, module, settings, plan, lessons.batches, prepare, lambda: gathered_model(accelerator, student),
         drafting.score, save, stage.work, config.data.workers, saved_as,
     )  # fmt: skip
     accelerator.print(other_type(best, saved_as), end="")
@@ -172,7 +181,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     return stage.folder
 
 
-def drafting_of(material: Material, lessons: Lessons, accelerator, labels: Path, work: Path) -> Drafting:
+def draft_validator(
+    material: DistillationInputs, lessons: DistillationData, accelerator, labels: Path, work: Path
+) -> DraftValidator:
     """Scores students on held-out clips, alone and joined into full windows.
 
     What the main says of them is kept beside its labels: the next assistant of this main is scored by the same.
@@ -180,13 +191,13 @@ def drafting_of(material: Material, lessons: Lessons, accelerator, labels: Path,
     config = material.config
     speech = fingerprint(config.data.validation)
 
-    def spoken_in(heard: list, name: str) -> Spoken:
+    def spoken_in(heard: list, name: str) -> HeldOutTranscripts:
         keep = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in heard]])[:12]}"
         keep.mkdir(exist_ok=True)
-        listener = Listener(heard, material.log_mel, material.processor.tokenizer, config, keep / "heard")
-        return Spoken(material.main, listener, material.options, accelerator, keep / "spoken")
+        listener = Validator(heard, material.log_mel, material.processor.tokenizer, config, keep / "heard")
+        return HeldOutTranscripts(material.main, listener, material.options, accelerator, keep / "spoken")
 
     full = joined(material.held_out, config, material.log_mel.seconds)
     in_windows = spoken_in(full, "windows") if full else None
     tokens = lessons.vocabulary and lessons.vocabulary.tensor
-    return Drafting(spoken_in(material.held_out, "clips"), in_windows, work / "costs.json", tokens)
+    return DraftValidator(spoken_in(material.held_out, "clips"), in_windows, work / "costs.json", tokens)

@@ -10,25 +10,25 @@ import numpy as np
 import torch
 
 from whisper_pair.checkpoints import DraftVocabulary
-from whisper_pair.data import Window, repeats, write_data_report
+from whisper_pair.data import Window, repeated_by_weight, write_data_report
 from whisper_pair.decoding import Engine
 from whisper_pair.runs import Stage, cache_bytes, require_disk
-from whisper_pair.training import WRITES, Batches, EncoderCache, Encoding, Example
+from whisper_pair.training import WRITES, Batches, EncoderCache, Example, FrozenEncoder
 
-from .cache_policy import Keeping
-from .inputs import Material
-from .label_filter import Judge, Labelled, trusted_labels
-from .labelling import Labeller, label, read_labels
+from .cache_policy import CachePolicy
+from .inputs import DistillationInputs
+from .label_filter import FilteredLabels, LabelFilter, trusted_labels
+from .labelling import Labeller, label_windows, read_labels
 from .teacher import DTYPES, Teacher, digest_of, teacher_cache
 
 
 @dataclass(frozen=True)
-class Lessons:
+class DistillationData:
     batches: Batches
-    encoding: Encoding  # of the main's frozen encoder
+    encoding: FrozenEncoder  # of the main's frozen encoder
     teacher: Teacher
     vocabulary: DraftVocabulary | None
-    keeping: Keeping
+    keeping: CachePolicy
     cache_bytes: int  # of disk, for what is kept of encoder and teacher
     labelling_seconds: float  # for all windows; 0 where the labels were there
 
@@ -37,13 +37,15 @@ class Lessons:
         return len(self.batches.examples)
 
 
-def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator, rehearsed: bool) -> Lessons:
+def prepare_distillation_data(
+    material: DistillationInputs, labels: Stage, stage: Stage, accelerator, rehearsed: bool
+) -> DistillationData:
     """Labels what is not labelled yet. `rehearsed`: a few windows only, to see what all of them would take."""
     settings, main, windows = material.config.distill, material.main, material.windows
     if rehearsed and not labels.finished():
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
     with accelerator.main_process_first():
-        keeping = Keeping.chosen(settings, main, material.log_mel, windows, stage.work)
+        keeping = CachePolicy.chosen(settings, main, material.log_mel, windows, stage.work)
     accelerator.print(keeping)
     each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
     disk = cache_bytes(len(material.windows) * keeping.states, main.config, each)
@@ -65,12 +67,12 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     cache = states(labels.folder if labels.finished() else labels.work, windows)
     engine = Engine(main)
     rounding = getattr(torch, DTYPES[settings.cache_dtype])
-    encoding = Encoding(engine.encoders.main, material.log_mel, None, cache, rounding)
+    encoding = FrozenEncoder(engine.encoders.main, material.log_mel, None, cache, rounding)
     labeller = Labeller(engine, encoding, material.targets, material.config, material.normalizer, material.options)
     seconds = 0.0
     if not labels.finished():
         begun = time.perf_counter()
-        label(labeller, windows, labels.work, accelerator)
+        label_windows(labeller, windows, labels.work, accelerator)
         seconds = (time.perf_counter() - begun) * len(material.windows) / len(windows)
         WRITES.flush()  # before the folder moves
         accelerator.wait_for_everyone()
@@ -82,15 +84,15 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
     encoding.cache = None  # of windows by number, which those that are labelled again do not have
     rows = read_labels(labels.folder)
     if rehearsed:  # whose main may be untrained
-        labelled = Labelled([(windows[row["window"]], row) for row in rows])
+        labelled = FilteredLabels([(windows[row["window"]], row) for row in rows])
     else:
-        judge = Judge(settings, material.config.text_language, material.normalizer)
+        judge = LabelFilter(settings, material.config.text_language, material.normalizer)
         labelled = trusted_labels(judge, labeller, windows, rows, labels.folder, accelerator)
     _report(labelled, material, accelerator)
     numbers = [row["window"] for _, row in labelled.kept]
     if labelled.again:  # the windows are others
         cache, numbers = states(stage.work, [window for window, _ in labelled.kept]), list(range(len(labelled.kept)))
-    shown = repeats([window for window, _ in labelled.kept], material.config.seed)
+    shown = repeated_by_weight([window for window, _ in labelled.kept], material.config.seed)
     examples = [labelled_example(*labelled.kept[number]) for number in shown]
     encoding.cache = cache and cache.of([numbers[number] for number in shown])
     teacher = Teacher(main, settings)
@@ -99,7 +101,7 @@ def learn_from_main(material: Material, labels: Stage, stage: Stage, accelerator
             where, width = labels.folder / "teacher", main.config.d_model
             teacher.cache = teacher_cache(where, examples, settings, width, about(windows))
         disk += teacher.cache.row_bytes * sum(teacher.cache.lengths)
-    return Lessons(
+    return DistillationData(
         batches=Batches(examples, material.log_mel, encoding.cache),
         encoding=encoding,
         teacher=teacher,
@@ -115,7 +117,7 @@ def labelled_example(window: Window, row: dict) -> Example:
     return Example(window, (*row["prefix"], *row["tokens"]), len(row["prefix"]))
 
 
-def _report(labelled: Labelled, material: Material, accelerator) -> None:
+def _report(labelled: FilteredLabels, material: DistillationInputs, accelerator) -> None:
     accelerator.print(labelled.report())
     if accelerator.is_main_process:
         kept = [window for window, _ in labelled.kept]
@@ -124,7 +126,7 @@ def _report(labelled: Labelled, material: Material, accelerator) -> None:
         write_data_report(output, "assistant", material.corpus, kept, tokens, seconds, labelled.section())
 
 
-def _vocabulary(labelled: Labelled, share: float | None, accelerator) -> DraftVocabulary | None:
+def _vocabulary(labelled: FilteredLabels, share: float | None, accelerator) -> DraftVocabulary | None:
     if share is None:
         return None
     found = DraftVocabulary.covering((row["tokens"] for _, row in labelled.kept), share)

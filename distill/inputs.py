@@ -12,25 +12,25 @@ from whisper_pair.config import Config
 from whisper_pair.data import Clip, Corpus, Window, load_test_clips, load_training_clips, pack, perturbed_copies
 from whisper_pair.decoding import Options
 from whisper_pair.text import Normalizer
-from whisper_pair.training import Targets
+from whisper_pair.training import TargetTokens
 
 from .labelling import label_options
 
 
 @dataclass(frozen=True)
-class Material:
+class DistillationInputs:
     config: Config
     main: Any  # its weights are frozen, and in the precision that it runs in
     processor: Any
     log_mel: LogMel
-    targets: Targets
+    targets: TargetTokens
     normalizer: Normalizer
     corpus: Corpus
     windows: list[Window]  # of the corpus, and their perturbed copies: to be labelled
     held_out: list[Clip]  # to validate on
 
     @classmethod
-    def read(cls, config: Config, folder: Path, dtype: torch.dtype) -> "Material":
+    def read(cls, config: Config, folder: Path, dtype: torch.dtype) -> "DistillationInputs":
         """`folder`: the main's; `dtype`: what it runs in.
 
         Raises InputError for whatever cannot be used, before anything is computed.
@@ -38,7 +38,7 @@ class Material:
         processor = load_processor(folder)
         tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
         main = load_main(folder, dtype).requires_grad_(False)
-        targets = Targets.of(main, tokenizer, config.language, config.task)
+        targets = TargetTokens.of(main, tokenizer, config.language, config.task)
         targets.check(config.data.timestamps, config.data.previous_text)
         held_out = load_test_clips(config.data.validation, config.data, log_mel.seconds, "validation")
         corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)

@@ -19,14 +19,14 @@ from whisper_pair.data import Window
 from whisper_pair.errors import InputError
 from whisper_pair.text import WITHOUT_SPACES, ErrorRate, Normalizer, aligned_errors
 
-from .labelling import Labeller, label, read_labels
+from .labelling import Labeller, label_windows, read_labels
 
 SAMPLES = 5  # of what each rule removed, for the report
 LONGEST_PHRASE = {False: 5, True: 20}  # words, or characters in a language without spaces
 
 
 @dataclass(frozen=True)
-class Judge:
+class LabelFilter:
     settings: Distill
     language: str
     normalizer: Normalizer
@@ -79,7 +79,7 @@ def most_repeats(units: Sequence[str], longest: int) -> int:
 
 
 @dataclass
-class Labelled:
+class FilteredLabels:
     """What can be trusted, and what was dropped and why, counted in clips."""
 
     kept: list[tuple[Window, dict]] = field(default_factory=list)
@@ -118,10 +118,10 @@ def _quoted(text: str | None) -> str:
 
 
 def trusted_labels(
-    judge: Judge, labeller: Labeller, windows: Sequence[Window], rows: list[dict], folder: Path, accelerator
-) -> Labelled:
+    judge: LabelFilter, labeller: Labeller, windows: Sequence[Window], rows: list[dict], folder: Path, accelerator
+) -> FilteredLabels:
     """Judges the labels and labels again what must be, until nothing is left to be."""
-    found, known = Labelled(), {window.key for window in windows}
+    found, known = FilteredLabels(), {window.key for window in windows}
     while True:
         again: list[Window] = []
         for row in rows:
@@ -133,7 +133,7 @@ def trusted_labels(
         found.again += len(again)
         place = folder / f"again-{_digest(again)}"  # kept: other thresholds may ask for the same windows
         place.mkdir(exist_ok=True)
-        label(labeller, again, place, accelerator)
+        label_windows(labeller, again, place, accelerator)
         windows, rows = again, read_labels(place)
     if not found.kept:
         raise InputError(
@@ -142,7 +142,7 @@ def trusted_labels(
     return found
 
 
-def judged(judge: Judge, window: Window, row: dict, found: Labelled) -> list[Window]:
+def judged(judge: LabelFilter, window: Window, row: dict, found: FilteredLabels) -> list[Window]:
     """Keeps or drops the window's clips in `found`; returns the windows that must be labelled again."""
     sign, everyone = judge.sign(row), range(len(window.clips))
     if sign is not None and len(window.clips) == 1:

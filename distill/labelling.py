@@ -16,9 +16,9 @@ from whisper_pair.config import Config
 from whisper_pair.data import Window
 from whisper_pair.decoding import Decoded, Engine, Options
 from whisper_pair.errors import InputError
-from whisper_pair.runs import Work, files, stopping
+from whisper_pair.runs import Throughput, files, stop_on_signals
 from whisper_pair.text import Normalizer, error_rates, text_of
-from whisper_pair.training import Encoding, Targets
+from whisper_pair.training import FrozenEncoder, TargetTokens
 
 FILE = "labels.parquet"
 
@@ -28,8 +28,8 @@ class Labeller:
     """What it takes to turn a window into a row."""
 
     engine: Engine
-    encoding: Encoding
-    targets: Targets
+    encoding: FrozenEncoder
+    targets: TargetTokens
     config: Config
     normalizer: Normalizer
     options: Options
@@ -85,7 +85,7 @@ class Labeller:
         }
 
 
-def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerator) -> None:
+def label_windows(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerator) -> None:
     """Fills `folder` with labels of all windows, going on where an earlier call stopped."""
     from tqdm import tqdm
 
@@ -101,8 +101,8 @@ def label(labeller: Labeller, windows: Sequence[Window], folder: Path, accelerat
         there = (start for start in range(0, len(windows), size) if _shard(folder, start, size).is_file())
         return f"labels of {count(there)} of {len(windows)} windows are kept"
 
-    silent, work = not accelerator.is_main_process, Work()
-    with stopping(kept), tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar:
+    silent, work = not accelerator.is_main_process, Throughput()
+    with stop_on_signals(kept), tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar:
         for start in mine:
             begun, numbers = time.perf_counter(), range(start, min(start + size, len(windows)))
             rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from whisper_pair.checkpoints import check_pair, default_alignment_heads, read_config
 from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
-from whisper_pair.training.losses import IGNORE, TopK, Whole, choices, mixed, since_mismatch
+from whisper_pair.training.losses import (
+    IGNORE,
+    TopKTeacher,
+    WholeTeacher,
+    likeliest_tokens,
+    mismatch_weights,
+    mixed_loss,
+)
 
 
 def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, ...]:
@@ -88,9 +95,11 @@ class DistillationLoss(nn.Module):
         weights = None
         if self.losses.mismatch_decay < 1:
             begins = counted & (counted.cumsum(1) == 1)
-            weights = since_mismatch(choices(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay)
+            weights = mismatch_weights(
+                likeliest_tokens(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay
+            )
         if "hidden" in teacher:
-            known = Whole(teacher["hidden"], self._teacher_head[0])
+            known = WholeTeacher(teacher["hidden"], self._teacher_head[0])
         else:
-            known = TopK(**teacher, temperature=self.losses.temperature)
-        return mixed(hidden, head, wanted, known, self.losses, weights)
+            known = TopKTeacher(**teacher, temperature=self.losses.temperature)
+        return mixed_loss(hidden, head, wanted, known, self.losses, weights)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from whisper_pair.config import Distill
 from whisper_pair.training import Example, WindowCache
-from whisper_pair.training.losses import CHUNK, IGNORE, TopK
+from whisper_pair.training.losses import CHUNK, IGNORE, TopKTeacher
 
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
@@ -87,7 +87,9 @@ class Teacher:
         """The columns of TopK, of hidden states [tokens, width]."""
         temperature = self.settings.losses.temperature
         parts = [
-            TopK.of(F.log_softmax(F.linear(some, self.main.proj_out.weight).float(), dim=-1), k, temperature).rows
+            TopKTeacher.of(
+                F.log_softmax(F.linear(some, self.main.proj_out.weight).float(), dim=-1), k, temperature
+            ).rows
             for some in hidden.split(CHUNK)
         ]
         ids, log_probabilities, rest = (torch.cat(column) for column in zip(*parts, strict=True))

@@ -15,10 +15,10 @@ from accelerate.utils import broadcast_object_list
 
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, Window, pack
-from whisper_pair.decoding import Costs, Engine, Match, Options, acceptances, agreement, predicted_speedup
+from whisper_pair.decoding import Costs, Engine, Options, TokenMatches, acceptances, agreement, predicted_speedup
 from whisper_pair.precision import in_dtype
 from whisper_pair.runs import write_json
-from whisper_pair.training import Listener, Score
+from whisper_pair.training import ValidationScore, Validator
 
 from .examples import Example, table
 
@@ -47,10 +47,10 @@ def joined(clips: list[Clip], config: Config, window_seconds: float) -> list[Joi
     return [Joined(window) for window in windows if len(window.clips) > 1]
 
 
-class Spoken:
+class HeldOutTranscripts:
     """What the main says about clips, of which each process takes its share."""
 
-    def __init__(self, main, listener: Listener, options: Options, accelerator, file: Path):
+    def __init__(self, main, listener: Validator, options: Options, accelerator, file: Path):
         """`file`: where this process keeps the main's tokens for a later start of the same training."""
         self.main, self.listener, self.accelerator = main, listener, accelerator
         self.options = replace(options, log_probabilities=False)
@@ -67,7 +67,7 @@ class Spoken:
         write_json(file, {"rows": self.rows, "tokens": tokens})
         return tokens
 
-    def matches(self, engine: Engine) -> list[Match]:
+    def matches(self, engine: Engine) -> list[TokenMatches]:
         """Of all processes' clips."""
         found = []
         for start in range(0, len(self.rows), 32):  # bounds the encoder states held at once
@@ -75,7 +75,7 @@ class Spoken:
             found += engine.agreement(self.listener.states(self.main, rows), tokens, self.options)
         if self.accelerator.num_processes == 1:
             return found
-        gathered: list[list[Match]] = [[] for _ in range(self.accelerator.num_processes)]
+        gathered: list[list[TokenMatches]] = [[] for _ in range(self.accelerator.num_processes)]
         torch.distributed.all_gather_object(gathered, found)
         return [match for part in gathered for match in part]
 
@@ -89,17 +89,17 @@ class Spoken:
         return [Example(*each) for each in zip(names, tokens, chosen, strict=True)]
 
 
-class Drafting:
+class DraftValidator:
     """Scores students against one main: on clips, as tests hold them, and on the windows that they fill together."""
 
-    def __init__(self, clips: Spoken, windows: Spoken | None, yardstick: Path, vocabulary=None):
+    def __init__(self, clips: HeldOutTranscripts, windows: HeldOutTranscripts | None, yardstick: Path, vocabulary=None):
         """`yardstick`: the file that keeps the costs; `vocabulary`: the ids that the draft may propose, None: all."""
         self.yardstick = yardstick
         self.clips, self.windows, self.vocabulary = clips, windows, vocabulary
         self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints
         self.examples = ""  # of the latest student, as Markdown
 
-    def score(self, student) -> Score:
+    def score(self, student) -> ValidationScore:
         main = self.clips.main
         student = in_dtype(student, main.dtype)  # as the pair will run
         engine = Engine(main, student, self.vocabulary)
@@ -122,7 +122,7 @@ class Drafting:
         if self.windows is not None:
             figures["agreement_in_full_windows"] = agreement(self.windows.matches(engine))
         self.examples = table(self.clips.examples(engine), self.clips.listener.tokenizer)
-        return Score(figures, speedups[best], {"examples": self.examples})
+        return ValidationScore(figures, speedups[best], {"examples": self.examples})
 
     def _costs(self, engine: Engine) -> Costs:
         """Measured by the first process for all and kept on disk: a run that goes on judges by its first clock."""

@@ -11,12 +11,12 @@ from whisper_pair.checkpoints import FILE as DRAFT_VOCABULARY
 from whisper_pair.checkpoints import (
     check_pair,
     checkpoint_folder,
+    draft_token_ids,
     encoder_sha256,
     load_draft,
     load_main,
     load_processor,
     main_folder,
-    proposable,
 )
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, load_test_clips, long_test_clips
@@ -28,7 +28,7 @@ from whisper_pair.runs import (
     discard,
     file_digest,
     provenance,
-    stopping,
+    stop_on_signals,
     this_process,
     write_json,
     write_table,
@@ -40,9 +40,9 @@ from .measuring import (
     DRAFTS,
     Assistant,
     Engines,
-    Heard,
     Pieces,
     Said,
+    Transcribed,
     Witness,
     acceptance_section,
     contenders_of,
@@ -139,7 +139,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     special.check_task(config.task)
     special.language_token(config.language)
     assistants = [
-        Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], proposable(folder))
+        Assistant(name, folder, load_draft(folder, dtype, device), lineages[name], draft_token_ids(folder))
         for name, folder in folders.items()
     ]
     if assistants[0].vocabulary is not None:  # what the smaller head gains and loses
@@ -160,7 +160,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     if not processes.is_main_process:
         return 0  # leaves the machine to the first process, which times
     evaluation = Evaluation(config, main_at, engines, clips, log_mel, options, heard)
-    with stopping(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
+    with stop_on_signals(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
         report = evaluation.report(len(available))
     check(report)
     write_json(stage.work / "report.json", report)
@@ -203,7 +203,7 @@ class Evaluation:
         clips: list[Clip],
         log_mel: LogMel,
         options: Options,
-        heard: Heard,
+        heard: Transcribed,
     ):
         self.config, self.main_at, self.clips, self.log_mel = config, main_at, clips, log_mel
         self.engines, self.options, self.heard = engines, options, heard

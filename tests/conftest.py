@@ -83,7 +83,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
 
     from distill.student import build_student
     from whisper_pair.checkpoints.identity import encoder_sha256, vocabulary_sha256
-    from whisper_pair.checkpoints.manifest import Lineage
+    from whisper_pair.checkpoints.manifest import PairManifest
 
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(3)
@@ -104,7 +104,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     assistant.save_pretrained(folder / "assistant")
     for part in ("main", "assistant"):
         processor.save_pretrained(folder / part)
-    lineage = Lineage(
+    lineage = PairManifest(
         "main",
         encoder_sha256(folder / "main"),
         vocabulary_sha256(processor.tokenizer),

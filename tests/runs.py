@@ -11,7 +11,7 @@ from distill.student import build_student
 from tests.conftest import ROOT
 from whisper_pair.checkpoints.identity import encoder_sha256, vocabulary_sha256
 from whisper_pair.checkpoints.load import load_main, load_processor
-from whisper_pair.checkpoints.manifest import Lineage
+from whisper_pair.checkpoints.manifest import PairManifest
 from whisper_pair.config.schema import load_config
 
 
@@ -24,7 +24,7 @@ def write_run(output: Path, model: Path, config: Path, max_length: int, main: st
     build_student(whole, (0,)).save_pretrained(output / "assistant")
     processor.save_pretrained(output / "assistant")
     hashes = encoder_sha256(output / "main"), vocabulary_sha256(processor.tokenizer)
-    Lineage(main or str(output / "main"), *hashes, (0,), "nl", "transcribe").save(output / "assistant")
+    PairManifest(main or str(output / "main"), *hashes, (0,), "nl", "transcribe").save(output / "assistant")
     for part in ("main", "assistant"):
         (output / part / "provenance.json").write_text(json.dumps({"argv": [str(output)]}))
     (output / "config.yaml").write_text(yaml.safe_dump(load_config(config).resolved()))

@@ -25,7 +25,7 @@ from whisper_pair.checkpoints.generation_config import (
     is_multilingual,
     timestamps_of,
 )
-from whisper_pair.checkpoints.load import complete, load_draft, load_main, load_processor
+from whisper_pair.checkpoints.load import load_draft, load_main, load_processor, standalone_assistant
 from whisper_pair.checkpoints.locate import checkpoint_folder
 from whisper_pair.config.schema import load_config
 from whisper_pair.decoding.special_tokens import SpecialTokens
@@ -33,7 +33,7 @@ from whisper_pair.errors import InputError
 from whisper_pair.live.view import Spelling
 from whisper_pair.synthetic.micro import MicroWhisper, build
 from whisper_pair.text.token_text import text_of
-from whisper_pair.training.target_tokens import Targets
+from whisper_pair.training.target_tokens import TargetTokens
 
 RATE = 16_000
 
@@ -396,7 +396,7 @@ def test_assistants_and_their_standalone_export_name_heads_that_they_have(stock,
     build_student(main, (0, 3)).save_pretrained(tmp_path / "assistant")
     held = generation_config(tmp_path / "assistant")["alignment_heads"]
     assert held == [[1, head] for head in range(4)]
-    whole = complete(main, load_draft(tmp_path / "assistant", torch.float32))
+    whole = standalone_assistant(main, load_draft(tmp_path / "assistant", torch.float32))
     assert whole.generation_config.alignment_heads == held == default_alignment_heads(whole.config)
     whole.save_pretrained(tmp_path / "whole")
     whole = WhisperForConditionalGeneration.from_pretrained(tmp_path / "whole")
@@ -453,7 +453,7 @@ def test_added_words_are_trained_and_times_end_where_the_window_ends(main):
     from whisper_pair.data.clips import Clip, Window
 
     add_words(main, "Kaatsheuvel")
-    targets = Targets.of(load_main(main, torch.float32), load_processor(main).tokenizer, "nl", "transcribe")
+    targets = TargetTokens.of(load_main(main, torch.float32), load_processor(main).tokenizer, "nl", "transcribe")
     clip = Clip("a", Path("none"), 4.1, "in Kaatsheuvel", None)
     tokens, prefix = targets.human(Window((clip,), 0.0, timestamps=True))
     assert 859 in tokens[prefix:]

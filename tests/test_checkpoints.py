@@ -11,9 +11,9 @@ from transformers import WhisperForConditionalGeneration
 
 from distill.student import build_student, chosen_layers
 from whisper_pair.checkpoints.identity import check_pair, encoder_sha256, vocabulary_sha256
-from whisper_pair.checkpoints.load import complete, load_draft, load_main, load_processor
+from whisper_pair.checkpoints.load import load_draft, load_main, load_processor, standalone_assistant
 from whisper_pair.checkpoints.locate import checkpoint_folder
-from whisper_pair.checkpoints.manifest import Lineage
+from whisper_pair.checkpoints.manifest import PairManifest
 from whisper_pair.errors import InputError
 
 
@@ -27,7 +27,7 @@ def pair(material, tmp_path_factory) -> tuple[Path, Path]:
     processor = load_processor(main)
     processor.save_pretrained(assistant)
     hashes = encoder_sha256(main), vocabulary_sha256(processor.tokenizer)
-    Lineage(str(main), *hashes, (0, 7), "nl", "transcribe").save(assistant)
+    PairManifest(str(main), *hashes, (0, 7), "nl", "transcribe").save(assistant)
     return main, assistant
 
 
@@ -118,14 +118,14 @@ def test_the_encoders_hash_is_of_tensors_not_of_files(pair, tmp_path):
 
 def test_an_assistant_with_its_mains_encoder_is_a_whisper_of_its_own(pair):
     main, draft = load_main(pair[0], torch.float32), load_draft(pair[1], torch.float32)
-    whole = complete(main, draft)
+    whole = standalone_assistant(main, draft)
     assert whole.model.encoder is main.model.encoder
     features = torch.randn(1, main.config.num_mel_bins, 2 * main.config.max_source_positions)
     states = main.model.encoder(features)
     ids = torch.tensor([[1, 2, 3]])
     wanted = draft(input_ids=ids, encoder_outputs=(states.last_hidden_state,)).logits
     assert torch.equal(whole(input_features=features, decoder_input_ids=ids).logits, wanted)
-    assert complete(main, main) is main
+    assert standalone_assistant(main, main) is main
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.cache_policy import Keeping
+from distill.cache_policy import CachePolicy
 from distill.examples import Example as Shown
 from distill.examples import marked, table
 from distill.student import DistillationLoss, build_student, check_start, chosen_layers
@@ -121,9 +121,9 @@ def windows(material, count: int) -> list[Window]:
     return [Window((Clip(str(file), file, 2.0, None, None),)) for file in files]
 
 
-def keeping(settings, main, material, tmp_path, count=6) -> Keeping:
+def keeping(settings, main, material, tmp_path, count=6) -> CachePolicy:
     log_mel = LogMel(load_processor(material / "micro-whisper").feature_extractor)
-    return Keeping.chosen(settings, main, log_mel, windows(material, count), tmp_path)
+    return CachePolicy.chosen(settings, main, log_mel, windows(material, count), tmp_path)
 
 
 @pytest.mark.parametrize("tokens", ["all", 8])
@@ -131,7 +131,7 @@ def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path, tok
     found = keeping(Distill(teacher_tokens=tokens), main, material, tmp_path)
     assert "ms a window to compute" in str(found)
     assert not (tmp_path / "probe").exists()
-    again = Keeping.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with
+    again = CachePolicy.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with
     assert again == found
 
 
@@ -139,9 +139,8 @@ def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path, tok
 def test_auto_keeps_what_is_cheaper_to_read(main, material, tmp_path, monkeypatch, slow, kept):
     clock = [0.0]
     monkeypatch.setattr("distill.cache_policy.time.perf_counter", lambda: clock[0])
-    room = {"WindowCache.read": "whisper_pair.training.window_cache", "LogMel.__call__": "whisper_pair.audio.reading"}[
-        slow
-    ]
+    rooms = {"WindowCache.read": "whisper_pair.training.window_cache", "LogMel.__call__": "whisper_pair.audio.log_mel"}
+    room = rooms[slow]
     monkeypatch.setattr(f"{room}.{slow}", slowed(clock, slow, monkeypatch, room))
     assert keeping(Distill(), main, material, tmp_path).states is kept
 

@@ -20,7 +20,7 @@ from tests.runs import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import COMMANDS, main
 from whisper_pair.config.schema import load_config
-from whisper_pair.decoding.acceptance import Match, accepted_per_round
+from whisper_pair.decoding.acceptance import TokenMatches, accepted_per_round
 
 FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
@@ -101,7 +101,7 @@ def test_the_drawn_rounds_are_those_that_the_account_gives():
     drawing = ElementTree.parse(ROOT / "docs" / "figures" / "rounds.svg").getroot()
     agrees = tuple(mark == "1" for mark in drawing.attrib["data-matches"].split())
     last = len(agrees) - 1
-    match = Match(agrees, tuple(place == last for place in range(last + 1)), finished=True, limit=448)
+    match = TokenMatches(agrees, tuple(place == last for place in range(last + 1)), finished=True, limit=448)
     groups = [group.attrib for group in drawing.iter() if "data-drafts" in group.attrib]
     assert len(groups) == 2
     for group in groups:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from whisper_pair import Pair
-from whisper_pair.checkpoints.draft_vocabulary import FILE, DraftVocabulary
+from whisper_pair.checkpoints.draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary
 from whisper_pair.checkpoints.load import load_main
 from whisper_pair.decoding.engine import Engine
-from whisper_pair.decoding.linear import plain
+from whisper_pair.decoding.linear import unpacked
 from whisper_pair.errors import InputError
 
 LABELS = [[5, 5, 5, 9], [7, 5, 9], [2]]  # 5: 4 times, 9: twice, 2 and 7: once
@@ -46,7 +46,7 @@ def test_a_pair_drafts_from_the_list_beside_its_assistant_and_says_the_same(mate
     assert pair.engine.draft_vocabulary.tolist() == list(DraftVocabulary.load(assistant).tokens)
     clips = sorted((material / "test").glob("*.wav"))[:3]
     found = pair.transcribe(clips, language="nl", draft_tokens=4, max_new_tokens=12)
-    (assistant / FILE).unlink()
+    (assistant / DRAFT_VOCABULARY_FILE).unlink()
     whole = Pair.from_pretrained(material / "micro-whisper", assistant)
     wanted = whole.transcribe(clips, language="nl", draft_tokens=4, max_new_tokens=12)
     assert [one.tokens for one in found] == [other.tokens for other in wanted]
@@ -67,7 +67,7 @@ def test_other_embeddings_stay_the_drafts_own(material):
     with torch.no_grad():
         draft.model.decoder.embed_tokens.weight[3] += 1
     engine = Engine(main, draft)
-    assert plain(engine.draft.head).data_ptr() == draft.proj_out.weight.data_ptr()
+    assert unpacked(engine.draft.head).data_ptr() == draft.proj_out.weight.data_ptr()
     assert engine.draft.head is not engine.main.head
 
 
@@ -76,6 +76,6 @@ def test_other_embeddings_stay_the_drafts_own(material):
              '{"tokens": ["1"], "share": 1, "covered": 1}', '{"tokens": [], "share": 1, "covered": 1}'],
 )  # fmt: skip
 def test_a_list_that_is_none_is_refused_by_its_file(assistant, material, text):
-    (assistant / FILE).write_text(text)
-    with pytest.raises(InputError, match=FILE):
+    (assistant / DRAFT_VOCABULARY_FILE).write_text(text)
+    with pytest.raises(InputError, match=DRAFT_VOCABULARY_FILE):
         Pair.from_pretrained(material / "micro-whisper", assistant)

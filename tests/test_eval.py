@@ -40,7 +40,7 @@ from whisper_pair.commands.evaluate import source
 from whisper_pair.config.schema import Require, load_config
 from whisper_pair.data.clips import Clip
 from whisper_pair.data.corpus import load_test_clips
-from whisper_pair.decoding.acceptance import Match, acceptances
+from whisper_pair.decoding.acceptance import TokenMatches, acceptances
 from whisper_pair.decoding.engine import Engine, Slots
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import RoundTimes
@@ -114,7 +114,7 @@ def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_t
     rows = pyarrow.parquet.read_table(judged / "eval" / "utterances.parquet").to_pylist()
     timed = [rows[i * 5 // 3] for i in range(3)]
     for row in fixed:
-        some = [Match.of(r["tokens"], r["assistant_tokens"], end, LIMIT) for r in timed]
+        some = [TokenMatches.of(r["tokens"], r["assistant_tokens"], end, LIMIT) for r in timed]
         found = acceptances(some, [row["draft_tokens"]])[row["draft_tokens"]]
         assert (row["rounds"], row["drafted"], row["accepted"]) == (found.rounds, found.drafted, found.accepted)
     assert 0 < report["acceptance"]["agreement"] < 1  # else the above says little

@@ -22,7 +22,7 @@ from eval.reading.report import gain
 from tests.decoding.models import END, FIRST_TIMESTAMP, tiny_whisper
 from whisper_pair.config.schema import Data, Eval
 from whisper_pair.data.clips import Clip
-from whisper_pair.decoding.acceptance import Match, acceptances
+from whisper_pair.decoding.acceptance import TokenMatches, acceptances
 from whisper_pair.decoding.draft_length import Costs
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.special_tokens import SpecialTokens
@@ -32,14 +32,14 @@ CPU = torch.device("cpu")
 COSTS = Costs(1, draft=0.001, verify=dict.fromkeys((0, 1, 2, 4, 8, 16), 0.01), rounds=dict.fromkeys(range(17), 0.01))
 
 
-def matches(utterances: int = 30, seed: int = 0, chance: float = 0.8) -> list[Match]:
+def matches(utterances: int = 30, seed: int = 0, chance: float = 0.8) -> list[TokenMatches]:
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(utterances):
         length = int(rng.integers(1, 20))
         tokens = [*rng.integers(0, 50, length).tolist(), END]
         choices = [token if rng.random() < chance else 51 for token in tokens]
-        found.append(Match.of(tokens, choices, END, 40))
+        found.append(TokenMatches.of(tokens, choices, END, 40))
     return found
 
 
@@ -115,7 +115,7 @@ def test_a_token_is_of_one_kind(token, piece, first, said):
 
 def test_groups_of_tokens_add_up_to_all_of_them():
     tokens = [[1, 2, 3, END], [1, END]]
-    some = [Match.of(tokens[0], [1, 9, 3, END], END, 9), Match.of(tokens[1], [9, END], END, 9)]
+    some = [TokenMatches.of(tokens[0], [1, 9, 3, END], END, 9), TokenMatches.of(tokens[1], [9, END], END, 9)]
     pieces = {1: " een", 2: "tje", 3: "3", END: ""}.__getitem__
     section = where_section(some, tokens, pieces, SPECIAL)
     kinds = {row["name"]: (row["tokens"], row["agreed"]) for row in section["by_token_class"]}
@@ -129,7 +129,7 @@ def test_groups_of_tokens_add_up_to_all_of_them():
 def test_the_tokens_most_often_refused_are_shown_where_they_stand():
     tokens = [[1, 2, 7, END], [2, 7, END], [7, 1, 1, END]]
     choices = [[1, 2, 9, END], [2, 7, END], [9, 1, 1, END]]
-    some = [Match.of(t, c, END, 9) for t, c in zip(tokens, choices, strict=True)]
+    some = [TokenMatches.of(t, c, END, 9) for t, c in zip(tokens, choices, strict=True)]
     (worst, *others) = least_accepted(some, tokens, choices, ["a", "b", "c"], lambda token: f"<{token}>")
     assert not others  # the rest is never refused
     assert (worst["text"], worst["tokens"], worst["agreed"]) == ("<7>", 3, 1)

@@ -14,12 +14,12 @@ from test_training import Summed, train
 from whisper_pair.commands.command_line import guarded
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import InputError, TrainingError
-from whisper_pair.runs import estimate
-from whisper_pair.training.instability import Guard, largest_that_fits
+from whisper_pair.runs import disk
+from whisper_pair.training.instability import InstabilityGuard, largest_that_fits
 
 
 def checked(*norms: float, scaled: bool = False) -> None:
-    guard = Guard()
+    guard = InstabilityGuard()
     for step, norm in enumerate(norms, start=1):
         guard.check(step, 1.0, norm, ["clip"], scaled)
 
@@ -44,7 +44,7 @@ def test_a_gradient_that_is_no_number_ends_training_unless_fp16_skips_the_step(w
 def test_a_loss_that_is_no_number_ends_training_under_any_precision(wrong):
     for scaled in (False, True):
         with pytest.raises(TrainingError, match=f"The loss became {wrong} at step 3, on clip; lower the learning rate"):
-            Guard().check(3, wrong, 1.0, ["clip"], scaled)
+            InstabilityGuard().check(3, wrong, 1.0, ["clip"], scaled)
 
 
 def test_weights_are_not_touched_by_a_gradient_that_is_no_number(tmp_path, monkeypatch):
@@ -120,12 +120,12 @@ def test_what_a_user_can_mend_is_one_sentence(capsys):
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     work = tmp_path / "run" / "main.partial"
-    estimate.require_disk(work, 10**9, "keep: 1")
+    disk.require_disk(work, 10**9, "keep: 1")
     with pytest.raises(InputError, match=r"main needs about 5.0 GB more on disk, where 1.0 GB are free; .* keep: 1"):
-        estimate.require_disk(work, 5 * 10**9, "keep: 1")
+        disk.require_disk(work, 5 * 10**9, "keep: 1")
     work.mkdir(parents=True)
     (work / "states").write_bytes(b"x" * 2_000_000)
-    estimate.require_disk(work, 10**9 + 2_000_000, "keep: 1")  # what lies there need not be found again
+    disk.require_disk(work, 10**9 + 2_000_000, "keep: 1")  # what lies there need not be found again
     assert not list(tmp_path.glob("run/*.yaml"))
 
 
@@ -134,7 +134,7 @@ def test_disk_counts_weights_once_and_moments_for_what_is_trained():
     module[0].requires_grad_(False)
     tied = torch.nn.ModuleList([module, module[1]])
     settings = Optimization(keep=1)
-    assert estimate.training_bytes(tied, module, torch.float32, settings) == 2 * (800 + 800) + 3 * 800
+    assert disk.training_bytes(tied, module, torch.float32, settings) == 2 * (800 + 800) + 3 * 800
 
 
 def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_found(write_config, command, tmp_path):

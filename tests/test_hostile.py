@@ -20,7 +20,7 @@ from whisper_pair.audio.sound import SAMPLE_RATE
 from whisper_pair.checkpoints.identity import check_pair, encoder_sha256, vocabulary_sha256
 from whisper_pair.checkpoints.load import load_draft, load_main, load_processor
 from whisper_pair.checkpoints.locate import checkpoint_folder
-from whisper_pair.checkpoints.manifest import Lineage
+from whisper_pair.checkpoints.manifest import PairManifest
 from whisper_pair.commands.command_line import guarded
 from whisper_pair.commands.run import finished_report
 from whisper_pair.config.schema import Data, Source, load_config
@@ -220,7 +220,7 @@ def pair(material, tmp_path_factory) -> tuple[Path, Path]:
     processor = load_processor(main)
     processor.save_pretrained(assistant)
     hashes = encoder_sha256(main), vocabulary_sha256(processor.tokenizer)
-    Lineage(str(main), *hashes, (0,), "nl", "transcribe").save(assistant)
+    PairManifest(str(main), *hashes, (0,), "nl", "transcribe").save(assistant)
     return main, assistant
 
 
@@ -237,11 +237,11 @@ def load(main: Path, assistant: Path) -> None:
 
 
 @quick
-@given(trees | st.dictionaries(st.sampled_from(list(Lineage.__dataclass_fields__)), trees))
+@given(trees | st.dictionaries(st.sampled_from(list(PairManifest.__dataclass_fields__)), trees))
 def test_a_pair_json_of_any_tree(tmp_path_factory, tree):
     folder = tmp_path_factory.getbasetemp()
     (folder / "pair.json").write_text(json.dumps(tree), encoding="utf-8")
-    assert "distil the assistant again" in refused(lambda: Lineage.load(folder))
+    assert "distil the assistant again" in refused(lambda: PairManifest.load(folder))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", DEEP.encode(), b'{"layers": null}', b'{"layers": ["a"]}'])

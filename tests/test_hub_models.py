@@ -12,8 +12,8 @@ from whisper_pair.checkpoints.download import wanted
 from whisper_pair.checkpoints.identity import check_pair, encoder_sha256
 from whisper_pair.checkpoints.load import load_main
 from whisper_pair.checkpoints.locate import checkpoint_folder
-from whisper_pair.checkpoints.locate_pair import pair_at
-from whisper_pair.checkpoints.manifest import Lineage, origin
+from whisper_pair.checkpoints.locate_pair import locate_pair
+from whisper_pair.checkpoints.manifest import PairManifest, origin
 from whisper_pair.config.hub_name import named
 from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError
@@ -160,15 +160,15 @@ def test_a_pair_is_found_at_its_mains_revision(hub, pair):
     offer(hub, "our/main", main, changed_main(pair))
     offer(hub, "our/main-assistant", assistant, {"config.json": b"{}"})
     one = COMMIT.format(1)
-    main_at, folder = pair_at("our/main", one, one)
+    main_at, folder = locate_pair("our/main", one, one)
     assert main_at == f"our/main@{one}"
     assert check_pair(checkpoint_folder(main_at), Path(folder)).main == "our/main"
-    assert pair_at(f"our/main@{one}", assistant_revision=one) == (main_at, folder)
+    assert locate_pair(f"our/main@{one}", assistant_revision=one) == (main_at, folder)
     assistant["pair.json"] = json.dumps(lineage | {"main": "our/main", "main_revision": one}).encode()
     offer(hub, "our/alone", assistant)
-    assert pair_at("our/alone")[0] == f"our/main@{one}"
+    assert locate_pair("our/alone")[0] == f"our/main@{one}"
     with pytest.raises(InputError, match="holds the assistant itself"):
-        pair_at("our/alone", None, one)
+        locate_pair("our/alone", None, one)
 
 
 @pytest.mark.parametrize(
@@ -219,23 +219,23 @@ def written(pair, tmp_path, **changes) -> Path:
 
 def test_early_pair_json_files_still_load(pair, tmp_path):
     early = {"draft_tokens": 4, "version": "LEFT OUT", "main_revision": "LEFT OUT"}
-    assert Lineage.load(written(pair, tmp_path, **early)) == Lineage.load(pair[1])
+    assert PairManifest.load(written(pair, tmp_path, **early)) == PairManifest.load(pair[1])
     place = "/home/me/.cache/huggingface/hub/models--openai--whisper-large-v3/snapshots/06f233fe"
-    lineage = Lineage.load(written(pair, tmp_path, **early, main=place))
+    lineage = PairManifest.load(written(pair, tmp_path, **early, main=place))
     assert (lineage.main, lineage.main_revision) == ("openai/whisper-large-v3", "06f233fe")
     again = tmp_path / "again"
     again.mkdir()
     lineage.save(again)
-    assert Lineage.load(again) == lineage
+    assert PairManifest.load(again) == lineage
 
 
 def test_a_pair_json_of_a_newer_version_asks_for_an_upgrade_and_unknown_keys_are_left_unread(pair, tmp_path):
     with pytest.raises(InputError, match=r"pair\.json: is of version 2, and this Whisper Pair reads 1; upgrade it\.$"):
-        Lineage.load(written(pair, tmp_path, version=2, layers="all"))
-    assert Lineage.load(written(pair, tmp_path, version=1, colour="blue")) == Lineage.load(pair[1])
+        PairManifest.load(written(pair, tmp_path, version=2, layers="all"))
+    assert PairManifest.load(written(pair, tmp_path, version=1, colour="blue")) == PairManifest.load(pair[1])
     for junk in ("1", True, 1.0, None):
         with pytest.raises(InputError, match="distil the assistant again"):
-            Lineage.load(written(pair, tmp_path, version=junk))
+            PairManifest.load(written(pair, tmp_path, version=junk))
 
 
 def test_a_pair_json_is_written_whole_or_not_at_all(pair, tmp_path, monkeypatch):
@@ -247,5 +247,5 @@ def test_a_pair_json_is_written_whole_or_not_at_all(pair, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        Lineage.load(folder).save(folder)
+        PairManifest.load(folder).save(folder)
     assert (folder / "pair.json").read_bytes() == before

@@ -12,12 +12,12 @@ from whisper_pair.commands.init import config_text
 from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError
 from whisper_pair.text.error_rates import metric_name
-from whisper_pair.text.languages import bare, code_of, corpora, name_of, table
+from whisper_pair.text.languages import bare, code_of, corpora, language_table, name_of
 
 
 def test_the_table_names_the_languages_of_whisper_and_no_other():
-    assert {code: name.lower() for code, name in table()["languages"].items()} == LANGUAGES
-    for corpus in table()["corpora"].values():
+    assert {code: name.lower() for code, name in language_table()["languages"].items()} == LANGUAGES
+    for corpus in language_table()["corpora"].values():
         assert set(corpus["languages"]) <= set(LANGUAGES)
 
 
@@ -51,14 +51,14 @@ def test_a_language_is_known_by_its_code_and_its_name():
 
 def test_no_name_belongs_to_two_languages():
     owners = {}
-    for code, name in table()["languages"].items():
-        for known in (code, name, *table()["also"].get(code, ())):
+    for code, name in language_table()["languages"].items():
+        for known in (code, name, *language_table()["also"].get(code, ())):
             assert owners.setdefault(bare(known), code) == code, known
-    for name, code in table()["aliases"].items():
+    for name, code in language_table()["aliases"].items():
         assert owners.setdefault(bare(name), code) == code, name
-    assert set(table()["also"]) == set(LANGUAGES)
-    assert not set(table()["mistaken"]) & set(owners)  # what is a name of one is never taken for another's
-    assert set(table()["mistaken"].values()) <= set(LANGUAGES)
+    assert set(language_table()["also"]) == set(LANGUAGES)
+    assert not set(language_table()["mistaken"]) & set(owners)  # what is a name of one is never taken for another's
+    assert set(language_table()["mistaken"].values()) <= set(LANGUAGES)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import pytest
 from tqdm import tqdm
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from distill.label_filter import Judge, Labelled, judged, most_repeats, trusted_labels
-from distill.labelling import FILE, Labeller, label, label_options, read_labels
+from distill.label_filter import FilteredLabels, LabelFilter, judged, most_repeats, trusted_labels
+from distill.labelling import FILE, Labeller, label_options, label_windows, read_labels
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.commands.command_line import guarded
 from whisper_pair.config.schema import Distill, load_config
@@ -28,8 +28,8 @@ from whisper_pair.decoding.engine import Engine
 from whisper_pair.errors import InputError
 from whisper_pair.runs.stages import Stage
 from whisper_pair.text.normalization import Normalizer
-from whisper_pair.training.batches import Encoding
-from whisper_pair.training.target_tokens import Targets
+from whisper_pair.training.batches import FrozenEncoder
+from whisper_pair.training.target_tokens import TargetTokens
 
 
 def process(index: int = 0, of: int = 1):
@@ -51,8 +51,8 @@ def labelling(material, write_config, tmp_path_factory):
     log_mel = LogMel(processor.feature_extractor)
     labeller = Labeller(
         Engine(model),
-        Encoding(model.model.encoder, log_mel),
-        Targets.of(model, processor.tokenizer, "nl", "transcribe"),
+        FrozenEncoder(model.model.encoder, log_mel),
+        TargetTokens.of(model, processor.tokenizer, "nl", "transcribe"),
         config,
         Normalizer("nl"),
         replace(label_options(config), max_new_tokens=12),
@@ -66,7 +66,7 @@ def labelling(material, write_config, tmp_path_factory):
 def undisturbed(labelling, tmp_path_factory):
     labeller, windows = labelling
     folder = tmp_path_factory.mktemp("undisturbed")
-    label(labeller, windows, folder, process())
+    label_windows(labeller, windows, folder, process())
     return read_labels(folder)
 
 
@@ -96,7 +96,7 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
     tqdm.set_lock(threading.RLock())  # its own is shared by forks: one that is killed while it holds it stops them all
     batches = math.ceil(len(windows) / labeller.options.batch_size)
     for point in sorted(chance.choices(range(batches - 1), k=10)):  # shards there before the kill
-        worker = fork.Process(target=label, args=(labeller, windows, tmp_path, process()))
+        worker = fork.Process(target=label_windows, args=(labeller, windows, tmp_path, process()))
         worker.start()
         while worker.is_alive() and len(list(tmp_path.glob("shard-*.parquet"))) < point:
             time.sleep(0.005)
@@ -105,7 +105,7 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
         worker.join()
         assert worker.exitcode == -signal.SIGKILL
     assert not (tmp_path / FILE).exists()
-    label(labeller, windows, tmp_path, process())
+    label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
 
@@ -114,7 +114,7 @@ def test_a_signal_ends_labelling_with_143_and_says_how_much_is_kept(labelling, u
     labeller, windows = labelling
 
     def work() -> None:
-        os._exit(guarded(lambda: label(labeller, windows, tmp_path, process())))
+        os._exit(guarded(lambda: label_windows(labeller, windows, tmp_path, process())))
 
     worker = multiprocessing.get_context("fork").Process(target=work)
     worker.start()
@@ -126,16 +126,16 @@ def test_a_signal_ends_labelling_with_143_and_says_how_much_is_kept(labelling, u
     said = capfd.readouterr().err.splitlines()[-1]
     kept, whole = map(int, re.search(r"stopped by SIGTERM; labels of (\d+) of (\d+) windows are kept; ", said).groups())
     assert 2 * 3 <= kept < whole == len(windows)
-    label(labeller, windows, tmp_path, process())
+    label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
 
 
 def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(labelling, undisturbed, tmp_path):
     labeller, windows = labelling
-    label(labeller, windows, tmp_path, process())
+    label_windows(labeller, windows, tmp_path, process())
     (tmp_path / "shard-0003-00000000.parquet").write_bytes(b"left over")
     broken = replace(labeller, engine=None)  # would fail if anything were labelled
-    label(broken, windows, tmp_path, process())
+    label_windows(broken, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
 
@@ -147,7 +147,7 @@ def test_two_processes_write_the_rows_of_one(labelling, undisturbed, tmp_path):
     both = [process(index, 2) for index in range(2)]
     for one in both:
         one.wait_for_everyone = barrier.wait
-    workers = [fork.Process(target=label, args=(labeller, windows, tmp_path, one)) for one in both]
+    workers = [fork.Process(target=label_windows, args=(labeller, windows, tmp_path, one)) for one in both]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -159,7 +159,7 @@ def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(label
     labeller, windows = labelling
     gone = replace(windows[4], clips=(replace(windows[4].clips[0], audio=Path("/nowhere.wav")),))
     some = [*windows[:4], gone, *windows[5:6]]
-    label(labeller, some, tmp_path, process())
+    label_windows(labeller, some, tmp_path, process())
     assert [row["window"] for row in read_labels(tmp_path)] == [0, 1, 2, 3, 5]
     assert "no such audio file" in capsys.readouterr().out
 
@@ -191,12 +191,12 @@ def row(text: str, **known) -> dict:
     } | known  # fmt: skip
 
 
-def judge(language: str = "nl", **settings) -> Judge:
-    return Judge(Distill(**settings), language, Normalizer(language))
+def judge(language: str = "nl", **settings) -> LabelFilter:
+    return LabelFilter(Distill(**settings), language, Normalizer(language))
 
 
 def test_a_bad_clip_leaves_its_window_and_the_rest_is_labelled_again():
-    found = Labelled()
+    found = FilteredLabels()
     spoken = window("een twee drie", "vier vijf zes", "zeven acht negen")
     heard = row("een twee drie heel wat anders zeven acht negen")
     (again,) = judged(judge(max_label_error=0.5), spoken, heard, found)
@@ -204,13 +204,13 @@ def test_a_bad_clip_leaves_its_window_and_the_rest_is_labelled_again():
     assert found.kept == []
     assert found.dropped == {"error above 0.5": 1}
     assert found.samples["error above 0.5"] == [("clip 1", "vier vijf zes", heard["text"])]
-    kept = Labelled()
+    kept = FilteredLabels()
     assert judged(judge(), spoken, heard, kept) == []  # no limit: all are kept
     assert len(kept.kept) == 1
 
 
 def test_a_window_without_human_text_is_judged_by_its_signs_alone():
-    found = Labelled()
+    found = FilteredLabels()
     assert judged(judge(max_label_error=0.1), window(None, None), row("wat dan ook"), found) == []
     assert len(found.kept) == 1
 
@@ -225,7 +225,7 @@ def test_a_window_without_human_text_is_judged_by_its_signs_alone():
     ],
 )
 def test_a_sign_of_hallucination_sets_each_clip_alone_and_drops_a_single_one(sign, reason):
-    found = Labelled()
+    found = FilteredLabels()
     again = judged(judge(), window("ja", "nee"), row("ja nee") | sign, found)
     assert [[clip.name for clip in one.clips] for one in again] == [["clip 0"], ["clip 1"]]
     assert not found.dropped
@@ -266,7 +266,7 @@ def test_what_is_labelled_again_is_judged_again_until_nothing_is_left(labelling,
     labeller, windows = labelling
     packed = [w for w in windows if len(w.clips) > 1][:2] or [Window(windows[0].clips + windows[1].clips[:1])]
     strict = judge(max_label_error=0.5, max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
-    label(labeller, packed, tmp_path, process())
+    label_windows(labeller, packed, tmp_path, process())
     rows = read_labels(tmp_path)
     for one in rows:
         one["finished"] = True  # as though the main had ended; the second labels say that it does not

@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from whisper_pair.errors import InputError
-from whisper_pair.runs.locks import FILE, one_run
+from whisper_pair.runs.locks import FILE, lock_run
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from whisper_pair.locks import one_run
-with one_run(Path(sys.argv[1])):
+from whisper_pair.runs.locks import lock_run
+with lock_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -43,7 +43,10 @@ def holder(tmp_path):
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_which_it_is(holder, tmp_path):
     first = holder()
-    with pytest.raises(InputError, match=rf"another run is at work in it \(process {first.pid} on "), one_run(tmp_path):
+    with (
+        pytest.raises(InputError, match=rf"another run is at work in it \(process {first.pid} on "),
+        lock_run(tmp_path),
+    ):
         pass
 
 
@@ -52,14 +55,14 @@ def test_the_lock_of_a_run_that_was_killed_is_none(holder, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert json.loads((tmp_path / FILE).read_text())["process"] == first.pid
-    with one_run(tmp_path):
+    with lock_run(tmp_path):
         assert json.loads((tmp_path / FILE).read_text())["process"] == os.getpid()
 
 
 def test_a_lock_file_that_names_a_living_process_of_another_time_is_none(tmp_path):
     """As after a restart of the machine, when another process has the number."""
     (tmp_path / FILE).write_text(json.dumps({"process": 1, "machine": "here", "since": "2020-01-01"}))
-    with one_run(tmp_path):
+    with lock_run(tmp_path):
         pass
 
 
@@ -80,7 +83,7 @@ def test_a_worker_that_outlives_its_killed_run_does_not_hold_the_folder(tmp_path
     run.wait()
     try:
         os.kill(worker, 0)  # lives
-        with one_run(tmp_path):
+        with lock_run(tmp_path):
             pass
     finally:
         os.kill(worker, signal.SIGKILL)
@@ -88,7 +91,7 @@ def test_a_worker_that_outlives_its_killed_run_does_not_hold_the_folder(tmp_path
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(InputError, match="cannot be written"), one_run(tmp_path / "file"):
+    with pytest.raises(InputError, match="cannot be written"), lock_run(tmp_path / "file"):
         pass
 
 
@@ -113,7 +116,7 @@ def precious(tmp_path):
 
 
 def refusal(output) -> str:
-    with pytest.raises(InputError) as refused, one_run(output):
+    with pytest.raises(InputError) as refused, lock_run(output):
         pass
     return str(refused.value)
 
@@ -156,7 +159,7 @@ def test_links_within_a_run_and_the_output_as_a_link_are_let_be(tmp_path):
     (tmp_path / "disk" / "logs" / "latest").symlink_to("run-1")
     (tmp_path / "disk" / "config.yaml").touch()
     (tmp_path / "output").symlink_to("disk")
-    with one_run(tmp_path / "output"):
+    with lock_run(tmp_path / "output"):
         pass
 
 

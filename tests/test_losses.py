@@ -12,8 +12,8 @@ from whisper_pair.config.schema import Losses
 from whisper_pair.training.losses import chunks
 from whisper_pair.training.losses.chunks import cross_entropy
 from whisper_pair.training.losses.divergences import lk, softened
-from whisper_pair.training.losses.mix import TopK, Whole, divergence, mixed
-from whisper_pair.training.losses.rounds import since_mismatch
+from whisper_pair.training.losses.mix import TopKTeacher, WholeTeacher, divergence, mixed_loss
+from whisper_pair.training.losses.rounds import mismatch_weights
 
 VOCABULARY = 17
 NONE = {"cross_entropy": 0.0, "kl": 0.0, "temperature": 1.0}
@@ -28,12 +28,12 @@ def tensors(seed: int, tokens: int = 10):
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(tokens, 6, generator=generator, requires_grad=True)
     head = torch.randn(VOCABULARY, 6, generator=generator, requires_grad=True)
-    teacher = Whole(torch.randn(tokens, 8, generator=generator), torch.randn(VOCABULARY, 8, generator=generator))
+    teacher = WholeTeacher(torch.randn(tokens, 8, generator=generator), torch.randn(VOCABULARY, 8, generator=generator))
     labels = torch.randint(0, VOCABULARY, (tokens,), generator=generator)
     return hidden, head, teacher, labels
 
 
-def probabilities(teacher: Whole, temperature: float = 1.0):
+def probabilities(teacher: WholeTeacher, temperature: float = 1.0):
     return (teacher.hidden @ teacher.head.T / temperature).softmax(-1)
 
 
@@ -83,14 +83,14 @@ def test_cross_entropy_is_the_sum_over_tokens(tokens):
     hidden, head, teacher, labels = tensors(0, tokens)
     naive = F.cross_entropy(hidden @ head.T, labels, reduction="sum")
     same(cross_entropy(hidden, head, labels), naive, hidden, head)
-    same(mixed(hidden, head, labels, teacher, Losses(**NONE | {"cross_entropy": 1.0})), naive, hidden, head)
+    same(mixed_loss(hidden, head, labels, teacher, Losses(**NONE | {"cross_entropy": 1.0})), naive, hidden, head)
 
 
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
 def test_each_divergence_is_its_formula(losses, naive):
     hidden, head, teacher, labels = tensors(1)
     wanted = naive(probabilities(teacher), (hidden @ head.T).softmax(-1)).sum()
-    same(mixed(hidden, head, labels, teacher, Losses(**NONE | losses)), wanted, hidden, head)
+    same(mixed_loss(hidden, head, labels, teacher, Losses(**NONE | losses)), wanted, hidden, head)
 
 
 def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
@@ -98,16 +98,16 @@ def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
     weights = torch.rand(len(hidden), generator=torch.Generator().manual_seed(0))
     q = (hidden @ head.T).softmax(-1)
     each = 0.8 * F.cross_entropy(hidden @ head.T, labels, reduction="none") + 1.5 * naive_kl(probabilities(teacher), q)
-    found = mixed(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5, temperature=1.0), weights)
+    found = mixed_loss(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5, temperature=1.0), weights)
     same(found, (each * weights).sum(), hidden, head)
 
 
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
 def test_all_tokens_of_the_teacher_kept_is_the_teacher_itself(losses, naive):
     hidden, head, teacher, labels = tensors(3)
-    top = TopK.of(probabilities(teacher).log(), VOCABULARY, Losses(**losses).temperature)
-    wanted = mixed(hidden, head, labels, teacher, Losses(**losses))
-    same(mixed(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
+    top = TopKTeacher.of(probabilities(teacher).log(), VOCABULARY, Losses(**losses).temperature)
+    wanted = mixed_loss(hidden, head, labels, teacher, Losses(**losses))
+    same(mixed_loss(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -121,9 +121,9 @@ def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says
         rest = p[:, k:].sum(-1)
         within_p, within_q = p[:, k:] / rest[:, None], q[:, k:] / q[:, k:].sum(-1, keepdim=True)
         bias = (rest * naive_kl(within_p, within_q)).sum()
-        top = TopK.of(probabilities(teacher).log(), k, temperature)
+        top = TopKTeacher.of(probabilities(teacher).log(), k, temperature)
         wanted = temperature**2 * (naive_kl(p, q).sum() - bias)
-        same(mixed(hidden, head, labels, top, only), wanted, hidden, head)
+        same(mixed_loss(hidden, head, labels, top, only), wanted, hidden, head)
 
 
 def like_whisper(tokens: int):
@@ -149,7 +149,7 @@ def whole(teacher):
 
 
 def likeliest(teacher, k, temperature):
-    top = TopK.of(teacher, k, temperature)
+    top = TopKTeacher.of(teacher, k, temperature)
     return lambda student: top.outcomes(student, *top.rows)
 
 
@@ -169,7 +169,7 @@ def test_softened_before_its_tail_is_joined_the_gradient_points_nearer_to_that_o
     loss, exact = divergence_and_gradient(whole(teacher), logits, losses)
 
     def joined_first(student):
-        top = TopK.of(teacher, 32)
+        top = TopKTeacher.of(teacher, 32)
         return lambda temperature: [softened(one, temperature) for one in top.outcomes(student, *top.rows)(1.0)]
 
     def cosine(gradient) -> float:
@@ -207,10 +207,10 @@ def test_a_divergence_over_fewer_tokens_is_never_above_that_over_more(name, logi
 
 def test_a_sure_teacher_gives_finite_losses_and_gradients():
     hidden, head, teacher, labels = tensors(5)
-    sure = Whole(teacher.hidden * 300, teacher.head)  # one token has all the mass that float32 can tell
+    sure = WholeTeacher(teacher.hidden * 300, teacher.head)  # one token has all the mass that float32 can tell
     everything = Losses(reverse_kl=1, jensen_shannon=1, total_variation=1, log_acceptance=1, lk=1)
-    for known in (sure, TopK.of((sure.hidden @ sure.head.T).log_softmax(-1), 4, 2.0)):
-        loss = mixed(hidden, head, labels, known, everything)
+    for known in (sure, TopKTeacher.of((sure.hidden @ sure.head.T).log_softmax(-1), 4, 2.0)):
+        loss = mixed_loss(hidden, head, labels, known, everything)
         assert all(torch.isfinite(x).all() for x in (loss, *torch.autograd.grad(loss, (hidden, head))))
 
 
@@ -224,7 +224,7 @@ def test_no_gradient_reaches_the_teacher():
     hidden, head, teacher, labels = tensors(6)
     teacher.hidden.requires_grad_()
     teacher.head.requires_grad_()
-    mixed(hidden, head, labels, teacher, Losses()).backward()
+    mixed_loss(hidden, head, labels, teacher, Losses()).backward()
     assert teacher.hidden.grad is None
     assert teacher.head.grad is None
 
@@ -232,17 +232,17 @@ def test_no_gradient_reaches_the_teacher():
 def test_a_frozen_head_costs_no_gradient():
     hidden, head, teacher, labels = tensors(7)
     frozen = head.detach()
-    mixed(hidden, frozen, labels, teacher, Losses()).backward()
-    (wanted,) = torch.autograd.grad(mixed(hidden, head, labels, teacher, Losses()), hidden)
+    mixed_loss(hidden, frozen, labels, teacher, Losses()).backward()
+    (wanted,) = torch.autograd.grad(mixed_loss(hidden, head, labels, teacher, Losses()), hidden)
     torch.testing.assert_close(hidden.grad, wanted)
     assert frozen.grad is None
 
 
 def test_autocast_rounds_the_products_and_nothing_else():
     hidden, head, teacher, labels = tensors(10)
-    exact = mixed(hidden, head, labels, teacher, Losses())
+    exact = mixed_loss(hidden, head, labels, teacher, Losses())
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = mixed(hidden, head, labels, teacher, Losses())
+        rounded = mixed_loss(hidden, head, labels, teacher, Losses())
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
     gradients = (torch.autograd.grad(loss, (hidden, head)) for loss in (rounded, exact))
@@ -253,11 +253,11 @@ def test_autocast_rounds_the_products_and_nothing_else():
 
 def test_a_teacher_kept_in_half_precision_is_read_under_autocast_as_without():
     hidden, head, teacher, labels = tensors(10)
-    known = TopK.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
-    known = TopK(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk
-    exact = mixed(hidden, head, labels, known, Losses())
+    known = TopKTeacher.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
+    known = TopKTeacher(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk
+    exact = mixed_loss(hidden, head, labels, known, Losses())
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(mixed(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)
+        torch.testing.assert_close(mixed_loss(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)
 
 
 def test_nothing_is_lost_on_an_empty_batch():
@@ -279,7 +279,7 @@ def test_weights_fade_with_the_tokens_since_the_last_mismatch():
     starts = torch.tensor([1, 0, 0, 0, 0, 1, 0, 0, 0]).bool()  # two rows
     distance = [0, 1, 2, 0, 1, 0, 1, 0, 0]
     wanted = torch.tensor([0.5**d for d in distance])
-    found = since_mismatch(agrees, starts, 0.5)
+    found = mismatch_weights(agrees, starts, 0.5)
     torch.testing.assert_close(found, wanted / wanted.mean())
     assert math.isclose(found.mean().item(), 1.0, abs_tol=1e-6)
-    assert torch.equal(since_mismatch(agrees, starts, 1.0), torch.ones(9))
+    assert torch.equal(mismatch_weights(agrees, starts, 1.0), torch.ones(9))

@@ -163,8 +163,7 @@ def test_a_half_stored_main_goes_through_all_three_stages(stored, configured, tr
 
 
 def test_what_is_frozen_runs_in_the_configured_precision_and_outside_of_autocast(stored, configured, monkeypatch):
-    import distill.lessons as lessons
-
+    import distill.distillation_data as lessons
     import train.finetune as stage
 
     seen = {}
@@ -181,8 +180,8 @@ def test_what_is_frozen_runs_in_the_configured_precision_and_outside_of_autocast
 
         monkeypatch.setattr(module, name, Watched)
 
-    watched(stage, "Encoding")
-    watched(lessons, "Encoding")
+    watched(stage, "FrozenEncoder")
+    watched(lessons, "FrozenEncoder")
     config = configured(stored(torch.float32), "distill.precision=bf16", precision="bf16")
     finetune(config)
     AcceleratorState._reset_state()

@@ -17,7 +17,7 @@ from tests.hub_server import TOKEN, Hub
 from tests.runs import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.checkpoints.identity import check_pair
-from whisper_pair.checkpoints.locate_pair import pair_at
+from whisper_pair.checkpoints.locate_pair import locate_pair
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
 from whisper_pair.publishing.release import release, run_config
@@ -169,7 +169,7 @@ for model, more in ((main, {{}}), (main, {{"assistant_model": assistant}}), (alo
         assert repr(heard) == main_alone == assisted
     whole = Pair.from_pretrained(str(run / "standalone"), None)
     assert repr(whole.transcribe([read_audio(clip)], language="nl", max_new_tokens=8)[0].text) == standalone
-    assert pair_at("me/pair-assistant")[0] == pair_at("me/pair")[0] == "me/pair"
+    assert locate_pair("me/pair-assistant")[0] == locate_pair("me/pair")[0] == "me/pair"
     capsys.readouterr()
     assert main(["transcribe", str(clip), "--pair", "me/pair", "--language", "nl", "--no-timestamps"]) == 0
     said = capsys.readouterr().out.strip()
@@ -181,12 +181,12 @@ def test_a_main_without_an_assistant_of_its_own_is_no_pair(run, hub):
     assert publish(run, "--to", "me/pair") == 0
     assistant = hub.repos.pop("me/pair-assistant")
     with pytest.raises(InputError, match="me/pair-assistant was not found"):
-        pair_at("me/pair")
+        locate_pair("me/pair")
     lineage = json.loads(assistant.files["pair.json"]) | {"main": "me/another"}
     assistant.files["pair.json"] = json.dumps(lineage).encode()
     hub.repos["me/pair-assistant"] = assistant
     with pytest.raises(InputError, match="was made for me/another"):
-        pair_at("me/pair")
+        locate_pair("me/pair")
 
 
 def test_one_repository_holds_both_where_that_is_wanted(run, hub):
@@ -194,7 +194,7 @@ def test_one_repository_holds_both_where_that_is_wanted(run, hub):
     assert hub.repos["me/both"].private
     files = set(hub.repos["me/both"].files)
     assert {"model.safetensors", "assistant/model.safetensors", "assistant/pair.json", "README.md"} <= files
-    main_at, assistant_at = pair_at("me/both")
+    main_at, assistant_at = locate_pair("me/both")
     assert check_pair(Path(main_at), Path(assistant_at)).main == "me/both"
 
 

@@ -20,7 +20,7 @@ from whisper_pair.config.schema import Config, Data, Source, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.runs.files import write_json
 from whisper_pair.runs.stages import Stage
-from whisper_pair.training.batches import Encoding
+from whisper_pair.training.batches import FrozenEncoder
 from whisper_pair.training.encoder_cache import EncoderCache
 
 
@@ -277,24 +277,24 @@ def test_a_run_that_was_killed_in_its_first_moment_is_still_known_as_ours(config
 
 
 def test_memory_and_saving_do_not_decide_an_outcome_but_the_step_does(write_config, tmp_path):
-    from whisper_pair.training.plan import deciding
+    from whisper_pair.training.plan import deciding_settings
 
     def inputs(*overrides):
         config = load_config(write_config(tmp_path / "pair.yaml"), overrides)
-        return deciding(config.resolved()["train"])
+        return deciding_settings(config.resolved()["train"])
 
     assert inputs() == inputs("train.batch_size=2", "train.accumulation=2", "train.keep=9", "train.checkpoints=7")
     assert inputs() != inputs("train.batch_size=2")
     distill = load_config(write_config(tmp_path / "pair.yaml")).resolved()["distill"]
-    assert deciding(distill) == deciding(distill | {"cache": "all"})
-    assert deciding(distill) != deciding(distill | {"cache_dtype": "fp32"})
-    assert deciding(distill) != deciding(distill | {"teacher_tokens": 32})
+    assert deciding_settings(distill) == deciding_settings(distill | {"cache": "all"})
+    assert deciding_settings(distill) != deciding_settings(distill | {"cache_dtype": "fp32"})
+    assert deciding_settings(distill) != deciding_settings(distill | {"teacher_tokens": 32})
     assert inputs() != inputs("train.learning_rate=1e-5")
 
 
 def test_two_runs_may_share_a_cache_of_encoder_states(tmp_path):
     script = (
-        "import sys, torch\nfrom pathlib import Path\nfrom whisper_pair.states import EncoderCache\n"
+        "import sys, torch\nfrom pathlib import Path\nfrom whisper_pair.training.encoder_cache import EncoderCache\n"
         "cache = EncoderCache(Path(sys.argv[1]), 50, 30, 8)\n"
         "for i in range(50):\n"
         "    n = i if sys.argv[2] == 'up' else 49 - i\n"
@@ -311,7 +311,7 @@ def test_encoder_states_are_the_same_when_they_are_met_first_and_when_they_are_r
     encoder = nn.Module()
     encoder.conv1 = nn.Conv1d(4, 4, 1)
     encoder.forward = lambda mel: SimpleNamespace(last_hidden_state=mel.clone())
-    encoding = Encoding(encoder, lambda waves: waves, None, cache)
+    encoding = FrozenEncoder(encoder, lambda waves: waves, None, cache)
     batch = {"waves": torch.randn(2, 4, 3), "rows": ([], [0, 1]), "samples": [0, 1], "seeds": [0, 0], "states": None}
     met = encoding.states(batch, "cpu")
     assert not torch.equal(met, batch["waves"])

@@ -14,7 +14,7 @@ from train.model import choose_parameters, folded, stock
 from whisper_pair.checkpoints.load import load_main
 from whisper_pair.config.schema import Lora, Train
 from whisper_pair.errors import InputError
-from whisper_pair.training.sharding import refuse_other_sharding, whole_weights, with_weights
+from whisper_pair.training.sharding import gathered_weights, model_with_weights, refuse_other_sharding
 
 HERE = Path(__file__).parent
 FSDP2 = HERE.parent / "configs" / "accelerate" / "fsdp2.yaml"
@@ -76,7 +76,7 @@ def test_adapters_are_folded_in_as_peft_itself_does(material):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     made = stock(model, settings, Whole())
-    weights = folded(model, whole_weights(model))
+    weights = folded(model, gathered_weights(model))
     for name, layer in model.named_modules():
         if hasattr(layer, "get_delta_weight"):
             wanted = layer.base_layer.weight + layer.get_delta_weight("default")
@@ -88,7 +88,7 @@ def test_adapters_are_folded_in_as_peft_itself_does(material):
 
 def test_a_model_around_given_weights_is_the_model(material):
     main = load_main(material / "micro-whisper", torch.float32)
-    made = with_weights(main, whole_weights(main))
+    made = model_with_weights(main, gathered_weights(main))
     ids, heard = torch.tensor([[1, 2, 3]]), torch.randn(1, 80, 400)
     with torch.no_grad():
         one, two = (model(input_features=heard, decoder_input_ids=ids).logits for model in (main.eval(), made))

@@ -9,11 +9,11 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.clips import Clip, Window
-from whisper_pair.data.packing import pack, repeats
+from whisper_pair.data.packing import pack, repeated_by_weight
 from whisper_pair.errors import InputError
 from whisper_pair.training.batches import Batches, Example
 from whisper_pair.training.losses.chunks import IGNORE
-from whisper_pair.training.target_tokens import Targets
+from whisper_pair.training.target_tokens import TargetTokens
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def processor(material):
 
 
 @pytest.fixture(scope="module")
-def targets(material, processor) -> Targets:
+def targets(material, processor) -> TargetTokens:
     model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
-    return Targets.of(model, processor.tokenizer, "nl", "transcribe")
+    return TargetTokens.of(model, processor.tokenizer, "nl", "transcribe")
 
 
 def clips(count: int, seconds: float = 1.0, speaker: str | None = "anna") -> list[Clip]:
@@ -35,7 +35,7 @@ def data(**settings) -> Data:
     return Data(train=(), validation=(), test=(), **settings)
 
 
-def decoded(targets: Targets, tokens: list[int]) -> str:
+def decoded(targets: TargetTokens, tokens: list[int]) -> str:
     return targets.tokenizer.decode(tokens, decode_with_timestamps=True)
 
 
@@ -117,11 +117,11 @@ def test_a_weight_above_one_shows_windows_more_often():
     heavy, light = Source(folder="a", weight=2.5), Source(folder="b", weight=0.5)
     spoken = [Clip(str(i), Path("none"), 1.0, "ja", None, source=heavy if i < 400 else light) for i in range(500)]
     windows = pack(spoken, data(pack=False), 30, 0)
-    numbers = repeats(windows, seed=1)
+    numbers = repeated_by_weight(windows, seed=1)
     assert sorted(set(numbers)) == list(range(500))
     assert 920 < sum(number < 400 for number in numbers) < 1080
     assert sum(number >= 400 for number in numbers) == 100  # the rest of a light source was never read
-    assert numbers == repeats(windows, seed=1)
+    assert numbers == repeated_by_weight(windows, seed=1)
 
 
 def test_clips_of_two_sources_are_never_joined():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import thresholds
-from distill.label_filter import Judge
+from distill.label_filter import LabelFilter
 from whisper_pair.config.schema import Distill
 from whisper_pair.text.normalization import Normalizer
 
@@ -23,7 +23,7 @@ def test_each_sign_is_counted_by_itself_and_all_together_once():
         row("nee nee nee nee nee", 0.2),  # said so
         row("heel wat anders", 1.0),
     ]
-    found = {one["measure"]: one for one in thresholds.signs(rows, Judge(Distill(), "nl", Normalizer("nl")))}
+    found = {one["measure"]: one for one in thresholds.signs(rows, LabelFilter(Distill(), "nl", Normalizer("nl")))}
     counts = {name: (one["dropped"], one["worthless_dropped"], one["sound_dropped"]) for name, one in found.items()}
     assert counts == {
         "tokens per second": (1, 1, 0),

@@ -15,7 +15,7 @@ from whisper_pair import errors
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import TrainingError
 from whisper_pair.training import loop as training
-from whisper_pair.training.loop import Score, fit
+from whisper_pair.training.loop import ValidationScore, fit
 from whisper_pair.training.plan import Plan, learning_rate_at
 
 
@@ -117,9 +117,9 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **sett
             raise StoppedError
         return {name: batch[name] for name in ("x", "y", "mask")}
 
-    def validate(trained) -> Score:
+    def validate(trained) -> ValidationScore:
         seen.append(trained.weight.detach().clone())
-        return Score({"value": len(seen)}, -abs(len(seen) - 2))  # the second is best
+        return ValidationScore({"value": len(seen)}, -abs(len(seen) - 2))  # the second is best
 
     def save(trained, target):
         torch.save(trained.weight.detach(), target / "weight.pt")

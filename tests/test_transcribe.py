@@ -16,7 +16,7 @@ import soundfile
 from tests.runs import write_run
 from tests.sounds import encode, melody, written
 from whisper_pair.audio.reading import read_audio
-from whisper_pair.checkpoints.locate_pair import pair_at
+from whisper_pair.checkpoints.locate_pair import locate_pair
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
 from whisper_pair.longform.recording import Segment, Transcription, Word
@@ -212,16 +212,16 @@ def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsy
 
 
 def test_a_pair_is_found_in_each_of_its_places(run, tmp_path):
-    assert pair_at(str(run)) == (str(run / "main"), str(run / "assistant"))
+    assert locate_pair(str(run)) == (str(run / "main"), str(run / "assistant"))
     one = shutil.copytree(run / "main", tmp_path / "one")
     shutil.copytree(run / "assistant", one / "assistant")
-    assert pair_at(str(one)) == (str(one), str(one / "assistant"))
-    assert pair_at(str(run / "assistant")) == (str(run / "main"), str(run / "assistant"))
+    assert locate_pair(str(one)) == (str(one), str(one / "assistant"))
+    assert locate_pair(str(run / "assistant")) == (str(run / "main"), str(run / "assistant"))
     lonely = shutil.copytree(run / "assistant", tmp_path / "lonely")
     lineage = json.loads((lonely / "pair.json").read_text())
     (lonely / "pair.json").write_text(json.dumps(lineage | {"main": "../elsewhere"}))
     with pytest.raises(InputError, match="--main"):
-        pair_at(str(lonely))
+        locate_pair(str(lonely))
 
 
 @pytest.fixture

@@ -14,19 +14,19 @@ from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
-from whisper_pair.data.fingerprints import windowing
+from whisper_pair.data.fingerprints import windowing_settings
 from whisper_pair.data.transcripts import transcript
 from whisper_pair.errors import InputError
-from whisper_pair.training.target_tokens import Targets
+from whisper_pair.training.target_tokens import TargetTokens
 
 NAMES = ("endoftext", "startoftranscript", "nl", "transcribe", "notimestamps", "0.00", "2.00")
 MARKS = [f"<|{name}|>" for name in NAMES]
 
 
 @pytest.fixture(scope="module")
-def targets(material) -> Targets:
+def targets(material) -> TargetTokens:
     folder = material / "micro-whisper"
-    return Targets.of(load_main(folder, torch.float32), load_processor(folder).tokenizer, "nl", "transcribe")
+    return TargetTokens.of(load_main(folder, torch.float32), load_processor(folder).tokenizer, "nl", "transcribe")
 
 
 def data(**more) -> Data:
@@ -52,7 +52,7 @@ def test_no_text_becomes_a_control_token(targets, parts):
 def test_an_added_word_is_one_token_whatever_form_it_has(material):
     tokenizer = load_processor(material / "micro-whisper").tokenizer
     tokenizer.add_tokens(["kwispel", "<|lacht|>"])
-    targets = Targets.of(load_main(material / "micro-whisper", torch.float32), tokenizer, "nl", "transcribe")
+    targets = TargetTokens.of(load_main(material / "micro-whisper", torch.float32), tokenizer, "nl", "transcribe")
     (ids,) = targets._ids(["kwispel <|lacht|>"])
     assert ids.count(len(tokenizer) - 2) == ids.count(len(tokenizer) - 1) == 1
     assert transcript("kwispel <|lacht|>").marks == ()
@@ -116,5 +116,5 @@ def test_times_become_the_targets_of_windows_with_timestamps_where_that_is_asked
 
 
 def test_a_run_from_before_the_setting_is_still_known():
-    assert "special_tokens" not in windowing(data())
-    assert windowing(data(special_tokens="times"))["special_tokens"] == "times"
+    assert "special_tokens" not in windowing_settings(data())
+    assert windowing_settings(data(special_tokens="times"))["special_tokens"] == "times"

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from whisper_pair.training import window_cache as room
-from whisper_pair.training.batches import Encoding
+from whisper_pair.training.batches import FrozenEncoder
 from whisper_pair.training.encoder_cache import EncoderCache
 from whisper_pair.training.window_cache import WindowCache
 from whisper_pair.training.write_behind import WriteBehind
@@ -101,7 +101,7 @@ def test_a_window_is_read_from_memory_here_and_is_not_there_elsewhere_until_it_i
 READER = """
 import sys
 from pathlib import Path
-from whisper_pair.states import EncoderCache
+from whisper_pair.training.encoder_cache import EncoderCache
 
 sys.exit(EncoderCache(Path(sys.argv[1]), windows=2, frames=3, width=4, dtype="bfloat16").read(0) is not None)
 """
@@ -111,7 +111,7 @@ WRITER = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from whisper_pair import cache as room
+from whisper_pair.training import window_cache as room
 
 cache = room.WindowCache(Path(sys.argv[1]), {"states": ("float16", 8)}, [64] * 6, {})
 plain, calls = os.pwrite, []
@@ -194,7 +194,7 @@ class Passing(torch.nn.Module):
 def test_states_of_a_half_precision_encoder_are_never_float32(tmp_path):
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4, dtype="bfloat16")
     computed = torch.randn(1, 3, 4).bfloat16()
-    encoding = Encoding(Passing(torch.bfloat16), lambda waves: waves, None, cache)
+    encoding = FrozenEncoder(Passing(torch.bfloat16), lambda waves: waves, None, cache)
     batch = {"waves": computed.clone(), "rows": ([], [0]), "samples": [0], "seeds": [0], "states": None}
     with Types() as types:
         met = encoding.states(batch, "cpu")
@@ -211,7 +211,7 @@ def test_exact_states_are_returned_as_they_were_and_kept_rounded(tmp_path):
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4)
 
     def encoding(cache=None, rounding=None):
-        return Encoding(Passing(computed.dtype), lambda waves: waves, None, cache, rounding)
+        return FrozenEncoder(Passing(computed.dtype), lambda waves: waves, None, cache, rounding)
 
     assert torch.equal(encoding(cache).states(batch, "cpu", exact=True), computed)
     rounded = computed.half().float()

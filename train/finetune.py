@@ -8,7 +8,7 @@ from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_processor
 from whisper_pair.config import Config
 from whisper_pair.data import (
-    TIMESTAMPS,
+    TIMESTAMP_TOKENS,
     Corpus,
     drop_long_texts,
     fingerprint,
@@ -16,8 +16,8 @@ from whisper_pair.data import (
     load_training_clips,
     pack,
     padding_saved,
-    repeats,
-    windowing,
+    repeated_by_weight,
+    windowing_settings,
     write_data_report,
 )
 from whisper_pair.errors import InputError
@@ -40,14 +40,14 @@ from whisper_pair.text import metric_name
 from whisper_pair.training import (
     Batches,
     EncoderCache,
-    Encoding,
     Example,
-    Listener,
+    FrozenEncoder,
     Plan,
-    Score,
-    Targets,
-    begin,
-    deciding,
+    TargetTokens,
+    ValidationScore,
+    Validator,
+    begin_stage,
+    deciding_settings,
     fit,
     make_accelerator,
     pooled_over_processes,
@@ -61,8 +61,8 @@ def stage_of(config: Config, start: Path, precision: str) -> Stage:
     """The fine-tuning of `start`, identified by all that decides its outcome; `precision`: what `auto` came to."""
     names = ("language", "task", "seed", "model", "revision", "train")
     inputs = {name: value for name, value in config.resolved().items() if name in names}
-    inputs["train"] = deciding(inputs["train"]) | {"precision": precision}
-    inputs["data"] = windowing(config.data)
+    inputs["train"] = deciding_settings(inputs["train"]) | {"precision": precision}
+    inputs["data"] = windowing_settings(config.data)
     inputs["train_data"] = fingerprint([source for source in config.data.train if source.text])
     inputs["validation_data"] = fingerprint(config.data.validation)
     inputs["start"] = {file.name: file_digest(file) for file in sorted(start.glob("*.safetensors"))}
@@ -87,14 +87,14 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     processor = load_processor(start)
     tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
     model = load_main(start, torch.float32)
-    targets = Targets.of(model, tokenizer, config.language, config.task)
+    targets = TargetTokens.of(model, tokenizer, config.language, config.task)
     targets.check(data.timestamps, data.previous_text)
     corpus = load_training_clips([source for source in data.train if source.text], data, log_mel.seconds)
     examples = make_examples(corpus, config, targets, log_mel.seconds)
     validation = load_test_clips(data.validation, data, log_mel.seconds, "validation")
 
     accelerator = make_accelerator(config, settings, "train")
-    begin(accelerator, stage, config)
+    begin_stage(accelerator, stage, config)
     accelerator.print(corpus.report("training"))
     windows, tokens = [e.window for e in examples], [len(e.tokens) - e.prefix for e in examples]
     accelerator.print(padding_saved(windows, log_mel.seconds))
@@ -111,20 +111,20 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if settings.cache_encoder:
         shape = (model.config.max_source_positions, model.config.d_model)
         cache = EncoderCache(stage.work / "states", len(examples), *shape)
-    shown = repeats(windows, config.seed)
+    shown = repeated_by_weight(windows, config.seed)
     batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
-    encoding = Encoding(encoder, log_mel, settings.spec_augment, batches.cache)
-    listener = Listener(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
+    encoding = FrozenEncoder(encoder, log_mel, settings.spec_augment, batches.cache)
+    listener = Validator(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
 
     def prepare(batch):
         heard = encoding.states(batch, accelerator.device) if frozen else encoding.features(batch, accelerator.device)
         return {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")} | {"heard": heard}
 
-    def validate(trained) -> Score:
+    def validate(trained) -> ValidationScore:
         running = in_dtype(trained, DTYPES[precision], encoder if frozen else None)
         rates = listener.error_rates(running, accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
-        return Score({f"validation_{metric_name(config.text_language)}": rate}, -rate)
+        return ValidationScore({f"validation_{metric_name(config.text_language)}": rate}, -rate)
 
     def save(trained, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)
@@ -155,7 +155,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     return stage.folder
 
 
-def make_examples(corpus: Corpus, config: Config, targets: Targets, window_seconds: float) -> list[Example]:
+def make_examples(corpus: Corpus, config: Config, targets: TargetTokens, window_seconds: float) -> list[Example]:
     """Windows of clips that have text, with that text as the target."""
     for clip in corpus.clips:
         if clip.text is None:
@@ -163,7 +163,7 @@ def make_examples(corpus: Corpus, config: Config, targets: Targets, window_secon
     corpus.clips = [clip for clip in corpus.clips if clip.text is not None]
     if not corpus.clips:
         raise InputError("data.train: no clip has text, which fine-tuning needs; give a source with a text column.")
-    most = targets.room - (TIMESTAMPS if config.data.timestamps else 0)
+    most = targets.room - (TIMESTAMP_TOKENS if config.data.timestamps else 0)
     tokens = drop_long_texts(corpus, targets.count, most)
     windows = pack(corpus.clips, config.data, window_seconds, config.seed, tokens, targets.room)
     return [Example(window, *targets.human(window)) for window in windows]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from whisper_pair.config import Train
 from whisper_pair.errors import InputError
 from whisper_pair.precision import frozen
-from whisper_pair.training import whole_model, whole_weights, with_weights
+from whisper_pair.training import gathered_model, gathered_weights, model_with_weights
 from whisper_pair.training.losses import IGNORE, cross_entropy
 
 
@@ -55,8 +55,8 @@ def _with_adapters(model, settings: Train):
 def stock(model, settings: Train, accelerator):
     """A stock model of whole weights, with the adapters folded in; the model itself where it is one."""
     if settings.parameters != "lora":
-        return whole_model(accelerator, model)
-    return with_weights(model, folded(model, whole_weights(model)))
+        return gathered_model(accelerator, model)
+    return model_with_weights(model, folded(model, gathered_weights(model)))
 
 
 def folded(model, weights: dict[str, Tensor]) -> dict[str, Tensor]:

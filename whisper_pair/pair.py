@@ -9,14 +9,14 @@ import numpy as np
 
 from .audio import LogMel, as_floats, read_audio
 from .checkpoints import (
-    Lineage,
+    PairManifest,
     check_pair,
     checkpoint_folder,
+    draft_token_ids,
     load_draft,
     load_main,
     load_processor,
-    pair_at,
-    proposable,
+    locate_pair,
     share_equal_embeddings,
 )
 from .decoding import Decoded, Engine, Options
@@ -49,7 +49,7 @@ class Pair:
         main,
         draft,
         processor,
-        lineage: Lineage | None = None,
+        lineage: PairManifest | None = None,
         draft_vocabulary=None,
         engine: Engine | None = None,
     ):
@@ -84,14 +84,14 @@ class Pair:
 
         dtype = DTYPES[resolved("auto", device)] if dtype is None else dtype
         if assistant == "its own":
-            main, assistant = pair_at(str(main), revision, assistant_revision)
+            main, assistant = locate_pair(str(main), revision, assistant_revision)
             revision = assistant_revision = None  # the names hold them
         main_at = checkpoint_folder(str(main), revision)
         draft = lineage = vocabulary = None
         if assistant is not None:
             assistant_at = checkpoint_folder(str(assistant), assistant_revision)
             lineage = check_pair(main_at, assistant_at)
-            vocabulary = proposable(assistant_at)
+            vocabulary = draft_token_ids(assistant_at)
             draft = load_draft(assistant_at, dtype, device)
         model = load_main(main_at, dtype, device)
         if draft is not None:

@@ -113,7 +113,7 @@ def in_dtype(model: nn.Module, dtype: torch.dtype, encoder: nn.Module | None = N
 
     `encoder`: the frozen one that runs in this precision already, in place of the model's own.
     """
-    from .training import with_weights
+    from .training import model_with_weights
 
     own = {} if encoder is None else {f"model.encoder.{name}": weight for name, weight in encoder.named_parameters()}
     cast: dict[int, Tensor] = {}  # tied weights are cast once
@@ -123,7 +123,7 @@ def in_dtype(model: nn.Module, dtype: torch.dtype, encoder: nn.Module | None = N
             cast[id(weight)] = own.get(name, weight).detach().to(dtype)
     if all(cast[id(weight)].data_ptr() == weight.data_ptr() for weight in weights.values()):
         return model
-    return with_weights(model, {name: cast[id(weight)] for name, weight in weights.items()})
+    return model_with_weights(model, {name: cast[id(weight)] for name, weight in weights.items()})
 
 
 def precision_of(dtype: torch.dtype) -> str:

@@ -4,7 +4,7 @@ from .acceptance import acceptance_section, least_accepted, where_section
 from .bootstrap import difference_interval
 from .contenders import contenders_of
 from .cost import cost_section, prediction_section, steady_costs
-from .decoded_clips import DRAFTS, Heard, Said, listen
+from .decoded_clips import DRAFTS, Said, Transcribed, listen
 from .decoding_options import write_best_setting
 from .engines import Assistant, Engines
 from .identity import Witness, identity_section
@@ -21,9 +21,9 @@ __all__ = [
     "ENOUGH",
     "Assistant",
     "Engines",
-    "Heard",
     "Pieces",
     "Said",
+    "Transcribed",
     "Witness",
     "acceptance_section",
     "contenders_of",

@@ -12,8 +12,8 @@ from whisper_pair.decoding import (
     DRAFT_LENGTHS,
     Acceptance,
     Costs,
-    Match,
     SpecialTokens,
+    TokenMatches,
     accepted_per_round,
     agreement,
     pooled,
@@ -28,7 +28,7 @@ SHOWN, SEEN = 10, 3  # tokens that are listed as refused, and how often one must
 CONTEXT = 6  # tokens shown before an example
 
 
-def acceptance_section(matches: Sequence[Match], costs: Costs) -> dict[str, Any]:
+def acceptance_section(matches: Sequence[TokenMatches], costs: Costs) -> dict[str, Any]:
     """Agreement, and a row per draft length."""
     found = {count: [accepted_per_round(match, count) for match in matches] for count in DRAFT_LENGTHS}
     rows = [_row(count, rounds, costs) for count, rounds in found.items()]
@@ -71,7 +71,7 @@ def _row(count: int, rounds: list[list[tuple[int, int]]], costs: Costs) -> dict[
 
 
 def where_section(
-    matches: Sequence[Match], tokens: Sequence[Sequence[int]], pieces: Pieces, special: SpecialTokens
+    matches: Sequence[TokenMatches], tokens: Sequence[Sequence[int]], pieces: Pieces, special: SpecialTokens
 ) -> dict[str, Any]:
     """Agreement by kind of token, by position in the utterance and by the utterance's length."""
 
@@ -92,7 +92,7 @@ def _bin(value: int) -> str:
     return f"{lower} to {upper - 1}" if upper else f"{lower} or more"
 
 
-def _grouped(matches: Sequence[Match], group) -> list[dict[str, Any]]:
+def _grouped(matches: Sequence[TokenMatches], group) -> list[dict[str, Any]]:
     """`group` names each token's group, from its utterance and place."""
     seen: dict[str, list[int]] = defaultdict(lambda: [0] * len(matches))
     agreed: dict[str, list[int]] = defaultdict(lambda: [0] * len(matches))
@@ -118,7 +118,7 @@ def _grouped(matches: Sequence[Match], group) -> list[dict[str, Any]]:
 
 
 def least_accepted(
-    matches: Sequence[Match],
+    matches: Sequence[TokenMatches],
     tokens: Sequence[Sequence[int]],
     choices: Sequence[Sequence[int]],
     names: Sequence[str],

@@ -14,9 +14,9 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip
-from whisper_pair.decoding import Decoded, Engine, Match, Options
+from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches
 from whisper_pair.decoding import encoders as windows
-from whisper_pair.runs import stopping, write_json
+from whisper_pair.runs import stop_on_signals, write_json
 
 from .engines import Engines
 
@@ -31,11 +31,11 @@ class Said:
     alone: list[list[int]] = field(default_factory=list)
     pair: list[Decoded] = field(default_factory=list)  # the engine's counters included
     choices: list[list[int]] = field(default_factory=list)  # along the main's text: what the assistant would have said
-    matches: list[Match] = field(default_factory=list)  # the offline account of the same
+    matches: list[TokenMatches] = field(default_factory=list)  # the offline account of the same
 
 
 @dataclass
-class Heard:
+class Transcribed:
     main: list[list[int]] = field(default_factory=list)
     start: list[list[int]] | None = None  # the checkpoint before fine-tuning
     by: dict[str, Said] = field(default_factory=dict)  # by assistant
@@ -49,7 +49,7 @@ def listen(
     options: Options,
     folder: Path,
     processes,
-) -> Heard:
+) -> Transcribed:
     """Goes on with what `folder` holds, and leaves there all that was heard. `start`: an engine of the checkpoint
     before fine-tuning; `processes`: accelerate's PartialState."""
     from tqdm import tqdm
@@ -68,13 +68,13 @@ def listen(
         return f"{heard} of {len(clips)} test clips are decoded and kept"
 
     silent = not processes.is_main_process
-    with stopping(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
+    with stop_on_signals(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
             features = log_mel(log_mel.pad([clip.read() for clip in some]).to(engines.main.device))
             states = encode(engines.judged.encoders.main, features)
             decoded = engines.judged.decode(encoder_states=states, options=options)
-            heard = Heard([row.tokens for row in decoded])
+            heard = Transcribed([row.tokens for row in decoded])
             if start is not None:
                 heard.start = [row.tokens for row in start.decode(features, options)]
             for assistant in engines.assistants:
@@ -87,9 +87,9 @@ def listen(
     return _joined([json.loads(file.read_text(encoding="utf-8")) for file in files.values()])
 
 
-def _joined(parts: Sequence[dict[str, Any]]) -> Heard:
+def _joined(parts: Sequence[dict[str, Any]]) -> Transcribed:
     """What the files tell, in the clips' order."""
-    whole = Heard(by={name: Said() for name in parts[0]["by"]})
+    whole = Transcribed(by={name: Said() for name in parts[0]["by"]})
     for part in parts:
         whole.main += part["main"]
         if part["start"] is not None:
@@ -99,7 +99,7 @@ def _joined(parts: Sequence[dict[str, Any]]) -> Heard:
             said.alone += told["alone"]
             said.choices += told["choices"]
             said.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in told["pair"]]
-            said.matches += [_read(Match, row, "agrees", "ends") for row in told["matches"]]
+            said.matches += [_read(TokenMatches, row, "agrees", "ends") for row in told["matches"]]
     return whole
 
 
@@ -115,7 +115,7 @@ def _said(engine: Engine, alone: Engine, states, own_states, decoded: list[Decod
     special, matches = engine.special, []
     for row, chosen in zip(decoded, choices, strict=True):
         limit = special.limit(len(row.prompt), options.max_new_tokens) - len(row.prompt)
-        matches.append(Match.of(row.tokens, chosen, special.end, limit))
+        matches.append(TokenMatches.of(row.tokens, chosen, special.end, limit))
     drafting = replace(options, draft_tokens=DRAFTS)
     return Said(
         alone=[row.tokens for row in alone.decode(encoder_states=its, options=options)],

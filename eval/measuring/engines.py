@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from whisper_pair.checkpoints import Lineage, complete
+from whisper_pair.checkpoints import PairManifest, standalone_assistant
 from whisper_pair.decoding import Engine
 
 
@@ -20,7 +20,7 @@ class Assistant:
     name: str  # "ours", or the checkpoint it was loaded from
     folder: Path
     model: Any
-    lineage: Lineage | None
+    lineage: PairManifest | None
     vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
 
     @property
@@ -50,7 +50,7 @@ class Engines:
     def alone(self, assistant: Assistant) -> Engine:
         """The assistant by itself. Its draft vocabulary has no part in this."""
         if id(assistant.model) not in self._alone:
-            self._alone[id(assistant.model)] = Engine(complete(self.main, assistant.model))
+            self._alone[id(assistant.model)] = Engine(standalone_assistant(self.main, assistant.model))
         return self._alone[id(assistant.model)]
 
     def release(self, *, but_the_judged: bool = False) -> None:

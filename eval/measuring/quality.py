@@ -6,10 +6,10 @@ from typing import Any
 from whisper_pair.text import ErrorRate, Normalizer, error_rates, metric_name, pooled, text_of
 
 from .bootstrap import difference_interval, ratio_intervals
-from .decoded_clips import Heard
+from .decoded_clips import Transcribed
 
 
-def transcripts(heard: Heard, tokenizer) -> dict[str, list[str]]:
+def transcripts(heard: Transcribed, tokenizer) -> dict[str, list[str]]:
     """What each contender said about each clip: "main", "start", "assistant", "pair", and those of other assistants."""
     said = {"main": heard.main}
     if heard.start is not None:

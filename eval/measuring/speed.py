@@ -14,7 +14,7 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Eval
 from whisper_pair.data import Clip
-from whisper_pair.decoding import Costs, Match, accepted_per_round, between, blend, encode
+from whisper_pair.decoding import Costs, TokenMatches, accepted_per_round, between, blend, encode
 
 from .contenders import Contender, Spoken
 from .energy import joule_counter
@@ -31,14 +31,16 @@ class Timed:
     clips: list[Clip]
     features: torch.Tensor  # [clips, mel, frames]
     tokens: list[list[int]]  # the main's own, end-of-text left out
-    matches: list[Match]  # of the judged assistant
+    matches: list[TokenMatches]  # of the judged assistant
 
     @property
     def seconds(self) -> float:
         return sum(clip.seconds for clip in self.clips)
 
 
-def timed_clips(clips: Sequence[Clip], count: int, main, log_mel: LogMel, tokens, matches: Sequence[Match]) -> Timed:
+def timed_clips(
+    clips: Sequence[Clip], count: int, main, log_mel: LogMel, tokens, matches: Sequence[TokenMatches]
+) -> Timed:
     """`tokens`: the main's, of every clip."""
     rows = spread_out(len(clips), count)
     chosen = [clips[row] for row in rows]

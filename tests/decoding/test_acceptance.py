@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import END, cut, features, tiny_whisper
-from whisper_pair.decoding.acceptance import Match, acceptances, accepted_per_round, agreement, pooled
+from whisper_pair.decoding.acceptance import TokenMatches, acceptances, accepted_per_round, agreement, pooled
 from whisper_pair.decoding.draft_length import predicted_speedup
 from whisper_pair.decoding.encoders import encode
 from whisper_pair.decoding.engine import Engine
@@ -70,7 +70,7 @@ def test_the_replay_follows_its_definition(data):
     tokens = [*body, END] if finished else [*body, 0]
     choices = data.draw(st.lists(st.sampled_from([0, 1, 2, END]), min_size=len(tokens), max_size=len(tokens)))
     limit = len(tokens) + (data.draw(st.integers(0, 5)) if finished else 0)
-    match = Match.of(tokens, choices, END, limit)
+    match = TokenMatches.of(tokens, choices, END, limit)
     for draft_tokens in (1, 2, 5, 16):
         rounds = accepted_per_round(match, draft_tokens)
         assert rounds == naive_rounds(tokens, choices, draft_tokens, limit)
@@ -87,7 +87,7 @@ def test_pooled_figures_are_ratios_of_sums():
 
 
 def test_agreement_and_predicted_speedup_by_hand():
-    matches = [Match.of([1, 2, END], [1, 0, END], END, 10), Match.of([3], [3], END, 1)]
+    matches = [TokenMatches.of([1, 2, END], [1, 0, END], END, 10), TokenMatches.of([3], [3], END, 1)]
     assert agreement(matches) == 3 / 4
     assert predicted_speedup(3.0, 4, 0.1, 1.1) == pytest.approx(3.0 / 1.5)
 

@@ -20,7 +20,7 @@ from tests.decoding.models import (
     tiny_whisper,
 )
 from whisper_pair.decoding.engine import Engine
-from whisper_pair.decoding.logits_rules import History, Rules
+from whisper_pair.decoding.logits_rules import LogitsRules, TokenHistory
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.special_tokens import TIMESTAMPS, SpecialTokens
 
@@ -116,11 +116,11 @@ def test_padding_changes_nothing_that_is_decoded_with_timestamps():
 def test_sampling_weighs_added_words_as_text():
     """With the mask of probabilities: what `choose` takes is the likeliest under `mask`."""
     special = SpecialTokens.of(with_words(0))
-    rules = Rules(special, True, None, torch.device("cpu"))
+    rules = LogitsRules(special, True, None, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
         rows = torch.randint(0, SIZE + WORDS, (4, 6), generator=generator)
-        history = History(rows, torch.zeros(4, 1, dtype=torch.long), torch.full((4, 1), -1))
+        history = TokenHistory(rows, torch.zeros(4, 1, dtype=torch.long), torch.full((4, 1), -1))
         logits = torch.randn(4, 5, SIZE + WORDS, generator=generator) * 2 + rules.bias
         logits[..., SIZE:] += 2
         masked = rules.mask(logits, history)

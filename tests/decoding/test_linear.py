@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import features, packing, tiny_whisper
-from whisper_pair.decoding.linear import WORTH, Packed, activated, linear, packed, plain, twin
+from whisper_pair.decoding.linear import WORTH, Packed, activated, linear, packed, unpacked, with_packed_linears
 
 
 @settings(max_examples=60, deadline=None)
@@ -53,7 +53,7 @@ def test_a_weight_is_packed_when_that_is_worth_it_and_not_before():
 
 def test_other_types_stay_as_they_are():
     half = torch.randn(8, 8, dtype=torch.float16)
-    assert packed(half) is half is plain(half)
+    assert packed(half) is half is unpacked(half)
     assert torch.equal(linear(half, packed(half)), F.linear(half, half))
 
 
@@ -71,7 +71,7 @@ def test_bfloat16_is_packed_too_and_gives_the_same_but_for_rounding(gelu):
 
 def test_a_twin_shares_its_weights_and_has_no_mode_of_its_own():
     encoder = tiny_whisper().model.encoder.train()
-    found = twin(encoder)
+    found = with_packed_linears(encoder)
     assert encoder.training
     assert not found.training
     for own, shared in zip(encoder.parameters(), found.parameters(), strict=True):
@@ -86,4 +86,6 @@ def test_a_twin_shares_its_weights_and_has_no_mode_of_its_own():
 def test_under_autocast_a_twin_computes_as_autocast_would():
     encoder = tiny_whisper().model.encoder.eval()
     with packing(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(twin(encoder)(features(2)).last_hidden_state, encoder(features(2)).last_hidden_state)
+        assert torch.equal(
+            with_packed_linears(encoder)(features(2)).last_hidden_state, encoder(features(2)).last_hidden_state
+        )

@@ -10,7 +10,7 @@ from transformers.generation.logits_process import (
 )
 
 from tests.decoding.models import END, FIRST_TIMESTAMP, NO_SPEECH, SIZE, tiny_whisper
-from whisper_pair.decoding.logits_rules import History, Rules
+from whisper_pair.decoding.logits_rules import LogitsRules, TokenHistory
 from whisper_pair.decoding.special_tokens import SpecialTokens
 
 PREFIX = [101, FIRST_TIMESTAMP + 3, 102]  # a timestamp of an earlier text is none of this one's
@@ -57,10 +57,10 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
         vocabulary = (torch.rand(SIZE, generator=generator) < 0.5).nonzero().flatten()
         vocabulary = torch.cat([vocabulary, torch.tensor([0, END, NO_SPEECH])]).unique()
         vocabulary = vocabulary if timestamps else vocabulary[vocabulary < FIRST_TIMESTAMP]
-    rules = Rules(SpecialTokens.of(model), timestamps, vocabulary, torch.device("cpu"))
+    rules = LogitsRules(SpecialTokens.of(model), timestamps, vocabulary, torch.device("cpu"))
     length = max(map(len, rows)) + 1
     fed = torch.tensor([(PREFIX + row + [0] * length)[: len(PREFIX) - 1 + length] for row in rows])
-    history = History(fed[:, 1:], torch.zeros(len(rows), 1, dtype=torch.long), torch.full((len(rows), 1), -1))
+    history = TokenHistory(fed[:, 1:], torch.zeros(len(rows), 1, dtype=torch.long), torch.full((len(rows), 1), -1))
     logits = torch.randn(len(rows), length, SIZE, generator=generator)
     logits[..., FIRST_TIMESTAMP:] += lean
     outside = torch.ones(SIZE, dtype=torch.bool)
@@ -82,7 +82,7 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
             assert chosen[index, place] == best
             # and a step that is told only the last two tokens, the count and the last timestamp says the same
             stamps = [token for token in row[:place] if token >= FIRST_TIMESTAMP]
-            step = History(
+            step = TokenHistory(
                 torch.tensor([ids[-2:]]), torch.tensor([[place]]), torch.tensor([[stamps[-1] if stamps else -1]])
             )
             assert rules.choose((kept + rules.bias)[index, place][None, None], step) == best

@@ -10,7 +10,7 @@ import torch
 from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
-from whisper_pair.decoding.weight_guard import SAMPLED, Sources, sample
+from whisper_pair.decoding.weight_guard import SAMPLED, WeightGuard, sample
 from whisper_pair.errors import InputError
 
 DUTCH = Options(language="nl", max_new_tokens=4)
@@ -61,7 +61,7 @@ def test_a_parameter_or_a_layer_that_is_replaced_is_noticed():
         lambda layer: setattr(layer, "fc1", torch.nn.Sequential(layer.fc1)),  # as adapters wrap a layer
     ):
         main = tiny_whisper()
-        sources = Sources(main)
+        sources = WeightGuard(main)
         sources.check()
         replace(main.model.decoder.layers[0])
         with pytest.raises(InputError, match="build it anew"):
@@ -83,7 +83,7 @@ def test_an_optimizer_step_on_the_assistant_is_noticed_and_a_new_engine_decodes(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_half_precision_step_that_moves_few_values_is_noticed(dtype):
     main = tiny_whisper(width=64).to(dtype)
-    sources = Sources(main)
+    sources = WeightGuard(main)
     generator = torch.Generator().manual_seed(0)
     for weight in main.parameters():
         moved = torch.rand(weight.shape, generator=generator) < 0.01
@@ -96,7 +96,7 @@ def test_weights_that_stay_are_never_taken_for_changed():
     main = tiny_whisper()
     part(main, "model.decoder.layers.0.fc1.weight").data[0, 0] = float("nan")  # which equals nothing, not even itself
     draft = cut(main)
-    sources = Sources(main, draft)
+    sources = WeightGuard(main, draft)
     main.train()
     main.requires_grad_(False)
     main.zero_grad()
@@ -107,7 +107,7 @@ def test_weights_that_stay_are_never_taken_for_changed():
 def test_a_model_that_is_gone_is_not_kept_and_the_other_is_still_looked_after():
     main = tiny_whisper()
     draft = cut(main)
-    sources, gone = Sources(main, draft), weakref.ref(draft)
+    sources, gone = WeightGuard(main, draft), weakref.ref(draft)
     del draft
     gc.collect()
     assert gone() is None

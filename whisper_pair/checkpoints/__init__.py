@@ -1,40 +1,48 @@
 """"""
 
 from .download import WEIGHTS
-from .draft_vocabulary import DraftVocabulary, proposable
+from .draft_vocabulary import DraftVocabulary, draft_token_ids
 from .generation_config import FILE, completed, default_alignment_heads, fits, say
 from .identity import check_pair, encoder_sha256, vocabulary_sha256
-from .load import complete, load_draft, load_main, load_processor, read_config, save_processor, share_equal_embeddings
+from .load import (
+    load_draft,
+    load_main,
+    load_processor,
+    read_config,
+    save_processor,
+    share_equal_embeddings,
+    standalone_assistant,
+)
 from .locate import checkpoint_folder, main_folder
-from .locate_pair import REPOSITORY, add_pair, pair_at, pair_of
-from .manifest import PAIR_FILE, Lineage, origin
+from .locate_pair import HUB_ID, add_pair_arguments, locate_pair, pair_from_arguments
+from .manifest import PAIR_FILE, PairManifest, origin
 
 __all__ = [
     "FILE",
+    "HUB_ID",
     "PAIR_FILE",
-    "REPOSITORY",
     "WEIGHTS",
     "DraftVocabulary",
-    "Lineage",
-    "add_pair",
+    "PairManifest",
+    "add_pair_arguments",
     "check_pair",
     "checkpoint_folder",
-    "complete",
     "completed",
     "default_alignment_heads",
+    "draft_token_ids",
     "encoder_sha256",
     "fits",
     "load_draft",
     "load_main",
     "load_processor",
+    "locate_pair",
     "main_folder",
     "origin",
-    "pair_at",
-    "pair_of",
-    "proposable",
+    "pair_from_arguments",
     "read_config",
     "save_processor",
     "say",
     "share_equal_embeddings",
+    "standalone_assistant",
     "vocabulary_sha256",
 ]

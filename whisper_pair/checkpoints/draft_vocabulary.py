@@ -19,7 +19,7 @@ from .load import read_config
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILE = "draft_vocabulary.json"
+DRAFT_VOCABULARY_FILE = "draft_vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class DraftVocabulary:
         return torch.tensor(self.tokens, dtype=torch.long)
 
     def save(self, folder: Path) -> None:
-        write_text(folder / FILE, json.dumps(asdict(self)) + "\n")
+        write_text(folder / DRAFT_VOCABULARY_FILE, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "DraftVocabulary | None":
         """None where the assistant has none. Raises InputError for one that cannot be read or is another model's."""
-        path = folder / FILE
+        path = folder / DRAFT_VOCABULARY_FILE
         if not path.is_file():
             return None
         size = read_config(folder)["vocab_size"]
@@ -71,7 +71,7 @@ class DraftVocabulary:
         return found
 
 
-def proposable(folder: Path) -> "Tensor | None":
+def draft_token_ids(folder: Path) -> "Tensor | None":
     """The token ids that an assistant's draft is sliced to; None: all."""
     found = DraftVocabulary.load(folder)
     return None if found is None else found.tensor

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import InputError
 from .download import weight_files
 from .load import is_decoder_only, load_processor, read_config
-from .manifest import Lineage
+from .manifest import PairManifest
 
 
 def encoder_sha256(folder: Path) -> str:
@@ -43,7 +43,7 @@ def vocabulary_sha256(tokenizer) -> str:
     return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
 
 
-def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
+def check_pair(main_folder: Path, assistant_folder: Path) -> PairManifest | None:
     """Refuses an assistant that was not made for this main. Returns its lineage, None for a foreign assistant.
 
     A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also
@@ -60,7 +60,7 @@ def check_pair(main_folder: Path, assistant_folder: Path) -> Lineage | None:
             f"{assistant_folder}: is a decoder of width {assistant['d_model']}, but the encoder of {main_folder} gives "
             f"{main['d_model']}; a decoder-only assistant works over the main that it was cut from."
         )
-    lineage = Lineage.load(assistant_folder)
+    lineage = PairManifest.load(assistant_folder)
     if lineage is None:
         return None
     found = encoder_sha256(main_folder)

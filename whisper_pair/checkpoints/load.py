@@ -131,7 +131,7 @@ def share_equal_embeddings(main, draft) -> None:
         draft.proj_out.weight = theirs.embed_tokens.weight
 
 
-def complete(main, draft):
+def standalone_assistant(main, draft):
     """A decoder-only assistant with its main's encoder: a Whisper that can be used alone.
 
     Weights are shared, not copied. A complete Whisper is returned as it is.

@@ -12,12 +12,12 @@ from pathlib import Path
 from ..config import named
 from ..errors import InputError
 from .locate import hub_folder
-from .manifest import PAIR_FILE, Lineage
+from .manifest import PAIR_FILE, PairManifest
 
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
 
 
-def add_pair(parser: argparse.ArgumentParser) -> None:
+def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
     """--pair, or --main with or without --assistant."""
     parser.add_argument("--pair", metavar="DIR", help="a run's folder or a published pair, org/name or org/name@v1")
     parser.add_argument("--main", metavar="M", help="instead of --pair: the main's folder or Hub id")
@@ -26,16 +26,16 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def pair_of(args: argparse.Namespace) -> tuple[str, str | None]:
+def pair_from_arguments(args: argparse.Namespace) -> tuple[str, str | None]:
     """The main's and the assistant's folders or Hub ids that a command line names."""
     if bool(args.pair) == bool(args.main):
         raise InputError("name the pair: either --pair DIR, or --main M with --assistant A.")
     if args.pair and args.assistant:
         raise InputError("--assistant goes with --main; --pair names both already.")
-    return pair_at(args.pair) if args.pair else (args.main, args.assistant)
+    return locate_pair(args.pair) if args.pair else (args.main, args.assistant)
 
 
-def pair_at(place: str, revision: str | None = None, assistant_revision: str | None = None) -> tuple[str, str]:
+def locate_pair(place: str, revision: str | None = None, assistant_revision: str | None = None) -> tuple[str, str]:
     """The main's and the assistant's folders or Hub ids (owner/name@revision) of a pair in one place.
 
     `revision` is that of the repository `place`, which may end in @revision instead; `assistant_revision` that of the
@@ -49,16 +49,16 @@ def pair_at(place: str, revision: str | None = None, assistant_revision: str | N
         if (main / "config.json").is_file() and (folder / "assistant" / "config.json").is_file():
             _refuse_revision(place, assistant_revision)
             return str(main), str(folder / "assistant")
-    lineage = Lineage.load(folder)
+    lineage = PairManifest.load(folder)
     if lineage is None and (folder / "assistant").is_dir():
-        lineage, folder = Lineage.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
+        lineage, folder = PairManifest.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
     if lineage is None and not local:
         assistant = _published_assistant(place, assistant_revision)
         return at(place, revision), str(assistant)
     _refuse_revision(place, assistant_revision)
     if lineage is None:
         raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
-    if not REPOSITORY.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
+    if not HUB_ID.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
         raise InputError(
             f"{place}: its {PAIR_FILE} names the main {lineage.main!r}, which is not here; name both with --main and"
             " --assistant."
@@ -67,7 +67,7 @@ def pair_at(place: str, revision: str | None = None, assistant_revision: str | N
 
 
 def at(name: str, revision: str | None) -> str:
-    return f"{name}@{revision}" if revision and REPOSITORY.fullmatch(name) else name
+    return f"{name}@{revision}" if revision and HUB_ID.fullmatch(name) else name
 
 
 def _refuse_revision(place: str, assistant_revision: str | None) -> None:
@@ -85,7 +85,7 @@ def _published_assistant(main: str, revision: str | None) -> Path:
         raise InputError(
             f"{main}: holds no assistant, and {main}-assistant was not found; name both with --main and --assistant."
         ) from error
-    lineage = Lineage.load(folder)
+    lineage = PairManifest.load(folder)
     if lineage is None or lineage.main != main:
         raise InputError(f"{main}-assistant: was made for {lineage.main if lineage else 'no main that it names'}.")
     return folder

@@ -24,7 +24,7 @@ IN_CACHE = re.compile(r".*/models--([^/]+?)--([^/]+)/snapshots/([^/]+)/?")  # a 
 
 
 @dataclass(frozen=True)
-class Lineage:
+class PairManifest:
     """What pair.json holds: what the assistant was built for."""
 
     main: str  # the main's folder, or its Hub id: what others find it by
@@ -41,7 +41,7 @@ class Lineage:
         write_json(folder / PAIR_FILE, asdict(self))
 
     @classmethod
-    def load(cls, folder: Path) -> "Lineage | None":
+    def load(cls, folder: Path) -> "PairManifest | None":
         """None where the folder has no pair.json. Raises InputError for one that cannot be read.
 
         Keys that this version does not know are left unread: what changes the meaning of the others has a new version.
@@ -70,7 +70,7 @@ class Lineage:
         numbers = (self.version, *self.layers)
         return all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
 
-    def _with_hub_id(self) -> "Lineage":
+    def _with_hub_id(self) -> "PairManifest":
         """Early pair.json files name the folder in the Hub's cache of a main that is not ours."""
         found = IN_CACHE.fullmatch(self.main)
         return replace(self, main=f"{found[1]}/{found[2]}", main_revision=found[3]) if found else self

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..config import Config, load_config
 from ..errors import InputError, StoppedError, TrainingError
-from ..runs import disk_failure, one_run, rehearsal, stopping, warn_of_one_process_alone
+from ..runs import disk_failure, lock_run, rehearsal, stop_on_signals, warn_of_one_process_alone
 from ..runs import refuse_missing as refuse_missing_tracker
 
 
@@ -34,7 +34,7 @@ def stage_command(
         if args.dry_run:
             with rehearsal(config, name) as rehearsed:
                 return run(rehearsed, False, True)
-        with one_run(Path(config.output)), stopping(lambda: "what was finished is kept"):
+        with lock_run(Path(config.output)), stop_on_signals(lambda: "what was finished is kept"):
             return run(config, args.overwrite, False)
 
     return guarded(stage, args.debug)

@@ -12,5 +12,5 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    command = [sys.executable, "-m", "whisper_pair.stages.eval.compare", *args.reports]
+    command = [sys.executable, "-m", "whisper_pair.stages.eval.reading.compare", *args.reports]
     return subprocess.run(command + (["--debug"] if args.debug else [])).returncode

@@ -4,7 +4,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..checkpoints import add_pair, pair_of
+from ..checkpoints import add_pair_arguments, pair_from_arguments
 from ..errors import InputError
 from .transcribe import add_precision, load
 
@@ -13,7 +13,7 @@ SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", nargs="?", metavar="DIR", help="a run's folder or a published pair, as --pair")
-    add_pair(parser)
+    add_pair_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; default: this machine alone")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME",
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.place and args.pair:
         raise InputError(f"{args.place} and --pair {args.pair}: name one pair.")
     args.pair = args.pair or args.place
-    main, assistant = pair_of(args)
+    main, assistant = pair_from_arguments(args)
     if assistant is None:
         raise InputError("demo-server shows a pair: add --assistant A.")
     if not 0 < args.port < 65536:

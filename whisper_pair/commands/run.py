@@ -13,7 +13,7 @@ from pathlib import Path
 from ..config import Config, load_config
 from ..errors import InputError
 from ..escaping import terminal
-from ..runs import Asked
+from ..runs import StopRequest
 from ..runs import refuse_missing as refuse_missing_tracker
 
 SUMMARY = "fine-tune, distil and evaluate a pair; finished stages are skipped"
@@ -77,7 +77,7 @@ def command_of(stage: str, args: argparse.Namespace) -> list[str]:
 
 def status_of(command: list[str]) -> int:
     """The status of a stage's processes, which are asked to stop when this one is, and when this one is killed."""
-    with Asked() as asked:
+    with StopRequest() as asked:
         process = subprocess.Popen(command, process_group=0, preexec_fn=_end_with_parent)
         while process.poll() is None and asked.signal is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from ..audio import view
-from ..checkpoints import add_pair, pair_of
+from ..checkpoints import add_pair_arguments, pair_from_arguments
 from ..data import shown
 from ..errors import InputError
 from ..escaping import terminal
@@ -30,7 +30,7 @@ FALLBACK = {  # Whisper's own: hotter while a window repeats itself or is unlike
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio or video")
-    add_pair(parser)
+    add_pair_arguments(parser)
     parser.add_argument("--language", help="nl, Dutch ...; unset: detected in each file's first window")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
     parser.add_argument("--format", default="txt", choices=FORMATS)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         complain(failure)
     if failures and not wanted:
         return 2
-    main, assistant = pair_of(args)
+    main, assistant = pair_from_arguments(args)
     draft_tokens = drafts(args.draft_tokens)
     language = None if args.language is None else code_of(args.language, "--language")
     if not wanted:

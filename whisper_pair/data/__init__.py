@@ -11,14 +11,14 @@ packing: clips -> windows; report: all of it for a reader.
 from ..audio import Slice
 from .clips import Clip, HubRow, Window
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
-from .fingerprints import fingerprint, windowing
-from .packing import TIMESTAMPS, clips_a_window, pack, padding_saved, perturbed_copies, repeats
+from .fingerprints import fingerprint, windowing_settings
+from .packing import TIMESTAMP_TOKENS, clips_per_window, pack, padding_saved, perturbed_copies, repeated_by_weight
 from .report import write_data_report
 from .sources import shown
 from .transcripts import WITHIN_MARK
 
 __all__ = [
-    "TIMESTAMPS",
+    "TIMESTAMP_TOKENS",
     "WITHIN_MARK",
     "Clip",
     "Corpus",
@@ -26,7 +26,7 @@ __all__ = [
     "Slice",
     "Window",
     "audited",
-    "clips_a_window",
+    "clips_per_window",
     "drop_long_texts",
     "fingerprint",
     "load_test_clips",
@@ -35,8 +35,8 @@ __all__ = [
     "pack",
     "padding_saved",
     "perturbed_copies",
-    "repeats",
+    "repeated_by_weight",
     "shown",
-    "windowing",
+    "windowing_settings",
     "write_data_report",
 ]

@@ -14,7 +14,7 @@ ELSEWHERE = ("train", "validation", "test", "workers", "cache")  # settings that
 LATER = ("special_tokens",)  # named where they differ from the default, so that runs from before them are still known
 
 
-def windowing(data: Data) -> dict[str, Any]:
+def windowing_settings(data: Data) -> dict[str, Any]:
     """The settings that decide which windows a corpus gives."""
     same = [name for name in LATER if getattr(data, name) == getattr(Data, name)]
     return {k: v for k, v in asdict(data).items() if k not in (*ELSEWHERE, *same)}

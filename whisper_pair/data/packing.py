@@ -8,7 +8,7 @@ from ..audio import Perturbation
 from ..config import Data, Perturb
 from .clips import Clip, Window
 
-TIMESTAMPS = 2  # tokens that say when a clip begins and ends
+TIMESTAMP_TOKENS = 2  # tokens that say when a clip begins and ends
 
 
 def pack(
@@ -27,7 +27,7 @@ def pack(
     """
 
     def needed(clip: Clip) -> int:
-        return tokens[clip.name] + (TIMESTAMPS * max(1, len(clip.times)) if data.timestamps else 0)
+        return tokens[clip.name] + (TIMESTAMP_TOKENS * max(1, len(clip.times)) if data.timestamps else 0)
 
     def fits(joined: Window) -> bool:
         within = tokens is None or sum(map(needed, joined.clips)) <= max_tokens
@@ -89,7 +89,7 @@ def _said_before(group: Sequence[Clip], number: int, seconds: float) -> str | No
     return " ".join(texts) or None
 
 
-def repeats(windows: Sequence[Window], seed: int) -> list[int]:
+def repeated_by_weight(windows: Sequence[Window], seed: int) -> list[int]:
     """The windows' numbers, each as often as its source's weight asks: 2.5 gives each twice and half of them thrice."""
     chance = random.Random(seed + 2)
     numbers = []
@@ -117,7 +117,7 @@ def perturbed_copies(
     return copies
 
 
-def clips_a_window(windows: Sequence[Window]) -> float:
+def clips_per_window(windows: Sequence[Window]) -> float:
     """How many windows of one clip each the encoder would hear for one of these."""
     heard = {clip for window in windows for clip in window.clips}
     return len(heard) / len(windows)

@@ -13,7 +13,7 @@ from ..escaping import markdown
 from ..runs import whole_file, write_text
 from .clips import Clip, Window
 from .corpus import Corpus
-from .packing import clips_a_window
+from .packing import clips_per_window
 
 TOP = 10  # texts and speakers that are listed
 TITLES = {"main": "Fine-tuning the main", "assistant": "Distilling the assistant"}
@@ -62,7 +62,7 @@ def _section(
                 ["seconds a clip", _spread([clip.seconds for clip in clips])],
                 ["speakers or recordings", str(len({clip.speaker for clip in clips} - {None}) or "not told")],
                 ["windows", str(len(windows))],
-                ["clips for one window (the encoder's work saved)", f"{clips_a_window(windows):.2f}"],
+                ["clips for one window (the encoder's work saved)", f"{clips_per_window(windows):.2f}"],
                 ["sound in the windows", f"{100 * speech / (len(windows) * window_seconds):.0f} %"],
                 ["tokens a window", _spread(tokens)],
                 ["windows with timestamps", str(sum(window.timestamps for window in windows))],

@@ -1,14 +1,14 @@
 """Exact greedy and speculative decoding over Hugging Face Whisper weights, for ragged batches."""
 
 from ..errors import InputError
-from .acceptance import DRAFT_LENGTHS, Acceptance, Match, acceptances, accepted_per_round, agreement, pooled
+from .acceptance import DRAFT_LENGTHS, Acceptance, TokenMatches, acceptances, accepted_per_round, agreement, pooled
 from .checks import checked_options
 from .decoder import Decoder
 from .draft_length import LONGEST, Costs, between, blend, predicted_speedup
 from .encoders import encode
 from .engine import Engine
-from .linear import Packed, plain, twin
-from .logits_rules import History, Rules
+from .linear import Packed, unpacked, with_packed_linears
+from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
 from .special_tokens import TIMESTAMPS, SpecialTokens
 
@@ -21,14 +21,14 @@ __all__ = [
     "Decoded",
     "Decoder",
     "Engine",
-    "History",
     "InputError",
-    "Match",
+    "LogitsRules",
     "Options",
     "Packed",
     "Round",
-    "Rules",
     "SpecialTokens",
+    "TokenHistory",
+    "TokenMatches",
     "acceptances",
     "accepted_per_round",
     "agreement",
@@ -36,8 +36,8 @@ __all__ = [
     "blend",
     "checked_options",
     "encode",
-    "plain",
     "pooled",
     "predicted_speedup",
-    "twin",
+    "unpacked",
+    "with_packed_linears",
 ]

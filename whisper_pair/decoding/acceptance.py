@@ -19,7 +19,7 @@ DRAFT_LENGTHS = range(1, 17)
 
 
 @dataclass(frozen=True)
-class Match:
+class TokenMatches:
     """The draft's choices along one utterance's greedy output, of T tokens."""
 
     agrees: tuple[bool, ...]  # [T] the draft would have said the main's token
@@ -28,7 +28,7 @@ class Match:
     limit: int  # tokens that the length limit allows; T in an unfinished text
 
     @classmethod
-    def of(cls, tokens: Sequence[int], choices: Sequence[int], end: int, limit: int) -> "Match":
+    def of(cls, tokens: Sequence[int], choices: Sequence[int], end: int, limit: int) -> "TokenMatches":
         """tokens: the main's output; choices: the draft's, position by position."""
         finished = bool(tokens) and tokens[-1] == end
         return cls(
@@ -39,7 +39,7 @@ class Match:
         )
 
 
-def accepted_per_round(match: Match, draft_tokens: int) -> list[tuple[int, int]]:
+def accepted_per_round(match: TokenMatches, draft_tokens: int) -> list[tuple[int, int]]:
     """The utterance's rounds as (drafted, accepted)."""
     rounds, start, total = [], 0, len(match.agrees)
     while start < total:
@@ -101,7 +101,7 @@ def pooled(rounds: Iterable[tuple[int, int]], draft_tokens: int) -> Acceptance:
     )
 
 
-def acceptances(matches: Sequence[Match], draft_lengths: Iterable[int] = DRAFT_LENGTHS) -> dict[int, Acceptance]:
+def acceptances(matches: Sequence[TokenMatches], draft_lengths: Iterable[int] = DRAFT_LENGTHS) -> dict[int, Acceptance]:
     """Every draft length at once."""
     return {
         count: pooled((pair for match in matches for pair in accepted_per_round(match, count)), count)
@@ -109,7 +109,7 @@ def acceptances(matches: Sequence[Match], draft_lengths: Iterable[int] = DRAFT_L
     }
 
 
-def agreement(matches: Iterable[Match]) -> float:
+def agreement(matches: Iterable[TokenMatches]) -> float:
     """alpha: the share of the main's output tokens that the draft would have said."""
     agreed = total = 0
     for match in matches:

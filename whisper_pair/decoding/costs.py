@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .draft_length import MEASURED, Costs
-from .rounds import Rounds, Shape
+from .rounds import Rounds, RoundShape
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
 PASSES, ENOUGH = 15, 1.0  # over all pieces, at most; no more than two once they took this many seconds together
@@ -34,7 +34,7 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
         key = (name, rounds.main.head.rules, batch_size)
         return lambda: rounds.graphs(key, function, *given).tolist()
 
-    def verify(shape: Shape) -> Callable[[], object]:
+    def verify(shape: RoundShape) -> Callable[[], object]:
         drafts = torch.zeros(batch_size, shape.draft_tokens, dtype=torch.long, device=device)
         return part(f"verify {shape.draft_tokens}", lambda rows, said: rounds.verify(rows, said, shape), inputs, drafts)
 
@@ -66,9 +66,9 @@ def unread(rounds: Rounds, batch_size: int) -> Tensor:
     return torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=rounds.main.decoder.device)
 
 
-def shape_of(rounds: Rounds, batch_size: int, draft_tokens: int) -> Shape:
+def shape_of(rounds: Rounds, batch_size: int, draft_tokens: int) -> RoundShape:
     """As short texts are decoded in: a captured graph then serves them too."""
-    return Shape(batch_size, 2, draft_tokens, KEYS, begins=rounds.graphs.enabled)
+    return RoundShape(batch_size, 2, draft_tokens, KEYS, begins=rounds.graphs.enabled)
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

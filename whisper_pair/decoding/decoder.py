@@ -15,13 +15,13 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder
 
-from .kv_cache import MAX_DRAFT_TOKENS, Cache
-from .linear import Weight, activated, at_once, linear, packed, plain
+from .kv_cache import MAX_DRAFT_TOKENS, KVCache
+from .linear import Weight, activated, at_once, linear, packed, unpacked
 
 MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
 
 
-class Layer(NamedTuple):
+class FusedLayer(NamedTuple):
     """One decoder layer's weights and biases: the module's own tensors, except those that are fused."""
 
     self_norm: tuple[Tensor, Tensor]
@@ -35,14 +35,14 @@ class Layer(NamedTuple):
     feed_in: tuple[Weight, Tensor]
     feed_out: tuple[Weight, Tensor]
 
-    def plain(self) -> "Layer":
+    def plain(self) -> "FusedLayer":
         """With nothing but tensors, for a compiler."""
-        return Layer(*((plain(weight), bias) for weight, bias in self))
+        return FusedLayer(*((unpacked(weight), bias) for weight, bias in self))
 
 
 def layer_forward(
     x: Tensor,  # [B, T, d]
-    layer: Layer,
+    layer: FusedLayer,
     heads: int,
     activation,
     cache: Tensor | None,  # this layer's [capacity L, 2 d]; keys and values of the fed tokens are written there
@@ -97,7 +97,7 @@ class Decoder:
         self.head = packed(head.detach())  # [vocabulary, d]
         if like is not None:  # an assistant that kept the main's embeddings needs no copy of its own
             self.embeddings = like.embeddings if same(self.embeddings, like.embeddings) else self.embeddings
-            self.head = like.head if same(plain(self.head), plain(like.head)) else self.head
+            self.head = like.head if same(unpacked(self.head), unpacked(like.head)) else self.head
         places = module.embed_positions.weight.detach()
         self.position_embeddings = F.pad(places, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
         ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
@@ -108,7 +108,7 @@ class Decoder:
     def compile(self, backend: str = "inductor") -> None:
         """Compile the cached step: one layer, once a shape, serves them all, for its weights are arguments."""
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
-        self.layers, self.head = [layer.plain() for layer in self.layers], plain(self.head)
+        self.layers, self.head = [layer.plain() for layer in self.layers], unpacked(self.head)
         self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Decoder:
         return into
 
     def read(
-        self, tokens: Tensor, cross: list[tuple[Tensor, Tensor]], cache: Cache | None = None, first: int = 0
+        self, tokens: Tensor, cross: list[tuple[Tensor, Tensor]], cache: KVCache | None = None, first: int = 0
     ) -> Tensor:
         """Rows from their first token on, in one causal pass: tokens [R, T] -> hidden [R, T, d].
 
@@ -146,7 +146,7 @@ class Decoder:
             x = layer_forward(x, layer, self.heads, self.activation, kept, places, self.positions, None, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
-    def step(self, cache: Cache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
+    def step(self, cache: KVCache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
         """The first B slots, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
 
         key_length bounds every position from above.
@@ -180,9 +180,9 @@ def joined(*modules: torch.nn.Linear) -> tuple[Weight, Tensor]:
     return packed(weight), torch.cat([none if module.bias is None else module.bias.detach() for module in modules])
 
 
-def fused(layer: torch.nn.Module) -> Layer:
+def fused(layer: torch.nn.Module) -> FusedLayer:
     own, cross = layer.self_attn, layer.encoder_attn
-    return Layer(
+    return FusedLayer(
         self_norm=affine(layer.self_attn_layer_norm),
         qkv=joined(own.q_proj, own.k_proj, own.v_proj),
         self_out=alone(own.out_proj),

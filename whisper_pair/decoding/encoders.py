@@ -9,7 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..errors import InputError
 from .checks import check_window
-from .linear import at_once, twin
+from .linear import at_once, with_packed_linears
 from .rows import Row
 
 Windows = Tensor | Iterable[Tensor]
@@ -20,7 +20,11 @@ class Encoders:
 
     def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None, compile: bool = False):
         def ready(encoder: WhisperEncoder) -> WhisperEncoder:
-            return torch.compile(twin(encoder, pack=False), dynamic=False) if compile else twin(encoder)
+            return (
+                torch.compile(with_packed_linears(encoder, pack=False), dynamic=False)
+                if compile
+                else with_packed_linears(encoder)
+            )
 
         self.main, self.draft = ready(main), None if draft is None else ready(draft)
         frames, stride = main.config.max_source_positions, main.conv1.stride[0] * main.conv2.stride[0]

@@ -16,23 +16,23 @@ from torch import Tensor
 from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
-from .acceptance import Match
+from .acceptance import TokenMatches
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import measure, round_seconds
 from .decoder import Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength
 from .encoders import Encoders
 from .graphs import Graphs
-from .kv_cache import Cache
-from .linear import linear, plain
-from .logits_rules import Rules
+from .kv_cache import KVCache
+from .linear import linear, unpacked
+from .logits_rules import LogitsRules
 from .options import Decoded, Options, Round
 from .round_times import RoundTimes, power_of_two
-from .rounds import Head, Rounds, Shape, Speaker
+from .rounds import Head, ModelState, Rounds, RoundShape
 from .rows import Row
 from .special_tokens import SpecialTokens
 from .teacher_forced import choices
-from .weight_guard import Sources
+from .weight_guard import WeightGuard
 
 WARM_UP_TOKENS = 16
 SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
@@ -72,11 +72,11 @@ class Engine:
         if compile:
             for decoder in filter(None, (self.main, self.draft)):
                 decoder.compile()
-        self._sources = Sources(main, draft)
+        self._sources = WeightGuard(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
         self.round_times = RoundTimes()  # what "auto" goes by
-        self._speakers: tuple[Cache, Cache | None] | None = None
+        self._speakers: tuple[KVCache, KVCache | None] | None = None
 
     @torch.inference_mode()
     def decode(
@@ -162,7 +162,7 @@ class Engine:
             active[slot] = last
         return row
 
-    def _inputs(self, active: list[Row], draft_tokens: int, log_probabilities: bool) -> tuple[Shape, Tensor]:
+    def _inputs(self, active: list[Row], draft_tokens: int, log_probabilities: bool) -> tuple[RoundShape, Tensor]:
         longest = max(len(row.tokens) for row in active)
         reads = max(len(row.tokens) - row.heard for row in active)  # 1 but for rows whose prefix is yet to be read
         width = max(2, reads)
@@ -176,7 +176,7 @@ class Engine:
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
         until_end = not self.bucketed
-        shape = Shape(batch, width, draft_tokens, key_length, begins, reads, log_probabilities, until_end)
+        shape = RoundShape(batch, width, draft_tokens, key_length, begins, reads, log_probabilities, until_end)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
@@ -220,7 +220,7 @@ class Engine:
             return [self.special.language_token(options.language)] * count
         hidden = self.main.read(torch.full((count, 1), self.special.start, device=self.device), cross)
         known = torch.tensor(sorted(self.special.languages.values()), device=self.device)
-        return known[F.linear(hidden[:, 0], plain(self.main.head)[known]).argmax(-1)].tolist()
+        return known[F.linear(hidden[:, 0], unpacked(self.main.head)[known]).argmax(-1)].tolist()
 
     def _hear(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
         """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
@@ -266,13 +266,15 @@ class Engine:
         prompts: Sequence[Sequence[int] | None] | None = None,
         *,
         languages: Sequence[str | None] | None = None,
-    ) -> list[Match]:
+    ) -> list[TokenMatches]:
         """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
         prefixes = self._prefixes(len(tokens), options, prompts, languages)
         return [
-            Match.of(row, said, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix))
+            TokenMatches.of(
+                row, said, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix)
+            )
             for row, said, prefix in zip(tokens, chosen, prefixes, strict=True)
         ]
 
@@ -324,10 +326,10 @@ class Engine:
     def heads(self, timestamps: bool) -> tuple[Head, Head | None]:
         """The main's and the draft's output heads under the rules."""
         if timestamps not in self._heads:
-            main = Head.of(self.main, Rules(self.special, timestamps, None, self.device))
+            main = Head.of(self.main, LogitsRules(self.special, timestamps, None, self.device))
             draft = None
             if self.draft is not None:
-                rules = Rules(self.special, timestamps, self._proposable(timestamps), self.device)
+                rules = LogitsRules(self.special, timestamps, self._proposable(timestamps), self.device)
                 draft = Head.of(self.draft, rules)
             self._heads[timestamps] = main, draft
         return self._heads[timestamps]
@@ -353,11 +355,11 @@ class Engine:
             self._speakers = None
             self.graphs.clear()
             cache = self._slots.grow(self.main, capacity, self.encoders.frames)
-            draft = None if self.draft is None else Cache(self.draft, cache.capacity, self.encoders.frames)
+            draft = None if self.draft is None else KVCache(self.draft, cache.capacity, self.encoders.frames)
             self._speakers = cache, draft
         main_head, draft_head = self.heads(options.timestamps)
-        main = Speaker(self.main, main_head, self._speakers[0])
-        draft = Speaker(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
+        main = ModelState(self.main, main_head, self._speakers[0])
+        draft = ModelState(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
         return Rounds(main, draft, self.graphs, self.special.size)
 
 
@@ -365,13 +367,13 @@ class Slots:
     """The main's cache, which engines of one main share. One that grew is another: graphs over the old one are void."""
 
     def __init__(self) -> None:
-        self.cache: Cache | None = None
+        self.cache: KVCache | None = None
 
     def hold(self, capacity: int) -> bool:
         return self.cache is not None and self.cache.capacity >= capacity
 
-    def grow(self, main: Decoder, capacity: int, frames: int) -> Cache:
+    def grow(self, main: Decoder, capacity: int, frames: int) -> KVCache:
         if not self.hold(capacity):
             self.cache = None  # before the larger one is made
-            self.cache = Cache(main, capacity, frames)
+            self.cache = KVCache(main, capacity, frames)
         return self.cache

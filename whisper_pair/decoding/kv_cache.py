@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_DRAFT_TOKENS = 32  # cache positions kept past the model's last one, for drafts that the length limit will cut
 
 
-class Cache:
+class KVCache:
     """Keys and values of `capacity` rows. Rows in use are the first ones, so a smaller batch is a view."""
 
     def __init__(self, decoder: "Decoder", capacity: int, frames: int):

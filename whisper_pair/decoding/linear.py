@@ -52,7 +52,7 @@ def _known_to_onednn(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or half
 
 
-def plain(weight: Weight) -> Tensor:
+def unpacked(weight: Weight) -> Tensor:
     return weight.weight if isinstance(weight, Packed) else weight
 
 
@@ -74,7 +74,7 @@ def at_once(windows: Tensor) -> int:
     return 1 if windows.device.type == "cpu" else len(windows)
 
 
-def twin(module: torch.nn.Module, pack: bool = True) -> torch.nn.Module:
+def with_packed_linears(module: torch.nn.Module, pack: bool = True) -> torch.nn.Module:
     """The module for inference: without dropout whatever the module's own mode, its linear layers packed (which a
     compiler cannot take).
 

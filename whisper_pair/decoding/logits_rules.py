@@ -1,8 +1,8 @@
 """Whisper's rules about which token may follow, for many positions at once.
 
 A rule asks three things of a position: how many tokens were decoded before it, what the last two were, and which
-timestamp came last. `History` carries just that, so a round's drafted tokens, its verification and a whole utterance
-read in parallel go through the same code.
+timestamp came last. `TokenHistory` carries just that, so a round's drafted tokens, its verification and a whole
+utterance read in parallel go through the same code.
 
 The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsProcessor`):
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from .special_tokens import SpecialTokens
 
 
-class History(NamedTuple):
+class TokenHistory(NamedTuple):
     """What the rules must know of T positions in B rows each. Position t predicts what follows `tokens[:, t + 1]`."""
 
     tokens: Tensor  # [B, T + 1] the tokens fed, and before them the one that precedes them (any, where there is none)
@@ -33,7 +33,7 @@ class History(NamedTuple):
     timestamp: Tensor  # [B, 1] the last timestamp among those, or -1
 
 
-class Rules:
+class LogitsRules:
     def __init__(self, special: SpecialTokens, timestamps: bool, vocabulary: Tensor | None, device: torch.device):
         """vocabulary [K]: the token ids that the logits stand for, ascending; None: all."""
         self.timestamps = timestamps
@@ -51,7 +51,7 @@ class Rules:
         self.text, self.others, self.stamped = torch.searchsorted(ids, bounds).tolist()  # where each run ends
         self.timestamp_ids = ids[self.others : self.stamped]
 
-    def choose(self, logits: Tensor, history: History, begins: bool = True) -> Tensor:
+    def choose(self, logits: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
         """The likeliest allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
 
         begins=False: the caller knows that no position is a row's first.
@@ -61,7 +61,7 @@ class Rules:
         choice = self._choose_with_timestamps(logits, history) if self.timestamps else logits.argmax(-1)
         return choice if self.vocabulary is None else self.vocabulary[choice]
 
-    def mask(self, logits: Tensor, history: History) -> Tensor:
+    def mask(self, logits: Tensor, history: TokenHistory) -> Tensor:
         """logits [B, T, K], `bias` added already -> a copy in float32, -inf where the rules forbid."""
         logits = logits.float().clone()
         if len(self.first_suppressed):
@@ -81,7 +81,7 @@ class Rules:
             run.masked_fill_(comes[..., None], -torch.inf)
         return logits
 
-    def _suppress_first(self, logits: Tensor, history: History) -> None:
+    def _suppress_first(self, logits: Tensor, history: TokenHistory) -> None:
         """Only a row's first fed position can be where decoding begins, unless whole rows are read at once: then it is
         the position where `decoded` counts up to 0."""
         first = (self._decoded(history) == 0)[..., None]  # [B, T, 1]
@@ -90,11 +90,11 @@ class Rules:
     def are_timestamps(self, tokens: Tensor) -> Tensor:
         return (tokens >= self.timestamp_range.start) & (tokens < self.timestamp_range.stop)
 
-    def _decoded(self, history: History) -> Tensor:
+    def _decoded(self, history: TokenHistory) -> Tensor:
         length = history.tokens.shape[1] - 1
         return history.decoded + torch.arange(length, device=history.tokens.device)  # [B, T]
 
-    def _timestamp_rules(self, history: History) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _timestamp_rules(self, history: TokenHistory) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> [B, T] each: is it the first token; is text forbidden; the least and the greatest timestamp allowed."""
         tokens, decoded = history.tokens, self._decoded(history)
         stamped = self.are_timestamps(tokens)
@@ -110,7 +110,7 @@ class Rules:
         upper = torch.where(last_stamped & before_stamped, -1, upper)  # a pair is closed: text must come
         return first, text_forbidden, lower, upper
 
-    def _choose_with_timestamps(self, logits: Tensor, history: History) -> Tensor:
+    def _choose_with_timestamps(self, logits: Tensor, history: TokenHistory) -> Tensor:
         first, text_forbidden, lower, upper = self._timestamp_rules(history)
         text, text_choice = self._likeliest_text(logits)
         other, other_choice = logits[..., self.text : self.others].max(-1)

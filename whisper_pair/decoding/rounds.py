@@ -19,9 +19,9 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .graphs import Graphs
-from .kv_cache import Cache
-from .linear import Weight, linear, packed, plain
-from .logits_rules import History, Rules
+from .kv_cache import KVCache
+from .linear import Weight, linear, packed, unpacked
+from .logits_rules import LogitsRules, TokenHistory
 from .sampling import accept, distribution, draw
 
 
@@ -30,17 +30,17 @@ class Head(NamedTuple):
 
     weight: Weight  # [K, d]
     bias: Tensor  # [K] -inf where suppressed
-    rules: Rules
+    rules: LogitsRules
 
     @classmethod
-    def of(cls, decoder: Decoder, rules: Rules) -> "Head":
-        weight = decoder.head if rules.vocabulary is None else packed(plain(decoder.head)[rules.vocabulary])
+    def of(cls, decoder: Decoder, rules: LogitsRules) -> "Head":
+        weight = decoder.head if rules.vocabulary is None else packed(unpacked(decoder.head)[rules.vocabulary])
         return cls(weight, rules.bias.to(decoder.dtype), rules)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return linear(hidden, self.weight, self.bias)  # [B, T, K]
 
-    def masked(self, hidden: Tensor, history: History, size: int) -> Tensor:
+    def masked(self, hidden: Tensor, history: TokenHistory, size: int) -> Tensor:
         """Logits under the rules over the whole vocabulary, float32: [B, T, size]."""
         masked = self.rules.mask(self.logits(hidden), history)
         if self.rules.vocabulary is None:
@@ -49,7 +49,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class RoundShape:
     """What a captured round depends on besides its inputs' values."""
 
     batch: int
@@ -62,7 +62,7 @@ class Shape:
     until_end: bool = False  # may drafting stop once every row has drafted its end? Not where a graph fixes the shapes
 
 
-class Verdict(NamedTuple):
+class VerificationResult(NamedTuple):
     drafts: list[list[int]]  # [B][T]
     accepted: list[int]  # [B]
     following: list[int]  # [B] the main's own token after the accepted ones
@@ -74,12 +74,12 @@ class Verdict(NamedTuple):
         return self.drafts[slot], self.accepted[slot], self.following[slot], self.offered[slot], said
 
 
-class Speaker(NamedTuple):
+class ModelState(NamedTuple):
     """A model ready to be asked for tokens."""
 
     decoder: Decoder
     head: Head
-    cache: Cache
+    cache: KVCache
 
     def step(self, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
         return self.decoder.step(self.cache, tokens, positions, key_length)
@@ -89,11 +89,11 @@ Step = Callable[[Tensor, Tensor, int], Tensor]  # tokens [B, T], positions [B, T
 
 
 class Rounds:
-    def __init__(self, main: Speaker, draft: Speaker | None, graphs: Graphs, vocabulary_size: int):
+    def __init__(self, main: ModelState, draft: ModelState | None, graphs: Graphs, vocabulary_size: int):
         self.main, self.draft, self.graphs = main, draft, graphs
         self.size = vocabulary_size
 
-    def greedy(self, inputs: Tensor, shape: Shape) -> Verdict:
+    def greedy(self, inputs: Tensor, shape: RoundShape) -> VerificationResult:
         """Draft and verification in one go (one graph), one synchronisation."""
         rows = self.graphs((self.main.head.rules, shape), lambda given: self._greedy(given, shape), inputs).tolist()
         log_probabilities = None
@@ -101,7 +101,7 @@ class Rounds:
             count = len(rows[0]) // 2 - 1  # of drafts
             log_probabilities = [row[count + 2 :] for row in rows]
             rows = [[int(value) for value in row[: count + 2]] for row in rows]
-        return Verdict(
+        return VerificationResult(
             drafts=[row[:-2] for row in rows],
             accepted=[row[-2] for row in rows],
             following=[row[-1] for row in rows],
@@ -109,7 +109,7 @@ class Rounds:
             log_probabilities=log_probabilities,
         )
 
-    def _greedy(self, inputs: Tensor, shape: Shape) -> Tensor:
+    def _greedy(self, inputs: Tensor, shape: RoundShape) -> Tensor:
         """-> [B, drafts + 2]: the drafts, how many the main agrees with, the main's token after those.
 
         With log-probabilities, those of the main's drafts + 1 choices stand behind: all of it in float64 then, which
@@ -121,19 +121,23 @@ class Rounds:
         choices, log_probabilities = self._verify_with_log_probabilities(inputs, drafts, shape)
         return torch.cat([_agreed(drafts, choices).double(), log_probabilities.double()], 1)
 
-    def verify(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> Tensor:
+    def verify(self, inputs: Tensor, drafts: Tensor, shape: RoundShape) -> Tensor:
         """The main's choices after the last token and after each draft: [B, drafts + 1]."""
         hidden, history = self._read_drafts(inputs, drafts, shape, self.main.step)
         head = self.main.head
         return head.rules.choose(head.logits(hidden), history, shape.begins)
 
-    def _verify_with_log_probabilities(self, inputs: Tensor, drafts: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
+    def _verify_with_log_probabilities(
+        self, inputs: Tensor, drafts: Tensor, shape: RoundShape
+    ) -> tuple[Tensor, Tensor]:
         """The main's choices, and their log-probabilities under the rules in float32: [B, drafts + 1] twice."""
         hidden, history = self._read_drafts(inputs, drafts, shape, self.main.step)
         masked = self.main.head.masked(hidden, history, self.size)  # [B, drafts + 1, V]
         return masked.argmax(-1), masked.log_softmax(-1).amax(-1)
 
-    def _read_drafts(self, inputs: Tensor, drafts: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History]:
+    def _read_drafts(
+        self, inputs: Tensor, drafts: Tensor, shape: RoundShape, step: Step
+    ) -> tuple[Tensor, TokenHistory]:
         """The main's hidden states after the last token and after each draft: [B, T + 1, d]."""
         width, reads = shape.width, shape.reads
         length = inputs[:, width : width + 1]
@@ -142,9 +146,9 @@ class Rounds:
         if reads > 1:
             positions = positions.clamp(min=0)
         hidden = step(tokens[:, width - reads :], positions, shape.key_length)[:, reads - 1 :]
-        return hidden, History(tokens[:, width - 2 :], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
+        return hidden, TokenHistory(tokens[:, width - 2 :], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
 
-    def _propose(self, inputs: Tensor, shape: Shape) -> Tensor:
+    def _propose(self, inputs: Tensor, shape: RoundShape) -> Tensor:
         """-> drafts [B, draft_tokens], or fewer if every row's end is among them"""
         rules, drafts, ended = self.draft.head.rules, [], False
         hidden, history, length = self._read_last(inputs, shape, self.draft.step)
@@ -157,27 +161,32 @@ class Rounds:
             if len(drafts) == shape.draft_tokens or (shape.until_end and ended.all()):
                 return torch.cat(drafts, 1)
             hidden = self.draft.step(token, length, shape.key_length)
-            history, length = follow(history, token, rules), length + 1
+            history, length = next_history(history, token, rules), length + 1
 
-    def _read_last(self, inputs: Tensor, shape: Shape, step: Step) -> tuple[Tensor, History, Tensor]:
+    def _read_last(self, inputs: Tensor, shape: RoundShape, step: Step) -> tuple[Tensor, TokenHistory, Tensor]:
         """The draft's hidden state after the last token [B, 1, d], the history there, and the row's length [B, 1]."""
         width = shape.width
         tokens, length = inputs[:, :width], inputs[:, width : width + 1]
         positions = (length + torch.arange(-width, 0, device=inputs.device)).clamp(min=0)
         hidden = step(tokens, positions, shape.key_length)[:, -1:]
-        return hidden, History(tokens[:, -2:], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :]), length
+        return hidden, TokenHistory(tokens[:, -2:], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :]), length
 
-    def draft_step(self, inputs: Tensor, shape: Shape) -> Tensor:
+    def draft_step(self, inputs: Tensor, shape: RoundShape) -> Tensor:
         """One token a row through the draft, for the clock: [B, 1]."""
         width = shape.width
         token, length = inputs[:, width - 1 : width], inputs[:, width : width + 1]
         hidden = self.draft.step(token, length, shape.key_length)
-        history = History(inputs[:, width - 2 : width], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
+        history = TokenHistory(inputs[:, width - 2 : width], inputs[:, width + 1 : width + 2], inputs[:, width + 2 :])
         return self.draft.head.rules.choose(self.draft.head.logits(hidden), history, begins=False)
 
     def careful(
-        self, inputs: Tensor, shape: Shape, temperature: float, confidence: float | None, generator: torch.Generator
-    ) -> Verdict:
+        self,
+        inputs: Tensor,
+        shape: RoundShape,
+        temperature: float,
+        confidence: float | None,
+        generator: torch.Generator,
+    ) -> VerificationResult:
         """The same round with probabilities at hand: for sampling, the confidence stop and log-probabilities."""
         batch = shape.batch
         drafts, q = inputs[:, :0], torch.empty(batch, 0, self.size, device=inputs.device)
@@ -199,7 +208,7 @@ class Rounds:
         log_probabilities = masked.log_softmax(-1).gather(-1, said[..., None])[..., 0]
         packed = torch.cat([drafts, accepted[:, None], following[:, None], offered[:, None]], 1).tolist()
         count = drafts.shape[1]
-        return Verdict(
+        return VerificationResult(
             drafts=[row[:count] for row in packed],
             accepted=[row[count] for row in packed],
             following=[row[count + 1] for row in packed],
@@ -208,7 +217,12 @@ class Rounds:
         )
 
     def _propose_carefully(
-        self, inputs: Tensor, shape: Shape, temperature: float, confidence: float | None, generator: torch.Generator
+        self,
+        inputs: Tensor,
+        shape: RoundShape,
+        temperature: float,
+        confidence: float | None,
+        generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """-> drafts [B, T], their distributions [B, T, V], and how many each row offers [B], T the most of these.
 
@@ -231,9 +245,9 @@ class Rounds:
             if stop or len(drafts) == shape.draft_tokens:
                 return torch.cat(drafts, 1), torch.cat(distributions, 1), torch.cat(offered, 1).sum(1)
             hidden = step(token, length, shape.key_length)
-            history, length = follow(history, token, self.draft.head.rules), length + 1
+            history, length = next_history(history, token, self.draft.head.rules), length + 1
 
-    def _captured(self, speaker: Speaker) -> Step:
+    def _captured(self, speaker: ModelState) -> Step:
         """A speaker's step as a graph of its own, for rounds that come to the host between steps."""
 
         def step(tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
@@ -249,10 +263,10 @@ def _agreed(drafts: Tensor, choices: Tensor) -> Tensor:
     return torch.cat([drafts, accepted, choices.gather(1, accepted)], 1)
 
 
-def follow(history: History, token: Tensor, rules: Rules) -> History:
+def next_history(history: TokenHistory, token: Tensor, rules: LogitsRules) -> TokenHistory:
     """The history one drafted token [B, 1] later."""
     decoded = history.decoded + 1
     if not rules.timestamps:  # then no rule asks which tokens came
         return history._replace(decoded=decoded)
     timestamp = torch.where(rules.are_timestamps(token), token, history.timestamp)
-    return History(torch.cat([history.tokens[:, -1:], token], 1), decoded, timestamp)
+    return TokenHistory(torch.cat([history.tokens[:, -1:], token], 1), decoded, timestamp)

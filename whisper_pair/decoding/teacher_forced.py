@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .decoder import Decoder
-from .logits_rules import History
+from .logits_rules import TokenHistory
 from .rounds import Head
 
 POSITIONS_AT_ONCE = 4096  # bounds the logits: [that many, vocabulary]
@@ -31,7 +31,7 @@ def choices(
         hidden = decoder.read(fed, cross)[:, first:]
         starts = torch.tensor([[len(prefixes[row])] for row in rows], device=decoder.device)
         before = fed[:, max(first - 1, 0) : max(first - 1, 0) + 1]
-        history = History(torch.cat([before, fed[:, first:]], 1), first + 1 - starts, torch.full_like(starts, -1))
+        history = TokenHistory(torch.cat([before, fed[:, first:]], 1), first + 1 - starts, torch.full_like(starts, -1))
         said = head.rules.choose(head.logits(hidden), history).tolist()
         for row, line in zip(rows, said, strict=True):
             at = len(prefixes[row]) - 1 - first

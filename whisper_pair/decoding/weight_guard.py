@@ -23,7 +23,7 @@ SAMPLED = 128  # elements of a matrix
 Key = tuple[int, str]  # the module's number and the parameter's name
 
 
-class Sources:
+class WeightGuard:
     """The models' weights as they were when it was made. It keeps neither the models nor their tensors alive."""
 
     def __init__(self, *models: torch.nn.Module | None):

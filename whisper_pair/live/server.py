@@ -20,8 +20,8 @@ from ..audio import SAMPLE_RATE, Sound
 from ..decoding import Options
 from ..errors import InputError
 from ..escaping import html as escape
-from ..runs import Asked
-from ..text import table
+from ..runs import StopRequest
+from ..text import language_table
 from .access import LARGEST, Door, tidy
 from .contest import Contest
 from .view import Spelling, contest_html, sentence_html
@@ -62,7 +62,7 @@ class Server:
         """
         for drafts in (0, "auto"):  # costs measured and kernels compiled, so that the first contest is not slow
             self.pair.engine.warm_up(Options(batch_size=1, draft_tokens=drafts))
-        with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, Asked() as asked:
+        with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, StopRequest() as asked:
             os.environ["GRADIO_TEMP_DIR"] = recordings
             page, style = self.page().queue(max_size=WAITING), Path(__file__).with_name("page.css")
             door = Middleware(Door, hosts=(host, *also_called), recordings=Path(recordings))
@@ -129,7 +129,7 @@ class Server:
 
     def languages(self) -> list[tuple[str, str]]:
         """(name, code), by name; first that it be detected."""
-        names = table()["languages"]
+        names = language_table()["languages"]
         known = sorted((names.get(code, code), code) for code in self.special.languages)
         return [("as heard", ""), *known]
 

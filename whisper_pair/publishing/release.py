@@ -11,10 +11,10 @@ from typing import Any
 
 from ..checkpoints import FILE as GENERATION_CONFIG
 from ..checkpoints import (
+    HUB_ID,
     PAIR_FILE,
-    REPOSITORY,
     WEIGHTS,
-    Lineage,
+    PairManifest,
     check_pair,
     completed,
     encoder_sha256,
@@ -106,7 +106,7 @@ def release(
 
     `dry_run`: nothing is written beside the run, so that the standalone Whisper's weights are a size alone.
     """
-    if not REPOSITORY.fullmatch(to):
+    if not HUB_ID.fullmatch(to):
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
     main, assistant = main_folder(config), Path(config.output) / "assistant"
     if not (assistant / "config.json").is_file():
@@ -128,7 +128,7 @@ def repositories_of(
     standalone: bool,
     main: Path,
     assistant: Path,
-    lineage: Lineage,
+    lineage: PairManifest,
     report: dict,
     dry_run: bool,
 ) -> list[Repository]:
@@ -157,7 +157,7 @@ def naming(config: Config, to: str, layout: str, standalone: bool) -> Names:
     theirs = config.train is None and not Path(config.model).is_dir()
     if theirs and layout == "one":
         raise InputError(f"--layout one: the main is {config.model} as it stands; publish the assistant alone.")
-    if theirs and not REPOSITORY.fullmatch(config.model):
+    if theirs and not HUB_ID.fullmatch(config.model):
         raise InputError(f"model {config.model}: expected a folder, or a repository of the form org/name.")
     return Names(
         main=config.model if theirs else to,
@@ -182,7 +182,7 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
     return found
 
 
-def lineage_for(main: str, config: Config, lineage: Lineage) -> bytes:
+def lineage_for(main: str, config: Config, lineage: PairManifest) -> bytes:
     """pair.json, naming the main where others find it. Ours has no commit there yet, and theirs keeps its own."""
     lineage = replace(lineage, main_revision=lineage.main_revision if main == config.model else None)
     with tempfile.TemporaryDirectory() as folder:
@@ -201,11 +201,11 @@ def standalone_checkpoint(main: Path, assistant: Path) -> Path:
 
 
 def standalone_model(main: Path, assistant: Path):
-    from ..checkpoints import complete, load_draft, load_main
+    from ..checkpoints import load_draft, load_main, standalone_assistant
     from ..precision import stored_dtype
 
     dtype = stored_dtype(main)
-    return complete(load_main(main, dtype), load_draft(assistant, dtype))
+    return standalone_assistant(load_main(main, dtype), load_draft(assistant, dtype))
 
 
 def rehearsed(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:

@@ -13,20 +13,20 @@ from .files import (
     write_text,
 )
 from .launching import PATIENCE, device_type, this_process, warn_of_one_process_alone
-from .locks import one_run
+from .locks import lock_run
 from .provenance import hardware, provenance, versions
-from .signals import Asked, stopped, stopping
+from .signals import StopRequest, stop_on_signals, stopped_error
 from .stages import Stage, difference, discard
-from .throughput import FILE, Work
+from .throughput import WORK_FILE, Throughput
 from .trackers import refuse_missing, started
 
 __all__ = [
-    "FILE",
     "PATIENCE",
-    "Asked",
+    "WORK_FILE",
     "Estimate",
     "Stage",
-    "Work",
+    "StopRequest",
+    "Throughput",
     "as_json",
     "cache_bytes",
     "device_type",
@@ -35,8 +35,8 @@ __all__ = [
     "disk_failure",
     "file_digest",
     "hardware",
+    "lock_run",
     "memory_parts",
-    "one_run",
     "peak_memory",
     "provenance",
     "readable_to_others",
@@ -44,8 +44,8 @@ __all__ = [
     "rehearsal",
     "require_disk",
     "started",
-    "stopped",
-    "stopping",
+    "stop_on_signals",
+    "stopped_error",
     "this_process",
     "training_bytes",
     "versions",

@@ -23,7 +23,7 @@ FILE = ".lock"  # stays behind, unlocked: to remove it would let two runs hold l
 
 
 @contextlib.contextmanager
-def one_run(output: Path) -> Iterator[None]:
+def lock_run(output: Path) -> Iterator[None]:
     """Holds the output folder for this run, whose first process alone takes the lock for all.
 
     Raises InputError, with nothing written, where the folder is not a run's or holds links, where another run lives in

@@ -19,7 +19,7 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 IMPATIENT = 1.0  # seconds after which another Ctrl-C is a second one
 
 
-class Asked:
+class StopRequest:
     """Inside `with Asked() as asked`, the first signal sets `asked.signal`.
 
     Launchers and schedulers repeat theirs, which changes nothing; a user's second Ctrl-C acts at once, as usual.
@@ -30,7 +30,7 @@ class Asked:
         self._since = 0.0
         self._before: dict = {}
 
-    def __enter__(self) -> "Asked":
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._heard) for number in ASKING}
         return self
@@ -54,12 +54,12 @@ class Asked:
 
 
 @contextlib.contextmanager
-def stopping(kept: Callable[[], str]) -> Iterator[None]:
+def stop_on_signals(kept: Callable[[], str]) -> Iterator[None]:
     """Inside, a signal raises StoppedError at once; `kept()` says what stays. For work whose results are whole on disk,
     or absent, at every moment."""
 
     def stop(number: int, _frame) -> None:
-        raise stopped(number, f"{kept()}; the same command goes on from there.")
+        raise stopped_error(number, f"{kept()}; the same command goes on from there.")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,7 +72,7 @@ def stopping(kept: Callable[[], str]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stopped(number: int | None, said: str) -> StoppedError:
+def stopped_error(number: int | None, said: str) -> StoppedError:
     """`number` None: another process of the run was asked."""
     number = number or signal.SIGTERM
     return StoppedError(f"stopped by {signal.Signals(number).name}; {said}", 128 + number)

@@ -11,11 +11,11 @@ from .disk import gigabytes
 from .estimate import peak_memory
 from .files import write_json
 
-FILE = "work.json"
+WORK_FILE = "work.json"
 
 
 @dataclass
-class Work:
+class Throughput:
     """Batches of one process in turn. The first one warms up and is left out where others follow."""
 
     batches: int = 0
@@ -46,7 +46,7 @@ class Work:
         }
 
     def save(self, folder: Path, processes: int = 1) -> None:
-        write_json(folder / FILE, self.told(processes))
+        write_json(folder / WORK_FILE, self.told(processes))
 
     def __str__(self) -> str:
         told = self.told()

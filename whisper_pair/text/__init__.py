@@ -1,7 +1,7 @@
 """"""
 
 from .error_rates import WITHOUT_SPACES, ErrorRate, aligned_errors, error_rates, metric_name, pooled
-from .languages import Corpus, code_of, corpora, licence, name_of, table
+from .languages import Corpus, code_of, corpora, language_table, licence, name_of
 from .normalization import Normalizer
 from .token_text import CONTROL, added_words, text_of
 
@@ -16,10 +16,10 @@ __all__ = [
     "code_of",
     "corpora",
     "error_rates",
+    "language_table",
     "licence",
     "metric_name",
     "name_of",
     "pooled",
-    "table",
     "text_of",
 ]

@@ -32,7 +32,7 @@ class Corpus:
 
 
 @cache
-def table() -> dict:
+def language_table() -> dict:
     return yaml.safe_load((files("whisper_pair.text") / "languages.yaml").read_text(encoding="utf-8"))
 
 
@@ -53,14 +53,14 @@ def code_of(language: str, key: str = "language") -> str:
     near = nearest(wanted)
     hint = f"the nearest is {name_of(near)}, {near}" if near else "give a code such as nl, or a name such as Dutch"
     shown = " ".join(language.split())
-    raise InputError(f"{key} {shown[:40]}: is not one of Whisper's {len(table()['languages'])}; {hint}.")
+    raise InputError(f"{key} {shown[:40]}: is not one of Whisper's {len(language_table()['languages'])}; {hint}.")
 
 
 def nearest(wanted: str) -> str | None:
     """The code of the language that a mistyped name, or a country's code, is likely to mean."""
-    if wanted in table()["mistaken"]:
-        return table()["mistaken"][wanted]
-    english = [bare(name) for name in (*table()["languages"].values(), *table()["aliases"])]
+    if wanted in language_table()["mistaken"]:
+        return language_table()["mistaken"][wanted]
+    english = [bare(name) for name in (*language_table()["languages"].values(), *language_table()["aliases"])]
     for names in (english, known_names()):  # English first: dutsch is nearer to Deutsch than to Dutch
         written_out = [name for name in names if len(name) > 3]  # codes are near to everything
         if near := difflib.get_close_matches(wanted, written_out, n=1, cutoff=0.75):
@@ -71,10 +71,10 @@ def nearest(wanted: str) -> str | None:
 @cache
 def known_names() -> dict[str, str]:
     """Every code and name in its bare form -> Whisper's code. What openai/whisper lists comes first."""
-    names = table()["languages"]
+    names = language_table()["languages"]
     found = {code: code for code in names} | {bare(name): code for code, name in names.items()}
-    found = {bare(name): code for name, code in table()["aliases"].items()} | found
-    return {bare(name): code for code, others in table()["also"].items() for name in others} | found
+    found = {bare(name): code for name, code in language_table()["aliases"].items()} | found
+    return {bare(name): code for code, others in language_table()["also"].items() for name in others} | found
 
 
 def bare(name: str) -> str:
@@ -85,13 +85,13 @@ def bare(name: str) -> str:
 
 
 def name_of(code: str) -> str:
-    return table()["languages"][code]
+    return language_table()["languages"][code]
 
 
 def corpora(code: str) -> list[Corpus]:
     """The largest first."""
     found = []
-    for corpus in table()["corpora"].values():
+    for corpus in language_table()["corpora"].values():
         known = {key: value for key, value in corpus.items() if key != "languages"}
         if code in corpus["languages"]:
             config, hours = corpus["languages"][code]
@@ -101,4 +101,4 @@ def corpora(code: str) -> list[Corpus]:
 
 def licence(hub: str) -> str | None:
     """Of a corpus of the table."""
-    return next((corpus["licence"] for corpus in table()["corpora"].values() if corpus["hub"] == hub), None)
+    return next((corpus["licence"] for corpus in language_table()["corpora"].values() if corpus["hub"] == hub), None)

@@ -1,14 +1,14 @@
 """"""
 
-from .batches import Batches, Encoding, Example
+from .batches import Batches, Example, FrozenEncoder
 from .encoder_cache import EncoderCache
-from .launch import begin, make_accelerator
-from .loop import Score, fit
-from .plan import Plan, Stream, deciding
+from .launch import begin_stage, make_accelerator
+from .loop import ValidationScore, fit
+from .plan import Plan, Stream, deciding_settings
 from .probe import probe
-from .sharding import whole_model, whole_weights, with_weights
-from .target_tokens import Targets
-from .validation import Listener, pooled_over_processes
+from .sharding import gathered_model, gathered_weights, model_with_weights
+from .target_tokens import TargetTokens
+from .validation import Validator, pooled_over_processes
 from .window_cache import WindowCache
 from .write_behind import WRITES
 
@@ -16,21 +16,21 @@ __all__ = [
     "WRITES",
     "Batches",
     "EncoderCache",
-    "Encoding",
     "Example",
-    "Listener",
+    "FrozenEncoder",
     "Plan",
-    "Score",
     "Stream",
-    "Targets",
+    "TargetTokens",
+    "ValidationScore",
+    "Validator",
     "WindowCache",
-    "begin",
-    "deciding",
+    "begin_stage",
+    "deciding_settings",
     "fit",
+    "gathered_model",
+    "gathered_weights",
     "make_accelerator",
+    "model_with_weights",
     "pooled_over_processes",
     "probe",
-    "whole_model",
-    "whole_weights",
-    "with_weights",
 ]

@@ -73,7 +73,7 @@ class Batches:
         }
 
 
-class Encoding:
+class FrozenEncoder:
     """Runs a frozen encoder over a batch, in the encoder's own precision, keeping what it computes in the cache."""
 
     def __init__(

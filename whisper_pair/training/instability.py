@@ -17,7 +17,7 @@ IN_A_ROW = 5  # such steps, or steps that fp16's loss scaling skipped
 ENOUGH = 20  # norms that make a median worth comparing with
 
 
-class Guard:
+class InstabilityGuard:
     """Watches loss and gradient of every step, all processes alike."""
 
     def __init__(self):

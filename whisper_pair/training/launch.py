@@ -45,7 +45,7 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
     return accelerator
 
 
-def begin(accelerator, stage: Stage, config: Config) -> None:
+def begin_stage(accelerator, stage: Stage, config: Config) -> None:
     """The stage's folder and the tracker, on the main process; all processes go on together."""
     if accelerator.is_main_process:
         stage.begin(config)

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader
 from ..config import Optimization
 from ..errors import TrainingError
 from ..precision import first_not_finite, in_dtype, name_of
-from ..runs import Asked, Work, stopped, write_json
+from ..runs import StopRequest, Throughput, stopped_error, write_json
 from .batches import Batches
-from .instability import Guard, largest_that_fits, out_of_memory
+from .instability import InstabilityGuard, largest_that_fits, out_of_memory
 from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
 from .sharding import norm_of, prepared
@@ -33,7 +33,7 @@ from .write_behind import WRITES
 
 
 @dataclass(frozen=True)
-class Score:
+class ValidationScore:
     """A validation's outcome."""
 
     figures: dict[str, float]  # goes to the tracker
@@ -49,7 +49,7 @@ def fit(
     batches: Batches,
     prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
     whole: Callable[[], Any],
-    validate: Callable[[Any], Score],
+    validate: Callable[[Any], ValidationScore],
     save_best: Callable[[Any, Path], None],
     folder: Path,
     workers: int = 0,
@@ -84,7 +84,7 @@ def fit(
     bar = _progress_bar(accelerator, plan.steps, progress.step)
     evaluate_at = _milestones(plan.steps, settings.evaluations)
     save_at = _milestones(plan.steps, settings.checkpoints)
-    guard, work = Guard(), Work()
+    guard, work = InstabilityGuard(), Throughput()
     module.train()
 
     def judge(loss: float) -> None:
@@ -103,7 +103,7 @@ def fit(
         if best:
             progress.save_best(accelerator, score.value, lambda aside: save_best(in_dtype(model, saved_as), aside))
 
-    with Asked() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
+    with StopRequest() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
         if progress.owes_validation:
             judge(progress.history.pop()["loss"])
         micro_batches = iter(loader)
@@ -115,7 +115,7 @@ def fit(
                 WRITES.flush()
                 saved = progress.save(accelerator)
             if stop:
-                raise stopped(asked.signal, f"saved {saved}; the same command goes on from there.")
+                raise stopped_error(asked.signal, f"saved {saved}; the same command goes on from there.")
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
             number, heaviest = progress.step + 1, None
@@ -127,7 +127,7 @@ def fit(
                 if not _lacks_memory(error):
                     if "DataLoader worker" in str(error) and asked.soon():  # the signal ended the readers too
                         left = "in the middle of a step; the same command goes on from the last saved state."
-                        raise stopped(asked.signal, left) from error
+                        raise stopped_error(asked.signal, left) from error
                     raise
                 heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
             if heaviest is not None:  # outside of the except, which holds on to the tensors
@@ -184,7 +184,7 @@ def _given_up(progress: Progress, settings: Optimization) -> bool:
     return settings.patience is not None and progress.validations_since_best >= settings.patience
 
 
-def _read(micro_batches: Iterator[dict], count: int, asked: Asked) -> list[dict]:
+def _read(micro_batches: Iterator[dict], count: int, asked: StopRequest) -> list[dict]:
     """The micro-batches of a step; none where the readers were stopped by the signal that stops this process."""
     try:
         return [next(micro_batches) for _ in range(count)]
@@ -195,7 +195,7 @@ def _read(micro_batches: Iterator[dict], count: int, asked: Asked) -> list[dict]
 
 
 def _agreed(
-    accelerator, batches: list[dict], progress: Progress, settings: Optimization, asked: Asked
+    accelerator, batches: list[dict], progress: Progress, settings: Optimization, asked: StopRequest
 ) -> tuple[float, bool, bool]:
     """(the step's tokens over all processes, whether to save now, whether to stop): the same on every process."""
     due = settings.save_minutes and time.monotonic() - progress.saved_at > 60 * settings.save_minutes
@@ -208,8 +208,8 @@ def _agreed(
 
 
 def take_step(
-    accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare, guard: Guard,
-    number: int,
+    accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare,
+    guard: InstabilityGuard, number: int,
 ) -> tuple[float, float]:  # fmt: skip
     """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
     summed = torch.zeros((), device=accelerator.device)

@@ -78,7 +78,7 @@ class Stream(Dataset):
         return self.load(self.plan.sample(position), self.plan.position_seed(position))
 
 
-def deciding(settings: dict[str, Any]) -> dict[str, Any]:
+def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """What of a stage's settings decides its outcome: not what is saved when or kept on disk, nor into how many
     micro-batches a process's share of a step is cut, so that a run which found too little memory or disk can go on with
     less."""

@@ -16,13 +16,13 @@ def probe(accelerator, module, settings: Optimization, batches, prepare, samples
     """Seconds of one step, from a few on the first samples at a learning rate of 0, which leaves the weights alone."""
     import torch
 
-    from .instability import Guard
+    from .instability import InstabilityGuard
     from .loop import take_step
     from .sharding import prepared
 
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
     module, optimizer = prepared(accelerator, module, optimizer)
-    guard, numbers, begun = Guard(), itertools.cycle(range(samples)), 0.0
+    guard, numbers, begun = InstabilityGuard(), itertools.cycle(range(samples)), 0.0
     module.train()
     for step in range(WARM_UP + TIMED):
         if step == WARM_UP:

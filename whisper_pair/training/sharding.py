@@ -26,24 +26,24 @@ def prepared(accelerator, module: nn.Module, optimizer):
     return accelerator.prepare(module, optimizer)
 
 
-def whole_model(accelerator, model) -> Any:
+def gathered_model(accelerator, model) -> Any:
     """The model itself where no launcher shards its weights. All processes call it together."""
     if not is_sharded(accelerator):
         return model
-    return with_weights(model, whole_weights(model))
+    return model_with_weights(model, gathered_weights(model))
 
 
 def is_sharded(accelerator) -> bool:
     return accelerator.is_fsdp2
 
 
-def whole_weights(model) -> dict[str, Tensor]:
+def gathered_weights(model) -> dict[str, Tensor]:
     """Name -> whole weight; tied weights are one tensor. All processes call it together."""
     whole = {id(p): _whole(p.detach()) for p in model.parameters()}
     return {name: whole[id(p)] for name, p in model.named_parameters(remove_duplicate=False)}
 
 
-def with_weights(model, weights: dict[str, Tensor]) -> Any:
+def model_with_weights(model, weights: dict[str, Tensor]) -> Any:
     """A plain model like `model`, around these very tensors."""
     with torch.device("meta"):
         made = type(model)(copy.deepcopy(model.config))

@@ -16,14 +16,14 @@ STEP = 0.02  # seconds between two timestamp tokens
 
 
 @dataclass(frozen=True)
-class Targets:
+class TargetTokens:
     special: SpecialTokens
     tokenizer: object
     language: int | None  # its token; None: English-only model
     task: str
 
     @classmethod
-    def of(cls, model, tokenizer, language: str, task: str) -> "Targets":
+    def of(cls, model, tokenizer, language: str, task: str) -> "TargetTokens":
         """Raises InputError for a language or task that the checkpoint lacks."""
         special = SpecialTokens.of(model)
         special.check_task(task)

@@ -11,14 +11,14 @@ from torch import Tensor
 from ..audio import LogMel
 from ..config import Config
 from ..data import Clip
-from ..decoding import Decoded, Engine, Options, encode, twin
+from ..decoding import Decoded, Engine, Options, encode, with_packed_linears
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
 
 ENCODE_AT_ONCE = 8  # clips
 
 
-class Listener:
+class Validator:
     """Decodes a fixed set of clips."""
 
     def __init__(self, clips: list[Clip], log_mel: LogMel, tokenizer, config: Config, keep: Path | None = None):
@@ -39,7 +39,7 @@ class Listener:
         stored = {row: cache.read(row) for row in rows} if cache is not None else {}
         found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
         missing = [row for row in rows if row not in found]
-        encoder = twin(model.model.encoder) if missing else None
+        encoder = with_packed_linears(model.model.encoder) if missing else None
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
             waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)

@@ -1,16 +1,16 @@
 """Training losses that never hold [tokens, vocabulary] for more than a chunk of the tokens."""
 
 from .chunks import CHUNK, IGNORE, cross_entropy
-from .mix import TopK, Whole, mixed
-from .rounds import choices, since_mismatch
+from .mix import TopKTeacher, WholeTeacher, mixed_loss
+from .rounds import likeliest_tokens, mismatch_weights
 
 __all__ = [
     "CHUNK",
     "IGNORE",
-    "TopK",
-    "Whole",
-    "choices",
+    "TopKTeacher",
+    "WholeTeacher",
     "cross_entropy",
-    "mixed",
-    "since_mismatch",
+    "likeliest_tokens",
+    "mismatch_weights",
+    "mixed_loss",
 ]

@@ -16,7 +16,7 @@ Outcomes = Callable[[float], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeTeacher:
     """The teacher's whole distribution, as what it is computed from."""
 
     hidden: Tensor  # [tokens, teacher width], of any floating type
@@ -39,7 +39,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class TopK:
+class TopKTeacher:
     """The teacher's k likeliest tokens, and all others as one outcome with the mass that remains.
 
     At a temperature T both whole distributions are softened first and their tails joined after: an outcome has the mass
@@ -59,7 +59,7 @@ class TopK:
     temperature: float = 1.0  # T
 
     @classmethod
-    def of(cls, log_probabilities: Tensor, k: int, temperature: float = 1.0) -> "TopK":
+    def of(cls, log_probabilities: Tensor, k: int, temperature: float = 1.0) -> "TopKTeacher":
         """log_probabilities [tokens, vocabulary]"""
         best = log_probabilities.topk(k, dim=-1)
         others = log_probabilities.scatter(-1, best.indices, -torch.inf)
@@ -90,8 +90,13 @@ class TopK:
 NOTHING = -60.0  # log of a mass that no float32 sum notices; -inf would make 0 x inf
 
 
-def mixed(
-    hidden: Tensor, head: Tensor, labels: Tensor, teacher: Whole | TopK, losses: Losses, weights: Tensor | None = None
+def mixed_loss(
+    hidden: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    teacher: WholeTeacher | TopKTeacher,
+    losses: Losses,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Sum over tokens of the weighted losses; no gradient reaches the teacher.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from . import chunks
 
 
-def since_mismatch(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
+def mismatch_weights(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
     """Weights [tokens], of mean 1. agrees, starts [tokens], bool: the student says the label; a row begins here."""
     place = torch.arange(len(agrees), device=agrees.device)
     after_mismatch = torch.cat([starts[:1], ~agrees[:-1]])
@@ -23,6 +23,6 @@ def since_mismatch(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
 
 
 @torch.no_grad()
-def choices(hidden: Tensor, head: Tensor) -> Tensor:
+def likeliest_tokens(hidden: Tensor, head: Tensor) -> Tensor:
     """The likeliest tokens [tokens], a chunk of logits at a time."""
     return torch.cat([F.linear(part, head).argmax(-1) for part in hidden.split(chunks.CHUNK)])

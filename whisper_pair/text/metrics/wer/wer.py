@@ -1,7 +1,7 @@
 """Word error rate of Whisper transcripts, as a module of the `evaluate` library: it loads without the Hub.
 
 import evaluate
-from whisper_pair.metrics import folder
+from whisper_pair.text.metrics import folder
 
 wer = evaluate.load(folder("wer"))
 wer.compute(predictions=["hallo"], references=["hallo!"], language="nl")
@@ -10,8 +10,7 @@ wer.compute(predictions=["hallo"], references=["hallo!"], language="nl")
 import datasets
 import evaluate
 
-from ...error_rates import error_rates, pooled
-from ...normalization import Normalizer
+from whisper_pair.text import Normalizer, error_rates, pooled
 
 
 class Wer(evaluate.Metric):
