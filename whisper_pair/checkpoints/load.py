@@ -36,8 +36,8 @@ def is_decoder_only(config: dict[str, Any]) -> bool:
     return config.get("architectures") == ["WhisperForCausalLM"]
 
 
-def load_main(folder: Path, dtype, device="cpu"):
-    """A complete Whisper in eval mode, whatever its stored type in the torch `dtype` that is named.
+def load_main(folder: Path, dtype=None, device="cpu"):
+    """A complete Whisper in eval mode, in the torch `dtype` whatever it is stored in; None: float32.
 
     A decoder alone is refused: it would get a random encoder in silence.
     """
@@ -53,8 +53,8 @@ def load_main(folder: Path, dtype, device="cpu"):
     return model.to(device).eval()
 
 
-def load_draft(folder: Path, dtype, device="cpu"):
-    """An assistant in the torch `dtype` that is named: a decoder alone, or a Whisper with an encoder of its own."""
+def load_draft(folder: Path, dtype=None, device="cpu"):
+    """An assistant in the torch `dtype`, None being float32: a decoder alone, or a Whisper with an encoder of its own."""
     from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
     alone = is_decoder_only(read_config(folder))  # its tokens are the main's: it needs no tokenizer
@@ -64,6 +64,8 @@ def load_draft(folder: Path, dtype, device="cpu"):
 
 def _loaded(kind, folder: Path, dtype):
     """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
+    import torch
+
     from ..precision import check_finite, stored_dtype
 
     config = read_config(folder)
@@ -72,7 +74,11 @@ def _loaded(kind, folder: Path, dtype):
     try:
         with _quiet():
             model, found = kind.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                folder,
+                dtype=dtype or torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
     except Exception as error:  # damaged files raise many kinds
         if "out of memory" in str(error):
