@@ -521,3 +521,10 @@ def test_a_resolved_config_read_again_is_the_same(write, rate, share, layers, la
     config = load_config(write(tree))
     assert yaml.safe_load(dump_config(config)) == config.resolved()
     assert load_config(write(dump_config(config))) == config
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(write_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    config = load_config(write_config(tmp_path / "pair.yaml"), ["output=~/out", "data.cache=~/cache"])
+    assert (config.output, config.data.cache) == (str(tmp_path / "me" / "out"), str(tmp_path / "me" / "cache"))
+    assert load_config(write_config(tmp_path / "pair.yaml"), ["output=~/out"]).data.cache == f"{config.output}/data"

@@ -1,4 +1,4 @@
-""""""
+"""What is measured of a pair: acceptance, quality, identity, speed, cost and memory."""
 
 from .acceptance import acceptance_section, least_accepted, where_section
 from .bootstrap import difference_interval

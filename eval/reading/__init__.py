@@ -1,4 +1,4 @@
-""""""
+"""What is made of the measurements: the verdict, the report, its page and plots, and comparisons."""
 
 from .page import page
 from .plots import draw

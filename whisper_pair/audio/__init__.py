@@ -1,4 +1,4 @@
-""""""
+"""Sound in: files of any kind -> 16 kHz mono samples -> log-mel spectrograms, and what augments them."""
 
 from .augment import Perturbation, spec_augment
 from .log_mel import LogMel, from_pcm, to_pcm

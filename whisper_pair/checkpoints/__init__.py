@@ -1,4 +1,4 @@
-""""""
+"""Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
 
 from .download import WEIGHTS
 from .draft_vocabulary import DraftVocabulary, draft_token_ids

@@ -54,7 +54,7 @@ def load_main(folder: Path, dtype=None, device="cpu"):
 
 
 def load_draft(folder: Path, dtype=None, device="cpu"):
-    """An assistant in the torch `dtype`, None being float32: a decoder alone, or a Whisper with an encoder of its own."""
+    """An assistant in the torch `dtype` (None: float32): a decoder alone, or a Whisper with an encoder of its own."""
     from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
     alone = is_decoder_only(read_config(folder))  # its tokens are the main's: it needs no tokenizer

@@ -7,7 +7,7 @@ distilled from, over that main's encoder and in that main's tokens, or it is ref
 
 from pathlib import Path
 
-from ..config import Config, named
+from ..config import Config, home, named
 from ..errors import InputError
 from .check import refuse_adapter
 from .download import fetch, shards_of
@@ -20,7 +20,7 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
 
     Raises InputError for a checkpoint that is not there or has no safetensors weights.
     """
-    folder = Path(name)
+    folder = Path(home(name))
     if not folder.is_dir():
         folder = hub_folder(name, revision)
     refuse_adapter(folder)

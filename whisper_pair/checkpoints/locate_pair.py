@@ -9,7 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
-from ..config import named
+from ..config import home, named
 from ..errors import InputError
 from .locate import hub_folder
 from .manifest import PAIR_FILE, PairManifest
@@ -19,10 +19,12 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name
 
 def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
     """--pair, or --main with or without --assistant."""
-    parser.add_argument("--pair", metavar="DIR", help="a run's folder or a published pair, org/name or org/name@v1")
-    parser.add_argument("--main", metavar="M", help="instead of --pair: the main's folder or Hub id")
     parser.add_argument(
-        "--assistant", metavar="A", help="with --main: the assistant's; without it the main decodes alone"
+        "--pair", type=home, metavar="DIR", help="a run's folder or a published pair, org/name or org/name@v1"
+    )
+    parser.add_argument("--main", type=home, metavar="M", help="instead of --pair: the main's folder or Hub id")
+    parser.add_argument(
+        "--assistant", type=home, metavar="A", help="with --main: the assistant's; without it the main decodes alone"
     )
 
 

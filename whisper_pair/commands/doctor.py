@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ..config import home
+
 SUMMARY = "check this machine: versions, devices, audio, Hub, disk, and a self-test of exactness and speed"
 
 ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and one being written, and the checkpoints
@@ -32,7 +34,7 @@ class Finding:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", default=".", help="the folder whose disk is looked at, default here")
+    parser.add_argument("--output", type=home, default=".", help="the folder whose disk is looked at, default here")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..config import load_config
+from ..config import home, load_config
 from ..errors import InputError
 from ..text import code_of
 from .run import status_of
@@ -33,7 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speaker", metavar="COLUMN", help="the column that names the speaker: joins long recordings")
     parser.add_argument("--language", required=True, help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
-    parser.add_argument("--out", required=True, metavar="DIR", help="receives config.yaml and eval/report.json")
+    parser.add_argument(
+        "--out", type=home, required=True, metavar="DIR", help="receives config.yaml and eval/report.json"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="test clips at most, taken evenly from the whole set")
     parser.add_argument("--quick", action="store_true", help="a minute's answer, with wider intervals")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 unless the verdict passes")

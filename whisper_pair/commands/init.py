@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..config import home
 from ..errors import InputError
 from ..runs import write_text
 from ..text import Corpus, code_of, corpora, metric_name, name_of
@@ -47,7 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("language", help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--model", default="openai/whisper-large-v3", help="the Whisper to start from")
     parser.add_argument("--clips", metavar="DIR", help="your own: train/, validation/ and test/, instead of the Hub's")
-    parser.add_argument("--out", metavar="FILE", help="where the config goes (NAME.yaml); - prints it")
+    parser.add_argument("--out", type=home, metavar="FILE", help="where the config goes (NAME.yaml); - prints it")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..audio import view
 from ..checkpoints import add_pair_arguments, pair_from_arguments
+from ..config import home
 from ..data import shown
 from ..errors import InputError
 from ..escaping import terminal
@@ -34,7 +35,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", help="nl, Dutch ...; unset: detected in each file's first window")
     parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
     parser.add_argument("--format", default="txt", choices=FORMATS)
-    parser.add_argument("--output", metavar="DIR", help="where the results go, one file each; unset: printed")
+    parser.add_argument(
+        "--output", type=home, metavar="DIR", help="where the results go, one file each; unset: printed"
+    )
     parser.add_argument("--overwrite", action="store_true", help="do files anew whose results are in DIR already")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows decoded at once (8)")
     parser.add_argument("--draft-tokens", default="auto", metavar="N", help="drafted a round (auto); 0: the main alone")

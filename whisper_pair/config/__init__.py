@@ -1,6 +1,7 @@
-""""""
+"""One YAML file describes a pair: its keys, and how they are read. Imports nothing heavy."""
 
 from .hub_name import named
+from .parse import home
 from .schema import (
     Config,
     Data,
@@ -30,6 +31,7 @@ __all__ = [
     "SpecAugment",
     "Train",
     "dump_config",
+    "home",
     "load_config",
     "named",
 ]

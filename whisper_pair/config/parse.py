@@ -7,6 +7,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
@@ -194,3 +195,11 @@ def show(value: Any) -> str:
 def require(condition: bool, path: str, expected: str, found: Any) -> None:
     if not condition:
         raise InputError(f"{path}: expected {expected}, found {show(found)}.")
+
+
+def home(path: str) -> str:
+    """`~/...` as the folder that it means: a shell leaves it alone behind an equals sign, as in --output=~/x."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:  # nobody of that name
+        return path

@@ -15,7 +15,7 @@ import yaml
 from ..errors import InputError
 from ..text import code_of
 from .hub_name import named
-from .parse import Bound, apply_override, build, parse_yaml, plain, require, show
+from .parse import Bound, apply_override, build, home, parse_yaml, plain, require, show
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
@@ -298,10 +298,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         model, revision = named(config.model, config.revision)
         config = replace(config, model=model, revision=revision)
     _check(config)
-    if config.data.cache is None:
-        data = replace(config.data, cache=str(Path(config.output) / "data"))
-        config = replace(config, data=data)
-    return config
+    config = replace(config, output=home(config.output))
+    cache = str(Path(config.output) / "data") if config.data.cache is None else home(config.data.cache)
+    return replace(config, data=replace(config.data, cache=cache))
 
 
 def dump_config(config: Config) -> str:

@@ -1,4 +1,4 @@
-""""""
+"""A run's folder: its stages, whole files, locks, signals, provenance, and what a run will take."""
 
 from .disk import cache_bytes, require_disk, training_bytes
 from .estimate import Estimate, memory_parts, peak_memory, rehearsal

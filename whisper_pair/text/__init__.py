@@ -1,4 +1,4 @@
-""""""
+"""Text: normalization, error rates, languages, and tokens as text."""
 
 from .error_rates import WITHOUT_SPACES, ErrorRate, aligned_errors, error_rates, metric_name, pooled
 from .languages import Corpus, code_of, corpora, language_table, licence, name_of

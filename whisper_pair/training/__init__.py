@@ -1,4 +1,4 @@
-""""""
+"""What both training stages share: the loop, batches, caches, target tokens and validation."""
 
 from .batches import Batches, Example, FrozenEncoder
 from .encoder_cache import EncoderCache
