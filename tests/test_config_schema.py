@@ -130,6 +130,7 @@ def test_how_much_of_the_teacher_is_learnt_is_all_or_a_count(write):
 def test_the_key_that_once_hung_on_the_disk_is_refused_by_its_new_name(write):
     with pytest.raises(InputError, match=r"^distill\.cache_top_k: is now distill\.teacher_tokens, .* 16 for the 16"):
         load_config(write(changed("distill.cache_top_k", 16)))
+    assert load_config(write(changed("distill.cache_top_k", 32))).distill.teacher_tokens == "all"  # its old default
 
 
 @pytest.mark.parametrize("key", ["language", "model", "output", "data"])

@@ -291,7 +291,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise InputError(f"{path}: expected keys and values at the top, found {show(tree)}.")
     for override in overrides:
         apply_override(tree, override)
-    _refuse_old_keys(tree)
+    _pass_over_old_keys(tree)
     config = build(Config, tree, "")
     config = replace(config, language=code_of(config.language))
     if not Path(config.model).is_dir():
@@ -307,13 +307,16 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True)
 
 
-def _refuse_old_keys(tree: dict[str, Any]) -> None:
+def _pass_over_old_keys(tree: dict[str, Any]) -> None:
+    """Every config that an older version resolved holds `cache_top_k` at its default; another value was chosen."""
     distill = tree.get("distill")
-    if isinstance(distill, dict) and "cache_top_k" in distill:
-        k = show(distill["cache_top_k"])
+    if not isinstance(distill, dict) or "cache_top_k" not in distill:
+        return
+    k = distill.pop("cache_top_k")
+    if k != 32:
         raise InputError(
             "distill.cache_top_k: is now distill.teacher_tokens, which says what is learnt from, cached or not: "
-            f"{k} for the {k} likeliest tokens, all for the whole distribution."
+            f"{show(k)} for the {show(k)} likeliest tokens, all for the whole distribution."
         )
 
 
