@@ -154,9 +154,9 @@ def speed(
 
 
 def fill(text: str) -> str:
-    """The text with every table anew."""
+    """The text with every table made again."""
 
-    def anew(match: re.Match) -> str:
+    def again(match: re.Match) -> str:
         result = json.loads((HERE / "results" / f"{match[2]}.json").read_text(encoding="utf-8"))
         if "question" in result["rows"][0]:
             from benchmarks.recipes import table as recipes_table  # late: it needs torch
@@ -166,7 +166,7 @@ def fill(text: str) -> str:
             return match[0]
         return match[1] + table(result) + match[3]
 
-    return TABLE.sub(anew, text)
+    return TABLE.sub(again, text)
 
 
 def main(arguments: list[str] | None = None) -> int:

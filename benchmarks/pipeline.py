@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--clips", type=int, default=300, help="to train on")
     parser.add_argument("--limit", type=float, default=100.0, help="seconds that a stage may take")
     parser.add_argument(
-        "--folder", type=Path, default=Path("outputs/pipeline"), help="made anew; holds all that is made"
+        "--folder", type=Path, default=Path("outputs/pipeline"), help="must not be there yet; holds all that is made"
     )
     parser.add_argument("--machine", help="a word for the machine, in the result's name")
     parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")

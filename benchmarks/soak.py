@@ -255,10 +255,10 @@ def tell(result: dict) -> None:
     )
     text = DOCS.read_text(encoding="utf-8")
     filled = "\n".join([*lines, "", told, ""])
-    anew = re.sub(
+    again = re.sub(
         r"(<!-- table soak -->\n).*?(<!-- end -->)", lambda marks: marks[1] + filled + marks[2], text, flags=re.DOTALL
     )
-    DOCS.write_text(anew, encoding="utf-8")
+    DOCS.write_text(again, encoding="utf-8")
 
 
 def main() -> int:

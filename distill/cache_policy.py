@@ -1,4 +1,4 @@
-"""What is worth keeping on disk: reading it is timed against computing it anew, on this disk and this device."""
+"""What is worth keeping on disk: reading it is timed against computing it again, on this disk and this device."""
 
 import json
 import os
@@ -70,13 +70,13 @@ def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window
     free = shutil.disk_usage(work).free * MOST_OF_THE_DISK
     told, keep = [], []
     for name, compute, disk in (("encoder states", hear, of_states), ("the main's distribution", listen, of_teacher)):
-        anew, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
+        computing, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
         size = disk.bytes_a_window * len(windows)
         fits = size <= free
-        free -= size if fits and reading < anew else 0
-        keep.append(fits and reading < anew)
+        free -= size if fits and reading < computing else 0
+        keep.append(fits and reading < computing)
         told.append(
-            f"{name}: {1000 * anew:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
+            f"{name}: {1000 * computing:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
         )
         told[-1] += "" if fits else f" of {free / 1e9:.2f} that may be filled"
     return CachePolicy(*keep, "; ".join(told))

@@ -109,7 +109,7 @@ def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
 def test_a_cache_made_from_something_else_is_built_anew(tmp_path, capsys, about, fields, said):
     opened(tmp_path / "cache").write(0, tensors(0))
     again = opened(tmp_path / "cache", about, fields)
-    assert f"was made with {said}; it is built anew" in capsys.readouterr().out
+    assert f"was made with {said}; it is built again" in capsys.readouterr().out
     assert 0 not in again
 
 

@@ -108,11 +108,11 @@ def test_teachers_of_other_labels_or_another_temperature_are_not_believed(main, 
     *_, examples = batch
     caching(main, examples, tmp_path, 4)
     caching(main, examples, tmp_path, 4)
-    assert "it is built anew" not in capsys.readouterr().out
+    assert "it is built again" not in capsys.readouterr().out
     caching(main, examples[::-1], tmp_path, 4)
-    assert "it is built anew" in capsys.readouterr().out
+    assert "it is built again" in capsys.readouterr().out
     caching(main, examples[::-1], tmp_path, 4, temperature=1.5)
-    assert "temperature = 2.0, not 1.5; it is built anew" in capsys.readouterr().out
+    assert "temperature = 2.0, not 1.5; it is built again" in capsys.readouterr().out
     assert digest_of([1]) != digest_of([2])
 
 

@@ -1,4 +1,4 @@
-"""The doctor says what is missing and what mends it, and never a secret."""
+"""The doctor says what is missing and what fixes it, and never a secret."""
 
 from types import SimpleNamespace
 
@@ -35,7 +35,7 @@ def test_what_is_missing_comes_with_the_command_that_mends_it(monkeypatch, capsy
 
     monkeypatch.setattr(doctor.metadata, "version", version)
     found = findings(doctor.versions())
-    assert str(found["jiwer"]) == 'MISSING jiwer: not installed; mend: pip install "jiwer>=4.0"'
+    assert str(found["jiwer"]) == 'MISSING jiwer: not installed; fix: pip install "jiwer>=4.0"'
     assert found["peft"].fails
     assert not found["torch"].fails
 
@@ -63,7 +63,7 @@ def test_a_hub_that_is_shut_or_unknown_is_a_note_not_a_failure(monkeypatch, offl
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     found = findings(doctor.hub())["Hub"]
-    assert found.mend
+    assert found.fix
     assert not found.fails
 
 

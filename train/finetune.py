@@ -172,6 +172,6 @@ def make_examples(corpus: Corpus, config: Config, targets: TargetTokens, window_
 def save_checkpoint(model, processor, folder: Path) -> None:
     """A stock checkpoint. SpecAugment is ours, applied to batches, so nothing of it is in the model's configuration."""
     model.config.apply_spec_augment = False
-    model.generation_config._from_model_config = False  # else lang_to_id and its kin are lost on reloading
+    model.generation_config._from_model_config = False  # else lang_to_id and the like are lost on reloading
     model.save_pretrained(folder)
     save_processor(processor, folder)

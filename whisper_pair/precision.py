@@ -68,7 +68,7 @@ def refuse_other_type(finished: Path, save_dtype: str | None, key: str) -> None:
     if save_dtype is not None and (found := stored_dtype(finished)) != DTYPES[save_dtype]:
         raise InputError(
             f"{finished}: is stored in {name_of(found)}, and {key} asks for {save_dtype}; leave the key out, or remove "
-            "the folder to train it anew."
+            "the folder to train it again."
         )
 
 
@@ -88,7 +88,7 @@ def check_finite(model: nn.Module, folder: Path) -> None:
     stored = stored_dtype(folder)
     if model.dtype == torch.float16 and stored != torch.float16:
         raise InputError(f"{folder}: {name} does not fit float16; choose precision bf16 or fp32.")
-    raise InputError(f"{folder}: {name} holds NaN or infinity; fetch or make the checkpoint anew.")
+    raise InputError(f"{folder}: {name} holds NaN or infinity; fetch or make the checkpoint again.")
 
 
 def first_not_finite(model: nn.Module, dtype: torch.dtype) -> str | None:

@@ -124,7 +124,7 @@ def least_accepted(
     names: Sequence[str],
     pieces: Pieces,
 ) -> list[dict[str, Any]]:
-    """The main's tokens that the assistant most seldom foresees, each with an example: what came before, what both
+    """The main's tokens that the assistant predicts least often, each with an example: what came before, what both
     would say. Ordered by agreement, then by how often the token was refused."""
     seen: Counter[int] = Counter(token for row in tokens for token in row)
     refused: dict[int, list[tuple[int, int]]] = defaultdict(list)

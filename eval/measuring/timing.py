@@ -85,7 +85,7 @@ class Gain:
 def speedup(baseline: Timing, contender: Timing, seed: int = 0) -> Gain:
     """The baseline's seconds over the contender's, with a bootstrap interval.
 
-    Each draw takes passes and chunks anew, with replacement and the same for both, and makes of them what the figure is
+    Each draw takes passes and chunks, with replacement and the same for both, and makes of them what the figure is
     made of: the median of each chunk's passes, summed over the chunks. A whole pass is drawn at once, for what disturbs
     a machine lasts longer than a chunk. With few passes the draws lean to one side, so the interval is widened, where
     that is needed, to hold the figure itself.

@@ -223,8 +223,8 @@ def refused(section: dict[str, Any]):
         example = worst["examples"][0]
         told = f"{quoted(example['before'])}: not {quoted(worst['text'])} but {quoted(example['assistant'])}"
         rows.append([quoted(worst["text"]), f"{worst['agreed']} of {worst['tokens']}", told])
-    text = "The main's tokens that the assistant most seldom foresees, of those said at least three times."
-    return "Least accepted tokens", text, [(["token", "foreseen", "for example, after"], rows)]
+    text = "The main's tokens that the assistant predicts least often, of those said at least three times."
+    return "Least accepted tokens", text, [(["token", "predicted", "for example, after"], rows)]
 
 
 def speed(section: dict[str, Any], environment: dict[str, Any]):

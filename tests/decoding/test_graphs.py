@@ -1,7 +1,7 @@
 """The logic of CUDA graphs, on the CPU: a stand-in records a round's operations and replays them in the same memory.
 
 It is stricter than a GPU. Before each replay the memory of every graph is spoiled, as a shared pool may do, so that a
-result read too late or a value that was not computed anew shows; and what would make the host wait is refused.
+result read too late or a value that was not computed again shows; and what would make the host wait is refused.
 """
 
 import math

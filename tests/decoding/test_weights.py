@@ -64,7 +64,7 @@ def test_a_parameter_or_a_layer_that_is_replaced_is_noticed():
         sources = WeightGuard(main)
         sources.check()
         replace(main.model.decoder.layers[0])
-        with pytest.raises(InputError, match="build it anew"):
+        with pytest.raises(InputError, match="build it again"):
             sources.check()
 
 

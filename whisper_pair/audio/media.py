@@ -108,7 +108,7 @@ class View(io.RawIOBase):
         self._file.close()
 
     def fresh(self) -> None:
-        """Counts anew, for a reader that goes to another place of the file."""
+        """Counts again, for a reader that goes to another place of the file."""
         self._served = 0
 
 

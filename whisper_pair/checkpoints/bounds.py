@@ -55,7 +55,7 @@ def check_weights(config: Mapping[str, Any], folder: Path, decoder_only: bool) -
     if parameters > there:
         raise InputError(
             f"{folder}: config.json tells of {parameters:,} parameters, its weights have {there:,} bytes; fetch the "
-            "checkpoint anew."
+            "checkpoint again."
         )
 
 
@@ -81,4 +81,4 @@ def _check(sizes: Mapping[str, Any], most: Mapping[str, int], file: Path) -> Non
         value = sizes.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value <= limit:
             found = str(value)[:20]
-            raise InputError(f"{file}: {name} is {found}, where {limit} is far too much; fetch the checkpoint anew.")
+            raise InputError(f"{file}: {name} is {found}, where {limit} is far too much; fetch the checkpoint again.")

@@ -88,7 +88,7 @@ def _loaded(kind, folder: Path, dtype):
     lacking = sorted({*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])})
     if lacking:
         more = f" and {len(lacking) - 1} more" if lacking[1:] else ""
-        raise InputError(f"{folder}: its weights lack {lacking[0]}{more}; fetch or make the checkpoint anew.")
+        raise InputError(f"{folder}: its weights lack {lacking[0]}{more}; fetch or make the checkpoint again.")
     check_finite(model, folder)
     return model
 

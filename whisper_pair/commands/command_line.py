@@ -52,7 +52,7 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 
 def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
-    """The action's exit status. What a user can mend is said in one sentence by the first process: 2 for a mistake in
+    """The action's exit status. What a user can fix is said in one sentence by the first process: 2 for a mistake in
     the input, 1 for work that cannot go on, 128 + the signal's number for a run that was asked to stop."""
     try:
         if hasattr(sys.stdout, "reconfigure"):

@@ -1,4 +1,4 @@
-"""`whisper-pair doctor`: whether this machine can train and decode pairs, what is missing, and what mends it."""
+"""`whisper-pair doctor`: whether this machine can train and decode pairs, what is missing, and what fixes it."""
 
 import argparse
 import io
@@ -21,16 +21,16 @@ ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and 
 class Finding:
     name: str
     found: str
-    mend: str = ""  # the command or step that mends it; empty: all is well
+    fix: str = ""  # the command or step that fixes it; empty: all is well
     needed: bool = True  # without it nothing works; else something is slower or closed
 
     @property
     def fails(self) -> bool:
-        return bool(self.mend) and self.needed
+        return bool(self.fix) and self.needed
 
     def __str__(self) -> str:
-        mark = "ok     " if not self.mend else "MISSING" if self.needed else "note   "
-        return f"{mark} {self.name}: {self.found}" + (f"; mend: {self.mend}" if self.mend else "")
+        mark = "ok     " if not self.fix else "MISSING" if self.needed else "note   "
+        return f"{mark} {self.name}: {self.found}" + (f"; fix: {self.fix}" if self.fix else "")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         for finding in findings:
             print(finding, flush=True)
             failed += finding.fails
-    print("all is well" if not failed else f"{failed} to mend, see MISSING above")
+    print("all is well" if not failed else f"{failed} to fix, see MISSING above")
     return 1 if failed else 0
 
 
@@ -78,8 +78,8 @@ def devices() -> Iterator[Finding]:
         half = resolved("auto", f"cuda:{i}")
         yield Finding(f"GPU {i}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB; precision auto is {half}")
     if not torch.cuda.is_available():
-        mend = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
-        yield Finding("GPU", f"none that torch {torch.__version__} can use", mend, needed=False)
+        fix = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
+        yield Finding("GPU", f"none that torch {torch.__version__} can use", fix, needed=False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("CPU", f"{cores} cores, {torch.get_num_threads()} threads of torch")
 
@@ -154,8 +154,8 @@ def disk(output: Path) -> Iterator[Finding]:
         while not there.exists():
             there = there.parent
         free = shutil.disk_usage(there).free
-        mend = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run tells of a config"
-        yield Finding(name, f"{free / 1e9:.0f} GB free", "" if free > ROOM else mend, needed=False)
+        fix = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run tells of a config"
+        yield Finding(name, f"{free / 1e9:.0f} GB free", "" if free > ROOM else fix, needed=False)
 
 
 def exactness() -> Iterator[Finding]:
@@ -173,5 +173,5 @@ def exactness() -> Iterator[Finding]:
             f"{'the same' if tested.exact else 'NOT the same'} in {tested.windows} windows of a random tiny pair; "
             f"{tested.greedy:.0f}, {tested.speculative:.0f} and {tested.transformers:.0f} tokens/s"
         )
-        mend = "" if tested.exact else "install the versions of constraints.txt, and report this line"
-        yield Finding(f"exactness on {device}", told, mend)
+        fix = "" if tested.exact else "install the versions of constraints.txt, and report this line"
+        yield Finding(f"exactness on {device}", told, fix)

@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=home, metavar="DIR", help="where the results go, one file each; unset: printed"
     )
-    parser.add_argument("--overwrite", action="store_true", help="do files anew whose results are in DIR already")
+    parser.add_argument("--overwrite", action="store_true", help="do files again whose results are in DIR already")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows decoded at once (8)")
     parser.add_argument("--draft-tokens", default="auto", metavar="N", help="drafted a round (auto); 0: the main alone")
     parser.add_argument("--chunked", action="store_true", help="cut at quiet places: faster for few, long files")
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     draft_tokens = drafts(args.draft_tokens)
     language = None if args.language is None else code_of(args.language, "--language")
     if not wanted:
-        print(f"{args.output}: all {len(args.files)} are there already; --overwrite does them anew", file=sys.stderr)
+        print(f"{args.output}: all {len(args.files)} are there already; --overwrite does them again", file=sys.stderr)
         return 0
     pair = load(main, assistant, args.device, args.precision)
 

@@ -122,7 +122,7 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     ) as rows:  # a refusal must let go of the survey's lock
         for row, found, source in rows:
             if found.problem not in (None, "silent"):
-                raise InputError(f"{found.detail} Remove the clip from data.{split} or mend it.")
+                raise InputError(f"{found.detail} Remove the clip from data.{split} or fix it.")
             if found.seconds > window_seconds:
                 if data.long_test_audio == "refuse":
                     raise InputError(

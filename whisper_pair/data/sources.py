@@ -311,7 +311,7 @@ def load_table(source: Source) -> Any:
 
 
 def what_failed(error: Exception) -> str:
-    """An error of the `datasets` library as one line, with the mend where it is known."""
+    """An error of the `datasets` library as one line, with the fix where it is known."""
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, ImportError) and "torchcodec" in str(cause)):
         cause = cause.__cause__

@@ -1,4 +1,4 @@
-"""What is refused, before any heavy work: one sentence each, with the value, the expectation and the mend."""
+"""What is refused, before any heavy work: one sentence each, with the value, the expectation and the fix."""
 
 import math
 import operator
@@ -40,7 +40,7 @@ def check_pair(
     if theirs.vocab_size != ours.vocab_size:
         raise InputError(
             f"the assistant's vocabulary has {theirs.vocab_size} tokens and the main's {ours.vocab_size}: an assistant"
-            " must come from the same generation of Whisper (large-v3 and its kin: 51866, earlier multilingual: 51865)"
+            " must come from the same generation of Whisper (large-v3 and later: 51866, earlier multilingual: 51865)"
         )
     if theirs.max_target_positions < ours.max_target_positions:
         raise InputError(
@@ -76,7 +76,7 @@ def check_draft_vocabulary(vocabulary: Tensor, special: SpecialTokens) -> None:
     if not ((vocabulary >= 0) & (vocabulary < special.size)).all():
         raise InputError(
             f"draft_vocabulary names tokens from {vocabulary.min()} to {vocabulary.max()}, expected within the"
-            f" vocabulary's 0 to {special.size - 1}: it was made for another vocabulary; make it anew"
+            f" vocabulary's 0 to {special.size - 1}: it was made for another vocabulary; make it again"
         )
     if not (vocabulary < special.end).any():
         raise InputError("draft_vocabulary holds no text token: list the tokens that the language's labels use")
@@ -199,12 +199,12 @@ def check_window(window: Tensor, index: int, shape: Sequence[int], what: str) ->
     """A window of features [mel, frames] or of encoder states [frames, d]."""
     if not isinstance(window, Tensor) or tuple(window.shape) != tuple(shape):
         found = list(window.shape) if isinstance(window, Tensor) else type(window).__name__
-        mend = (
+        fix = (
             "extract and pad them with the main's own feature extractor"
             if what == "features"
             else "encode them with it"
         )
-        raise InputError(f"window {index}: {what} are {found}, this main takes {list(shape)}; {mend}")
+        raise InputError(f"window {index}: {what} are {found}, this main takes {list(shape)}; {fix}")
     if not torch.isfinite(window).all():
         raise InputError(f"window {index}: {what} hold NaN or infinity; check the audio that they come from")
 

@@ -41,7 +41,7 @@ SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text
 class Engine:
     """A main model, and an assistant if there is one, ready to decode.
 
-    The engine reads the weights when it is built. After a training step build it anew, which takes milliseconds.
+    The engine reads the weights when it is built. After a training step build it again, which takes milliseconds.
     """
 
     def __init__(

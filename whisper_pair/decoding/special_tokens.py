@@ -52,7 +52,7 @@ class SpecialTokens:
         if no_timestamps is not None and not end < no_timestamps < size:
             raise InputError(
                 f"no_timestamps_token_id is {no_timestamps}, expected between eos_token_id ({end}) and the vocabulary's"
-                f" size ({size}); mend the main's generation_config"
+                f" size ({size}); fix the main's generation_config"
             )
         timestamps = range(size, size)
         if no_timestamps is not None:

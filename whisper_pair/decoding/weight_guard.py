@@ -45,7 +45,7 @@ class WeightGuard:
             found = joined(sample(weight) for weight in weights.values())
             same = all(torch.equal(found[kind], values) for kind, values in self.joined.items())
         if not same:
-            raise InputError("the model's weights have changed since this Engine was built: build it anew")
+            raise InputError("the model's weights have changed since this Engine was built: build it again")
 
     def _now(self) -> tuple[dict[Key, Tensor], dict[int | Key, tuple]]:
         """The parameters, tied ones once, and what tells of a change in them without a look at their values."""

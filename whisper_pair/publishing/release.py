@@ -178,7 +178,7 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
                 f"{file}: is a link that leads out of its folder; put the file itself there to publish it."
             )
         if not file.is_file():
-            raise InputError(f"{file}: is no file; remove it, or make the checkpoint anew.")
+            raise InputError(f"{file}: is no file; remove it, or make the checkpoint again.")
     return found
 
 

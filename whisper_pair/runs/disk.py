@@ -35,7 +35,7 @@ def _each(parameters: Iterable) -> list:
     return list({id(p): p for p in parameters}.values())
 
 
-def require_disk(work: Path, needed: int, mend: str, *also: Path) -> None:
+def require_disk(work: Path, needed: int, fix: str, *also: Path) -> None:
     """InputError where the disk of a stage's work folder has less than it needs beyond what lies there already, and in
     the folders `also`."""
     if not needed:
@@ -48,7 +48,7 @@ def require_disk(work: Path, needed: int, mend: str, *also: Path) -> None:
     if needed - present > free:
         raise InputError(
             f"output {work.parent}: {work.stem} needs about {gigabytes(needed - present)} more on disk, where "
-            f"{gigabytes(free)} are free; make room, choose an output on another disk, or set {mend}."
+            f"{gigabytes(free)} are free; make room, choose an output on another disk, or set {fix}."
         )
 
 

@@ -23,7 +23,7 @@ ENDING = ".partial"
 ROOM = "make room and go on"
 
 
-WHY = {  # errno -> what a disk does, and the mend
+WHY = {  # errno -> what a disk does, and the fix
     errno.ENOSPC: ("the disk is full", ROOM),
     errno.EDQUOT: ("the quota of this user is used up", ROOM),
     errno.EFBIG: ("no file may be that large", "raise the limit (ulimit -f) and go on"),
@@ -109,7 +109,7 @@ def readable_to_others(folder: Path) -> None:
 
 
 def disk_failure(error: BaseException) -> str | None:
-    """What the disk refused and the mend, in a sentence; None where the error is of another kind."""
+    """What the disk refused and the fix, in a sentence; None where the error is of another kind."""
     text = str(error)
     found = next((told for words, told in WORDS.items() if words.search(text)), None)
     number = error.errno if isinstance(error, OSError) else None
@@ -117,10 +117,10 @@ def disk_failure(error: BaseException) -> str | None:
         number = int(said[1])
     if found is None and number not in WHY:
         return None
-    what, mend = found or WHY[number]
+    what, fix = found or WHY[number]
     where = getattr(error, "filename", None)
     at = f" at {os.fsdecode(where)}" if isinstance(where, str | bytes | Path) else ""
-    return terminal(f"{what}{at}; what was saved stays good, {mend}.")
+    return terminal(f"{what}{at}; what was saved stays good, {fix}.")
 
 
 def as_json(value: Any) -> Any:

@@ -23,4 +23,4 @@ def started(name: str, start: Callable[[], None]) -> None:
         start()
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"tracker: {name} does not start ({reason}); mend that, or set tracker=none.") from error
+        raise InputError(f"tracker: {name} does not start ({reason}); fix that, or set tracker=none.") from error

@@ -119,7 +119,7 @@ class FrozenEncoder:
         dtype = self.rounding if self.cache is None else self.cache.dtype
         if dtype is None:
             return
-        for sample, window in zip(samples, states, strict=True):  # one by one: a batch's memory is paged in anew
+        for sample, window in zip(samples, states, strict=True):  # one by one: a batch's memory is paged in again
             rounded = window.to(dtype)
             if self.cache is not None:
                 self.cache.write(sample, rounded)

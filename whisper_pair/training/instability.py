@@ -1,4 +1,4 @@
-"""What stops a training that has gone wrong, before it spoils hours: each guard one sentence with the mend.
+"""What stops a training that has gone wrong, before it spoils hours: each guard one sentence with the fix.
 
 Gradients are clipped, so a single large one does no harm. Several in a row, a thousand times their median, are no
 longer gradients of a model that learns.

@@ -92,7 +92,7 @@ class Progress:
             raise InputError(
                 f"{self.folder}: was trained to step {state['step']} with {state['per_step']} windows a step, not "
                 f"{self.per_step}; go on with batch_size x accumulation x processes = {state['per_step']}, or begin "
-                "anew in another output."
+                "again in another output."
             )
         accelerator.load_state(str(self.folder / f"state-{state['step']:07d}"))
         for name in TOLD:

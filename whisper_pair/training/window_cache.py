@@ -41,7 +41,7 @@ class WindowCache:
         folder: Path,
         fields: Mapping[str, tuple[str, int]],  # name -> torch's name of the type, width
         lengths: Sequence[int],  # rows of each window
-        about: Mapping[str, Any],  # what the tensors are computed from: a cache made from anything else is built anew
+        about: Mapping[str, Any],  # what the tensors are computed from: a cache made from anything else is built again
     ):
         """Opens the cache, or makes room for it. Where processes share it, one comes first.
 
@@ -78,7 +78,7 @@ class WindowCache:
         WRITES.flush()  # what another cache in this folder may have left
         recorded = _recorded(self.folder / "about.json")
         if recorded is not None and recorded != about:
-            print(f"{self.folder}: was made with {difference(recorded, about)}; it is built anew", flush=True)
+            print(f"{self.folder}: was made with {difference(recorded, about)}; it is built again", flush=True)
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if recorded != about:  # first of all: a process that opens it meanwhile must not take it for another's
