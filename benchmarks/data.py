@@ -117,8 +117,10 @@ def training(examples: list[Example], log_mel: LogMel, model, batch: int, steps:
         numbers = range(step * batch, (step + 1) * batch)
         item = batches.collate([batches.load(number % len(examples), 0) for number in numbers])
         began = time.perf_counter()
-        heard = encoding.states(item, device)
-        module(heard=heard, inputs=item["inputs"].to(device), labels=item["labels"].to(device)).backward()
+        audio_features = encoding.states(item, device)
+        module(
+            audio_features=audio_features, inputs=item["inputs"].to(device), labels=item["labels"].to(device)
+        ).backward()
         optimizer.step()
         optimizer.zero_grad()
         if device != "cpu":

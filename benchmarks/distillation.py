@@ -196,10 +196,10 @@ def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
                 "rows": rows,
                 "samples": numbers,
             }
-            heard = encoding.states(batch, device)
-            known = teacher.knows(heard, inputs, labels, numbers)
+            audio_features = encoding.states(batch, device)
+            known = teacher.knows(audio_features, inputs, labels, numbers)
             with bench.autocast():
-                module(heard, inputs, labels, known).backward()
+                module(audio_features, inputs, labels, known).backward()
             _finish(module, optimizer)
 
         clips_a_window = sum(len(window.clips) for window in windows) / len(windows)

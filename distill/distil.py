@@ -132,9 +132,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
 
     def prepare(batch):
         inputs, targets = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
-        heard = lessons.encoding.states(batch, accelerator.device)
-        known = lessons.teacher.knows(heard, inputs, targets, batch["samples"])
-        return {"heard": heard, "inputs": inputs, "labels": targets, "teacher": known}
+        audio_features = lessons.encoding.states(batch, accelerator.device)
+        known = lessons.teacher.knows(audio_features, inputs, targets, batch["samples"])
+        return {"audio_features": audio_features, "inputs": inputs, "labels": targets, "teacher": known}
 
     def save(trained, target: Path) -> None:
         trained.save_pretrained(target)
@@ -191,10 +191,10 @@ def draft_validator(
     config = material.config
     speech = fingerprint(config.data.validation)
 
-    def spoken_in(heard: list, name: str) -> HeldOutTranscripts:
-        keep = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in heard]])[:12]}"
+    def spoken_in(clips: list, name: str) -> HeldOutTranscripts:
+        keep = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in clips]])[:12]}"
         keep.mkdir(exist_ok=True)
-        listener = Validator(heard, material.log_mel, material.processor.tokenizer, config, keep / "heard")
+        listener = Validator(clips, material.log_mel, material.processor.tokenizer, config, keep / "heard")
         return HeldOutTranscripts(material.main, listener, material.options, accelerator, keep / "spoken")
 
     full = joined(material.held_out, config, material.log_mel.seconds)

@@ -86,10 +86,10 @@ class DistillationLoss(nn.Module):
         self.losses = settings.losses
         self._teacher_head = [teacher_head]  # in a list: the teacher's, neither wrapped nor saved with the student
 
-    def forward(self, heard: Tensor, inputs: Tensor, labels: Tensor, teacher: dict[str, Tensor]) -> Tensor:
-        """heard [rows, frames, width]; inputs and labels [rows, tokens]; teacher: what Whole or TopK holds of the
-        counted tokens, {"hidden"} or {"ids", "log_probabilities", "rest"}."""
-        hidden = self.decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state
+    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor, teacher: dict[str, Tensor]) -> Tensor:
+        """audio_features [rows, frames, width]; inputs and labels [rows, tokens]; teacher: what WholeTeacher or
+        TopKTeacher holds of the counted tokens, {"hidden"} or {"ids", "log_probabilities", ...}."""
+        hidden = self.decoder(input_ids=inputs, encoder_hidden_states=audio_features, use_cache=False).last_hidden_state
         counted = labels != IGNORE
         hidden, head, wanted = hidden[counted], self.head.weight, labels[counted]
         weights = None

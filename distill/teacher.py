@@ -53,15 +53,17 @@ class Teacher:
         self.main, self.settings, self.cache = main, settings, cache
 
     @torch.no_grad()
-    def knows(self, heard: Tensor, inputs: Tensor, labels: Tensor, samples: Sequence[int]) -> dict[str, Tensor]:
-        """heard [rows, frames, width]; inputs, labels [rows, tokens]; samples: the rows' numbers in the cache.
+    def knows(
+        self, audio_features: Tensor, inputs: Tensor, labels: Tensor, samples: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """audio_features [rows, frames, width]; inputs, labels [rows, tokens]; samples: the rows' numbers in the cache.
 
         Returns what Whole or TopK holds of the counted tokens, row by row.
         """
         stored = [None if self.cache is None else self.cache.read(sample) for sample in samples]
         new = [row for row, entry in enumerate(stored) if entry is None]
         if new:
-            for row, entry in zip(new, self._computed(heard[new], inputs[new], labels[new]), strict=True):
+            for row, entry in zip(new, self._computed(audio_features[new], inputs[new], labels[new]), strict=True):
                 if self.cache is not None:
                     self.cache.write(samples[row], entry)
                 stored[row] = entry
@@ -71,11 +73,13 @@ class Teacher:
                 name: torch.cat([entry[name].to(device, non_blocking=True) for entry in stored]) for name in stored[0]
             }
 
-    def _computed(self, heard: Tensor, inputs: Tensor, labels: Tensor) -> Iterator[dict[str, Tensor]]:
+    def _computed(self, audio_features: Tensor, inputs: Tensor, labels: Tensor) -> Iterator[dict[str, Tensor]]:
         """What is known of each row's counted tokens, in the types of `teacher_fields`."""
         counted = labels != IGNORE
         decoder = self.main.model.decoder
-        hidden = decoder(input_ids=inputs, encoder_hidden_states=heard, use_cache=False).last_hidden_state[counted]
+        hidden = decoder(input_ids=inputs, encoder_hidden_states=audio_features, use_cache=False).last_hidden_state[
+            counted
+        ]
         k = self.settings.teacher_tokens
         columns = {"hidden": hidden} if k == "all" else self._likeliest(hidden, k)
         fields = teacher_fields(self.settings, hidden.shape[-1])

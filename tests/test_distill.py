@@ -31,9 +31,9 @@ def main(material):
 
 @pytest.fixture
 def batch(main):
-    """Three rows of unequal length over random encoder states: heard, inputs, labels, and their examples."""
+    """Three rows of unequal length over random encoder states: audio_features, inputs, labels, and their examples."""
     generator = torch.Generator().manual_seed(0)
-    heard = torch.randn(3, main.config.max_source_positions, main.config.d_model, generator=generator)
+    audio_features = torch.randn(3, main.config.max_source_positions, main.config.d_model, generator=generator)
     lengths, prefix = (5, 9, 7), 3
     inputs, labels = torch.zeros(3, 8, dtype=torch.long), torch.full((3, 8), IGNORE)
     examples = []
@@ -42,7 +42,7 @@ def batch(main):
         inputs[row, : length - 1] = tokens[:-1]
         labels[row, prefix - 1 : length - 1] = tokens[prefix:]
         examples.append(Example(None, tuple(tokens.tolist()), prefix))
-    return heard, inputs, labels, examples
+    return audio_features, inputs, labels, examples
 
 
 def caching(main, examples, folder, tokens="all", dtype="fp16", **losses) -> Teacher:
@@ -54,12 +54,12 @@ def caching(main, examples, folder, tokens="all", dtype="fp16", **losses) -> Tea
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("tokens", ["all", 8])
 def test_the_teacher_knows_the_same_whether_it_is_read_or_computed(main, batch, tmp_path, dtype, tokens):
-    heard, inputs, labels, examples = batch
+    audio_features, inputs, labels, examples = batch
     teacher = caching(main, examples, tmp_path, tokens, dtype)
     module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, teacher.settings)
 
     def loss(teacher, rows) -> torch.Tensor:
-        some = [x[rows] for x in (heard, inputs, labels)]
+        some = [x[rows] for x in (audio_features, inputs, labels)]
         return module(*some, teacher.knows(*some, rows))
 
     first = loss(teacher, [0, 2])
@@ -74,7 +74,7 @@ def test_the_teacher_knows_the_same_whether_it_is_read_or_computed(main, batch, 
 
 @pytest.mark.parametrize(("temperature", "dtype"), [(1.0, "fp32"), (2.0, "fp32"), (2.0, "fp16"), (2.0, "bf16")])
 def test_all_and_every_token_of_the_vocabulary_are_one_loss_and_fewer_less(main, batch, tmp_path, temperature, dtype):
-    heard, inputs, labels, examples = batch
+    audio_features, inputs, labels, examples = batch
     student = build_student(main, (0,))
     with torch.no_grad():
         student.model.decoder.layers[0].fc2.weight += 0.5
@@ -82,9 +82,9 @@ def test_all_and_every_token_of_the_vocabulary_are_one_loss_and_fewer_less(main,
     def loss(tokens, dtype) -> torch.Tensor:
         folder = tmp_path / f"{tokens}-{dtype}"
         teacher = caching(main, examples, folder, tokens, dtype, cross_entropy=0.0, temperature=temperature)
-        teacher.knows(heard, inputs, labels, [0, 1, 2])
+        teacher.knows(audio_features, inputs, labels, [0, 1, 2])
         module = DistillationLoss(student, main.proj_out.weight, teacher.settings)
-        return module(heard, inputs, labels, teacher.knows(heard, inputs, labels, [0, 1, 2]))
+        return module(audio_features, inputs, labels, teacher.knows(audio_features, inputs, labels, [0, 1, 2]))
 
     exact, size = loss("all", "fp32"), main.config.vocab_size
     close = {} if dtype == "fp32" else {"rtol": 0.02 if dtype == "fp16" else 0.1, "atol": 1e-2}
@@ -96,11 +96,11 @@ def test_all_and_every_token_of_the_vocabulary_are_one_loss_and_fewer_less(main,
 
 @pytest.mark.parametrize("tokens", ["all", 8])
 def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_path, tokens):
-    heard, inputs, labels, examples = batch
+    audio_features, inputs, labels, examples = batch
     teacher = caching(main, examples, tmp_path, tokens)
-    plain = teacher.knows(heard, inputs, labels, [0, 1, 2])
+    plain = teacher.knows(audio_features, inputs, labels, [0, 1, 2])
     with torch.autocast("cpu", torch.bfloat16):
-        again = teacher.knows(heard, inputs, labels, [0, 1, 2])
+        again = teacher.knows(audio_features, inputs, labels, [0, 1, 2])
     assert all(torch.equal(plain[name], again[name]) and plain[name].dtype == again[name].dtype for name in plain)
 
 
@@ -210,27 +210,29 @@ def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp
 
 
 def test_embeddings_learn_only_where_asked(main, batch):
-    heard, inputs, labels, _ = batch
+    audio_features, inputs, labels, _ = batch
     for trained in (False, True):
         student = build_student(main, (0,))
         module = DistillationLoss(student, main.proj_out.weight, Distill(train_embeddings=trained))
-        module(heard, inputs, labels, Teacher(main, Distill()).knows(heard, inputs, labels, range(3))).backward()
+        module(
+            audio_features, inputs, labels, Teacher(main, Distill()).knows(audio_features, inputs, labels, range(3))
+        ).backward()
         assert (student.model.decoder.embed_tokens.weight.grad is not None) == trained
         assert np.isfinite(student.model.decoder.layers[0].fc1.weight.grad.numpy()).all()
     assert all(parameter.grad is None for parameter in main.parameters())
 
 
 def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
-    heard, inputs, labels, _ = batch
+    audio_features, inputs, labels, _ = batch
     student = build_student(main, (0,))
-    known = Teacher(main, Distill()).knows(heard, inputs, labels, range(3))
-    said = student.model.decoder(input_ids=inputs, encoder_hidden_states=heard).last_hidden_state
+    known = Teacher(main, Distill()).knows(audio_features, inputs, labels, range(3))
+    said = student.model.decoder(input_ids=inputs, encoder_hidden_states=audio_features).last_hidden_state
     agreed = torch.where(labels == IGNORE, IGNORE, (said @ student.proj_out.weight.T).argmax(-1))
     agreed[0, 4:] = labels[0, 4:]  # labels that the student mostly agrees with
 
     def loss(decay: float) -> float:
         settings = Distill(losses=Losses(mismatch_decay=decay))
-        return DistillationLoss(student, main.proj_out.weight, settings)(heard, inputs, agreed, known).item()
+        return DistillationLoss(student, main.proj_out.weight, settings)(audio_features, inputs, agreed, known).item()
 
     assert loss(1.0) != pytest.approx(loss(0.5), rel=1e-3)
 

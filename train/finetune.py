@@ -117,8 +117,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     listener = Validator(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
 
     def prepare(batch):
-        heard = encoding.states(batch, accelerator.device) if frozen else encoding.features(batch, accelerator.device)
-        return {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")} | {"heard": heard}
+        encode = encoding.states if frozen else encoding.features
+        told = {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")}
+        return told | {"audio_features": encode(batch, accelerator.device)}
 
     def validate(trained) -> ValidationScore:
         running = in_dtype(trained, DTYPES[precision], encoder if frozen else None)

@@ -84,10 +84,10 @@ class TranscriptLoss(nn.Module):
         self.decoder = model.model.decoder
         self.head = model.proj_out  # tied to the decoder's embeddings
 
-    def forward(self, heard: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """heard: encoder states [rows, frames, width], or log-mel [rows, mel, frames] where the encoder is trained;
-        inputs and labels [rows, tokens]."""
-        states = heard if self.encoder is None else self.encoder(heard).last_hidden_state
+    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """audio_features: encoder states [rows, frames, width], or log-mel spectrograms [rows, mel, frames] where the
+        encoder is trained; inputs and labels [rows, tokens]."""
+        states = audio_features if self.encoder is None else self.encoder(audio_features).last_hidden_state
         hidden = self.decoder(input_ids=inputs, encoder_hidden_states=states, use_cache=False).last_hidden_state
         counted = labels != IGNORE
         return cross_entropy(hidden[counted], self.head.weight, labels[counted])

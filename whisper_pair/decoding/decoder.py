@@ -156,8 +156,8 @@ class Decoder:
         places = (positions + cache.row_starts[:batch]).view(-1)
         mask = torch.embedding(self.causal, positions)[:, None, :, :key_length]  # [B, 1, T, key_length]
         fixed = self.heads, self.activation
-        for layer, kept, heard in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
-            x = self.run_layer(x, layer, *fixed, kept, places, self.positions, mask, heard)
+        for layer, kept, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
+            x = self.run_layer(x, layer, *fixed, kept, places, self.positions, mask, cross)
         return torch.layer_norm(x, (self.width,), *self.norm)
 
 

@@ -164,10 +164,12 @@ class Engine:
 
     def _inputs(self, active: list[Row], draft_tokens: int, log_probabilities: bool) -> tuple[RoundShape, Tensor]:
         longest = max(len(row.tokens) for row in active)
-        reads = max(len(row.tokens) - row.heard for row in active)  # 1 but for rows whose prefix is yet to be read
+        reads = max(
+            len(row.tokens) - row.main_cached for row in active
+        )  # 1 but for rows whose prefix is yet to be read
         width = max(2, reads)
         if draft_tokens:
-            width = max(width, *(len(row.tokens) - row.read for row in active))
+            width = max(width, *(len(row.tokens) - row.draft_cached for row in active))
         batch, key_length = len(active), longest + draft_tokens
         if self.bucketed:
             batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
@@ -208,9 +210,9 @@ class Engine:
             cross = speaker.cache.cross_views(len(fresh), first)
             hidden = speaker.decoder.read(tokens, cross, speaker.cache, first)
             if speaker is rounds.main and options.no_speech_threshold is not None:
-                self._hear(fresh, tokens, hidden)
+                self._read_no_speech_probability(fresh, tokens, hidden)
         for row in fresh:
-            row.read, row.heard = row.start, row.start - 1
+            row.draft_cached, row.main_cached = row.start, row.start - 1
 
     def _languages(self, cross: list[tuple[Tensor, Tensor]], count: int, options: Options) -> list[int | None]:
         """The language's token for each of the rows: given, or the likeliest after <|startoftranscript|>."""
@@ -222,7 +224,7 @@ class Engine:
         known = torch.tensor(sorted(self.special.languages.values()), device=self.device)
         return known[F.linear(hidden[:, 0], unpacked(self.main.head)[known]).argmax(-1)].tolist()
 
-    def _hear(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
+    def _read_no_speech_probability(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
         """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
         at = (tokens == self.special.start).long().argmax(1)  # the prompt holds none: its tokens are text
         logits = linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)

@@ -1,11 +1,11 @@
 """Linear maps for inference. On the CPU oneDNN computes them, over weights that were laid out once in its own blocks.
 
 PyTorch gives float32 products to the BLAS that it was built with, which lays the weights out again at every call or,
-for a few rows, reads them once a row; bfloat16 ones go to oneDNN, which lays them out again too (a step of whisper-base
-then takes four times as long). Over blocks, a step takes about the time of reading its weights, for one token as for six:
-what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
-benchmarks/results/decoding-cpu.json.) The operators are those that Inductor uses for frozen weights. The price is
-a second copy of each weight that is used so.
+for a few rows, reads them once a row; bfloat16 ones go to oneDNN, which lays them out again too (a step of
+whisper-base then takes four times as long). Over blocks, a step takes about the time of reading its weights, for one
+token as for six: what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
+benchmarks/results/decoding-cpu.json.) The operators are those that Inductor uses for frozen weights. The price is a
+second copy of each weight that is used so.
 """
 
 import copy

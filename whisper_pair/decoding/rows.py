@@ -23,8 +23,8 @@ class Row:
     end: int = -1  # the end-of-text token
     timestamps: range = range(0)
     language: str | None = None
-    read: int = 0  # tokens that the draft's cache surely holds
-    heard: int = 0  # tokens that the main's cache holds: all but the last, once the prefix was read
+    draft_cached: int = 0  # tokens that the draft's cache surely holds
+    main_cached: int = 0  # tokens that the main's cache holds: all but the last, once the prefix was read
     timestamp: int = -1  # the last one decoded
     finished: bool = False
     drafted: list[int] = field(default_factory=list)  # a round
@@ -35,7 +35,7 @@ class Row:
     def begin(self, special: SpecialTokens, options: Options, language: int | None) -> None:
         """Forget what was decoded, if anything, and stand after the prefix, which no model has read."""
         self.tokens = special.prefix(language, options.task, options.timestamps, self.prompt)
-        self.start, self.read, self.heard = len(self.tokens), 0, 0
+        self.start, self.draft_cached, self.main_cached = len(self.tokens), 0, 0
         self.limit = special.limit(self.start, options.max_new_tokens)
         self.end, self.timestamps = special.end, special.timestamps
         self.timestamp, self.finished, self.log_probability = -1, False, 0.0
@@ -71,9 +71,9 @@ class Row:
             new = new[: new.index(self.end) + 1]
             self.finished = True
         self.tokens += new
-        self.heard = len(self.tokens) - 1
+        self.main_cached = len(self.tokens) - 1
         if drafts:  # the draft was fed all its tokens but the last
-            self.read = length + min(accepted, len(drafts) - 1)
+            self.draft_cached = length + min(accepted, len(drafts) - 1)
         for token in new:
             if token in self.timestamps:
                 self.timestamp = token
