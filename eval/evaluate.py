@@ -7,8 +7,8 @@ from typing import Any
 
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import FILE as DRAFT_VOCABULARY
 from whisper_pair.checkpoints import (
+    DRAFT_VOCABULARY_FILE,
     check_pair,
     checkpoint_folder,
     draft_token_ids,
@@ -101,7 +101,7 @@ def stage_of(config: Config, main: Path, assistant: Path, precision: str) -> Sta
 
 
 def _weights(folder: Path) -> dict[str, str]:
-    files = [*sorted(folder.glob("*.safetensors")), *folder.glob(DRAFT_VOCABULARY)]
+    files = [*sorted(folder.glob("*.safetensors")), *folder.glob(DRAFT_VOCABULARY_FILE)]
     return {file.name: file_digest(file) for file in files}
 
 

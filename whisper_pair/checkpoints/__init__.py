@@ -1,8 +1,8 @@
 """Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
 
 from .download import WEIGHTS
-from .draft_vocabulary import DraftVocabulary, draft_token_ids
-from .generation_config import FILE, completed, default_alignment_heads, fits, say
+from .draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary, draft_token_ids
+from .generation_config import GENERATION_CONFIG_FILE, completed, default_alignment_heads, fits, say
 from .identity import check_pair, encoder_sha256, vocabulary_sha256
 from .load import (
     load_draft,
@@ -18,7 +18,8 @@ from .locate_pair import HUB_ID, add_pair_arguments, locate_pair, pair_from_argu
 from .manifest import PAIR_FILE, PairManifest, origin
 
 __all__ = [
-    "FILE",
+    "DRAFT_VOCABULARY_FILE",
+    "GENERATION_CONFIG_FILE",
     "HUB_ID",
     "PAIR_FILE",
     "WEIGHTS",

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..text import CONTROL
 
-FILE = "generation_config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
 GPT2_END, WHISPER_END = 50256, 50257  # <|endoftext|> in OpenAI's English-only and multilingual vocabularies
 LIBRARY_LENGTH = 20  # transformers' default of max_length, which nobody chose
 TASKS = ("transcribe", "translate")
@@ -54,7 +54,7 @@ def completed(folder: Path, tokenizer):
 
     try:
         model_config = WhisperConfig.from_pretrained(folder)
-        stored = (folder / FILE).is_file()  # else there may be a part of it in config.json
+        stored = (folder / GENERATION_CONFIG_FILE).is_file()  # else there may be a part of it in config.json
         config = (
             GenerationConfig.from_pretrained(folder) if stored else GenerationConfig.from_model_config(model_config)
         )
@@ -62,7 +62,9 @@ def completed(folder: Path, tokenizer):
     except InputError:
         raise
     except Exception as error:  # damaged files and values raise many kinds
-        raise InputError(f"{folder}: its {FILE} cannot be read ({' '.join(str(error).split())[:200]}).") from error
+        raise InputError(
+            f"{folder}: its {GENERATION_CONFIG_FILE} cannot be read ({' '.join(str(error).split())[:200]})."
+        ) from error
     return config
 
 
@@ -85,7 +87,7 @@ def _check_values(config, size: int, folder: Path) -> None:
     """Raises InputError; ids of a larger vocabulary that are never to be decoded are dropped."""
 
     def refuse(key: str, expected: str):
-        raise InputError(f"{folder}/{FILE}: {key} is {getattr(config, key)!r}, expected {expected}.")
+        raise InputError(f"{folder}/{GENERATION_CONFIG_FILE}: {key} is {getattr(config, key)!r}, expected {expected}.")
 
     for key in ("suppress_tokens", "begin_suppress_tokens"):
         ids = getattr(config, key, None)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import FILE as GENERATION_CONFIG
 from ..checkpoints import (
+    GENERATION_CONFIG_FILE,
     HUB_ID,
     PAIR_FILE,
     WEIGHTS,
@@ -138,7 +138,7 @@ def repositories_of(
     paired = lineage_for(names.main, config, lineage)
     own = checkpoint(assistant) | {PAIR_FILE: paired}
     repositories = []
-    whole_main = checkpoint(main) | {GENERATION_CONFIG: generation_config.to_json_string().encode()}
+    whole_main = checkpoint(main) | {GENERATION_CONFIG_FILE: generation_config.to_json_string().encode()}
     if layout == "one":
         inside = {f"assistant/{path}": file for path, file in own.items()}
         repositories.append(Repository(names.main, whole_main | inside | {"README.md": main_card(*about)}))
