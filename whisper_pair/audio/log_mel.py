@@ -1,7 +1,7 @@
-"""Sound in: any file, rate and channel count -> 16 kHz mono float32 -> Whisper's log-mel spectrogram.
+"""Samples at 16 kHz -> Whisper's log-mel spectrogram, and samples as 16-bit PCM and back.
 
-Files are read by PyAV (see sound.py); no FFmpeg program is needed. The spectrogram is computed in torch on whichever
-device the model is on, and equals transformers' WhisperFeatureExtractor.
+The spectrogram is computed in torch, in float32, on the device of its input, and equals transformers'
+WhisperFeatureExtractor.
 """
 
 import numpy as np

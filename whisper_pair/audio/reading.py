@@ -1,7 +1,6 @@
-"""Sound in: any file, rate and channel count -> 16 kHz mono float32 -> Whisper's log-mel spectrogram.
+"""Sound files of any kind -> float32 samples, mono, 16 kHz.
 
-Files are read by PyAV (see sound.py); no FFmpeg program is needed. The spectrogram is computed in torch on whichever
-device the model is on, and equals transformers' WhisperFeatureExtractor.
+Files are read by PyAV (see sound.py); no FFmpeg program is needed. Long files of which pieces are read stay open.
 """
 
 import math

@@ -1,8 +1,7 @@
-"""Checkpoints: how they are found, loaded and proved to belong together.
+"""Whether a main and an assistant belong together, proved before any audio is read.
 
-`assistant/pair.json` names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers taken and
-the language. Loading a pair checks all of them before any audio is read: an assistant drafts for the main it was
-distilled from, over that main's encoder and in that main's tokens, or it is refused.
+An assistant drafts for the main it was distilled from, over that main's encoder and in that main's tokens, or it is
+refused: pair.json holds the SHA-256 of both.
 """
 
 import hashlib

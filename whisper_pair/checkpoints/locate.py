@@ -1,9 +1,4 @@
-"""Checkpoints: how they are found, loaded and proved to belong together.
-
-`assistant/pair.json` names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers taken and
-the language. Loading a pair checks all of them before any audio is read: an assistant drafts for the main it was
-distilled from, over that main's encoder and in that main's tokens, or it is refused.
-"""
+"""Where a checkpoint lies: a folder, a run's finished main, or a repository on the Hub."""
 
 from pathlib import Path
 

@@ -1,8 +1,7 @@
-"""Checkpoints: how they are found, loaded and proved to belong together.
+"""pair.json: what an assistant was made for.
 
-`assistant/pair.json` names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers taken and
-the language. Loading a pair checks all of them before any audio is read: an assistant drafts for the main it was
-distilled from, over that main's encoder and in that main's tokens, or it is refused.
+It lies beside the assistant and names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers
+taken, the language and the task.
 """
 
 import json

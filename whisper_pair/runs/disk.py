@@ -1,8 +1,4 @@
-"""What a stage will take, before it takes it: disk from shapes and counts, time and memory from a short timed probe.
-
-`--dry-run` runs a stage's own code up to its training, on an output folder that vanishes, takes a few steps and says
-what all of them will take.
-"""
+"""The disk that a stage fills, from shapes and counts, and its refusal where there is less."""
 
 import contextlib
 import shutil

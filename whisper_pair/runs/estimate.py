@@ -1,7 +1,7 @@
-"""What a stage will take, before it takes it: disk from shapes and counts, time and memory from a short timed probe.
+"""What a stage will take, before it takes it: hours, memory by part, disk.
 
-`--dry-run` runs a stage's own code up to its training, on an output folder that vanishes, takes a few steps and says
-what all of them will take.
+`--dry-run` runs a stage's own code up to its training, on an output folder that vanishes, takes a few steps
+(training/probe.py) and says what all of them will take.
 """
 
 import contextlib

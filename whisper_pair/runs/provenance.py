@@ -1,9 +1,4 @@
-"""A run's folder: which stage is finished, with what inputs, and where everything came from.
-
-A stage writes into a folder beside its final one and takes its place only when whole. What it was made from stands in
-`inputs.json`; a stage whose inputs are unchanged is skipped, one whose inputs changed is refused until the user says
---overwrite.
-"""
+"""How a result came about: command, versions, commit, hardware, seed, and what would not repeat."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""A run's folder: which stage is finished, with what inputs, and where everything came from.
+"""A run's folder: which stage is finished, and with what inputs.
 
 A stage writes into a folder beside its final one and takes its place only when whole. What it was made from stands in
 `inputs.json`; a stage whose inputs are unchanged is skipped, one whose inputs changed is refused until the user says

@@ -1,7 +1,6 @@
-"""Text metrics: how far a transcript is from the human text.
+"""What of a text counts when it is compared: Whisper's English normalizer for English, its basic one elsewhere.
 
-WER with Whisper's English normalizer for English and a mark-preserving form of its basic one elsewhere; CER for
-languages written without spaces. Distances come from jiwer.
+The basic one is kept from splitting words at combining marks, which would turn Hindi into fragments.
 """
 
 import re

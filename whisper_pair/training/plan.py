@@ -1,8 +1,4 @@
-"""The one training loop, for both stages.
-
-A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
-hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
-however its samples are spread: transformers' Trainer, for Whisper, is not (its loss grows with accumulation).
+"""How samples become steps.
 
 Samples come from one endless stream, epoch after epoch, each in its own seeded order. Position i of the stream is the
 same sample, with the same augmentation, whatever the number of processes, workers or restarts.
