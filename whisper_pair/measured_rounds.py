@@ -11,14 +11,13 @@ import hashlib
 import json
 import math
 import os
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .decoding import LONGEST, Engine
+from .runs import hardware, versions
 
 PACKAGES = ("whisper-pair", "torch", "transformers")
 
@@ -67,9 +66,9 @@ def fingerprint(engine: Engine) -> dict[str, Any]:
     """All that a round's time hangs on, but for other work on the machine."""
     device = engine.device
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}: {processor()}",
+        "hardware": hardware(str(device)),
         "threads": torch.get_num_threads(),
-        "versions": {name: version_of(name) for name in PACKAGES},
+        "versions": {name: version for name, version in versions().items() if name in PACKAGES},
         "graphs": engine.graphs.enabled,
         "frames": engine.encoders.frames,
         "vocabulary": None if engine.draft_vocabulary is None else len(engine.draft_vocabulary),
@@ -86,22 +85,6 @@ def shape_of(decoder) -> dict[str, Any]:
         "inner": len(decoder.layers[0].feed_in[1]),
         "tokens": len(decoder.embeddings),
     }
-
-
-def version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def processor() -> str:
-    """The CPU's name, and how many of its cores this process may use."""
-    names = []
-    if os.path.isfile("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def _entry(told: dict[str, Any]) -> tuple[tuple[int, bool], dict[int, float]]:
