@@ -1,5 +1,6 @@
 """Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
 
+from .capabilities import CAPABILITIES_FILE, Capabilities
 from .download import WEIGHTS
 from .draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary, draft_token_ids
 from .generation_config import GENERATION_CONFIG_FILE, completed, default_alignment_heads, fits, say
@@ -18,11 +19,13 @@ from .locate_pair import HUB_ID, add_pair_arguments, locate_pair, pair_from_argu
 from .manifest import PAIR_FILE, PairManifest, origin
 
 __all__ = [
+    "CAPABILITIES_FILE",
     "DRAFT_VOCABULARY_FILE",
     "GENERATION_CONFIG_FILE",
     "HUB_ID",
     "PAIR_FILE",
     "WEIGHTS",
+    "Capabilities",
     "DraftVocabulary",
     "PairManifest",
     "add_pair_arguments",

@@ -1,0 +1,66 @@
+"""capabilities.json: what a checkpoint was trained to do, beside its weights.
+
+A Whisper that is fine-tuned without timestamp tokens forgets how to write them: asked for them, it writes wrong text.
+Its weights do not show that, so training writes down what it taught. A checkpoint made elsewhere has no such file.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..runs import write_json
+
+CAPABILITIES_FILE = "capabilities.json"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a fine-tuned main, or its assistant, was trained to do."""
+
+    timestamps: float  # share of its training windows whose target held timestamp tokens, 0 to 1
+    previous_text: float  # share of its training windows that were prompted with the text before them, 0 to 1
+    tasks: tuple[str, ...]  # "transcribe", "translate"
+    languages: tuple[str, ...]  # Whisper's codes, such as "nl"
+
+    @property
+    def writes_timestamps(self) -> bool:
+        """Whether it may be asked for timestamps: it met them in training."""
+        return self.timestamps > 0
+
+    @property
+    def takes_previous_text(self) -> bool:
+        """Whether it may be prompted with the text before a window."""
+        return self.previous_text > 0
+
+    def save(self, folder: Path) -> None:
+        """Writes `folder`/capabilities.json, whole or not at all."""
+        write_json(folder / CAPABILITIES_FILE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Capabilities | None":
+        """What the file in `folder` says; None where there is none, so that nothing is known.
+
+        Raises InputError for a file that cannot be read. Keys that this version does not know are left unread.
+        """
+        path = folder / CAPABILITIES_FILE
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            shares = [float(found[name]) for name in ("timestamps", "previous_text")]
+            lists = [_texts(found[name]) for name in ("tasks", "languages")]
+            if not all(0 <= share <= 1 for share in shares):
+                raise ValueError(shares)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(
+                f"{path}: expected the shares timestamps and previous_text (0 to 1) and the lists tasks and languages; "
+                "train the checkpoint again, or remove the file where it is not known what the checkpoint can do."
+            ) from error
+        return cls(*shares, *lists)
+
+
+def _texts(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError(found)
+    return tuple(found)
