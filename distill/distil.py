@@ -1,5 +1,6 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +14,21 @@ from whisper_pair.checkpoints import (
     load_main,
     main_folder,
     origin,
+    save_model,
     save_processor,
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, padding_saved, windowing_settings
 from whisper_pair.errors import InputError
-from whisper_pair.precision import DTYPES, other_type, refuse_other_type, resolved, saved_dtype, stored_dtype
+from whisper_pair.precision import (
+    DTYPES,
+    refuse_other_type,
+    resolved,
+    saved_dtype,
+    stored_dtype,
+    warn_of_other_type,
+)
 from whisper_pair.runs import (
     Estimate,
     Stage,
@@ -50,6 +59,8 @@ from .inputs import DistillationInputs
 from .student import DistillationLoss, build_student, check_start, chosen_layers
 from .teacher import digest_of
 from .validation import DraftValidator, HeldOutTranscripts, joined
+
+logger = logging.getLogger("whisper_pair.distill")
 
 
 def labels_stage(config: Config, main: Path, precision: str) -> Stage:
@@ -94,7 +105,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     if stage.finished():
         refuse_other_type(stage.folder, settings.save_dtype, "distill.save_dtype")
         stage.tidy()
-        print(f"{stage.folder}: already distilled from these inputs")
+        logger.info("%s: already distilled from these inputs", stage.folder)
         return stage.folder
     stage.refuse_other_inputs(overwrite)
     labels.refuse_other_inputs(overwrite)
@@ -113,9 +124,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     if accelerator.is_main_process and not labels.finished():
         labels.begin(config)
     begin_stage(accelerator, stage, config)
-    accelerator.print(material.corpus.report("training"))
+    logger.info(material.corpus.report("training"))
     packed = [window for window in material.windows if window.perturbation is None]
-    accelerator.print(padding_saved(packed, material.log_mel.seconds))
+    logger.info(padding_saved(packed, material.log_mel.seconds))
     main.to(accelerator.device)
     lessons = prepare_distillation_data(material, labels, stage, accelerator, dry_run)
 
@@ -137,7 +148,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         return {"audio_features": audio_features, "inputs": inputs, "labels": targets, "teacher": known}
 
     def save(trained, target: Path) -> None:
-        trained.save_pretrained(target)
+        save_model(trained, target)
         save_processor(material.processor, target)
         write_text(target / "examples.md", drafting.examples)
         if lessons.vocabulary is not None:
@@ -161,9 +172,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         seconds = lessons.labelling_seconds + steps * a_step
         parts = memory_parts(module, [main])
         estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes, parts)
-        accelerator.print(
-            f"{estimate}; {lessons.labelling_seconds / 3600:.2g} hours of them to label, validations apart"
-        )
+        hours = lessons.labelling_seconds / 3600
+        logger.info("%s; %.2g hours of them to label, validations apart", estimate, hours)
         return stage.folder
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
     plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
@@ -171,12 +181,12 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         accelerator, module, settings, plan, lessons.batches, prepare, lambda: gathered_model(accelerator, student),
         drafting.score, save, stage.work, config.data.workers, saved_as,
     )  # fmt: skip
-    accelerator.print(other_type(best, saved_as), end="")
     if accelerator.is_main_process:
+        warn_of_other_type(best, saved_as)
         about = provenance(config, str(accelerator.device)) | {"kept": asdict(lessons.keeping)}
         write_json(best / "provenance.json", about)
         stage.finish(best)
-        print(f"{stage.folder}: the assistant")
+        logger.info("%s: the assistant", stage.folder)
     accelerator.end_training()
     return stage.folder
 

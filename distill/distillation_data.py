@@ -1,5 +1,6 @@
 """What the student learns from: the main's trusted labels, and what is kept on disk of encoder and teacher."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .inputs import DistillationInputs
 from .label_filter import FilteredLabels, LabelFilter, trusted_labels
 from .labelling import Labeller, label_windows, read_labels
 from .teacher import DTYPES, Teacher, digest_of, teacher_cache
+
+logger = logging.getLogger("whisper_pair.distill")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def prepare_distillation_data(
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
     with accelerator.main_process_first():
         keeping = CachePolicy.chosen(settings, main, material.log_mel, windows, stage.work)
-    accelerator.print(keeping)
+    logger.info(keeping)
     each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
     disk = cache_bytes(len(material.windows) * keeping.states, main.config, each)
     disk += cache_bytes(len(material.held_out), main.config)
@@ -118,7 +121,7 @@ def labelled_example(window: Window, row: dict) -> Example:
 
 
 def _report(labelled: FilteredLabels, material: DistillationInputs, accelerator) -> None:
-    accelerator.print(labelled.report())
+    logger.info(labelled.report())
     if accelerator.is_main_process:
         kept = [window for window, _ in labelled.kept]
         tokens = [len(row["tokens"]) for _, row in labelled.kept]
@@ -130,5 +133,5 @@ def _vocabulary(labelled: FilteredLabels, share: float | None, accelerator) -> D
     if share is None:
         return None
     found = DraftVocabulary.covering((row["tokens"] for _, row in labelled.kept), share)
-    accelerator.print(f"draft vocabulary: {len(found.tokens)} tokens, {100 * found.covered:.2f} % of the labels")
+    logger.info("draft vocabulary: %d tokens, %.2f %% of the labels", len(found.tokens), 100 * found.covered)
     return found

@@ -6,6 +6,7 @@ whole or absent: a run that is killed loses at most the batch in flight, and end
 not. The shards become one file, in the windows' order, at the end.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ from whisper_pair.errors import InputError
 from whisper_pair.runs import Throughput, files, stop_on_signals
 from whisper_pair.text import Normalizer, error_rates, text_of
 from whisper_pair.training import FrozenEncoder, TargetTokens
+
+logger = logging.getLogger("whisper_pair.distill")
 
 FILE = "labels.parquet"
 
@@ -42,7 +45,7 @@ class Labeller:
                 pcm.append(window.pcm()[: self.encoding.log_mel.samples])
                 kept.append((window, number))
             except InputError as error:
-                print(f"skipped: {error}", flush=True)
+                logger.warning("skipped: %s", error)
         if not kept:
             return []
         batch = {
@@ -111,7 +114,7 @@ def label_windows(labeller: Labeller, windows: Sequence[Window], folder: Path, a
             bar.update(len(numbers))
         accelerator.wait_for_everyone()
     if work.batches:
-        accelerator.print(f"labelling: {work}")
+        logger.info("labelling: %s", work)
     if accelerator.is_main_process:
         if work.batches:
             work.save(folder, accelerator.num_processes)
@@ -141,7 +144,7 @@ def _whole(shard: Path) -> bool:
     try:
         pyarrow.parquet.read_metadata(shard)
     except (OSError, ValueError):
-        print(f"{shard}: is damaged; its windows are labelled again", flush=True)
+        logger.warning("%s: is damaged; its windows are labelled again", shard)
         return False
     return True
 

@@ -1,6 +1,7 @@
 """Measures a pair on test clips: acceptance, quality, identity, cost and speed -> report.json and its readings."""
 
 import json
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ from .reading import (
     verdict_section,
 )
 
+logger = logging.getLogger("whisper_pair.eval")
+
 HEARD = "heard"  # in the stage's work folder
 
 
@@ -120,7 +123,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     stage = stage_of(config, main_at, ours_at, precision)
     if stage.finished():
         stage.tidy()
-        processes.print(f"{stage.folder}: already evaluated with these inputs")
+        logger.info("%s: already evaluated with these inputs", stage.folder)
         if not processes.is_main_process:
             return 0
         return status(json.loads((stage.folder / "report.json").read_text(encoding="utf-8")), stage, strict)
@@ -152,7 +155,8 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
         stage.begin(config)
     processes.wait_for_everyone()
     minutes = sum(clip.seconds for clip in clips) / 60
-    processes.print(f"test: {len(clips)} clips, {minutes:.1f} minutes, on {processes.num_processes} x {device.type}")
+    counts = len(clips), minutes, processes.num_processes, device.type
+    logger.info("test: %d clips, %.1f minutes, on %d x %s", *counts)
     options = options_of(config)
     heard = listen(engines, start, clips, log_mel, options, stage.work / HEARD, processes)
     del start
@@ -172,7 +176,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
         write_best_setting(ours_at, report)
     stage.finish()
     discard(stage.folder / HEARD)
-    print(f"{stage.folder}: report.json, report.md, report.html, utterances.parquet, plots/")
+    logger.info("%s: report.json, report.md, report.html, utterances.parquet, plots/", stage.folder)
     return status(report, stage, strict)
 
 
@@ -183,11 +187,11 @@ def options_of(config: Config) -> Options:
 
 def status(report: dict[str, Any], stage: Stage, strict: bool) -> int:
     if report["identity"]["unexplained"] or report["quality"]["long_form"].get("unexplained"):
-        print(f"the pair's output is not the main's: see identity and long form in {stage.folder}/report.md")
+        logger.error("the pair's output is not the main's: see identity and long form in %s/report.md", stage.folder)
         return 1
     if strict and not report["verdict"]["passed"]:
         missed = ", ".join(c["name"] for c in report["verdict"]["criteria"] if not c["passed"])
-        print(f"the verdict is not passed ({missed}): see {stage.folder}/report.md")
+        logger.error("the verdict is not passed (%s): see %s/report.md", missed, stage.folder)
         return 1
     return 0
 

@@ -1,5 +1,6 @@
 """Material that several tests share: the synthetic corpus, small, and its micro Whisper."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,16 @@ os.environ.setdefault("WHISPER_PAIR_CACHE", tempfile.mkdtemp(prefix="whisper-pai
 
 ROOT = Path(__file__).parent.parent
 LIMIT = 19  # tokens of a text of the untrained pair
+
+
+@pytest.fixture(autouse=True)
+def messages(caplog):
+    """What the library logs is in `caplog`; what a command in the process of the tests installs goes with the test."""
+    logger = logging.getLogger("whisper_pair")
+    before = list(logger.handlers)
+    caplog.set_level(logging.INFO, logger.name)
+    yield
+    logger.handlers[:] = before
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def test_a_worker_that_was_not_forked_sees_what_comes_later(tmp_path):
     assert holds(sent, 1, 1)
 
 
-def test_a_damaged_window_is_told_and_computed_again(tmp_path, capsys):
+def test_a_damaged_window_is_told_and_computed_again(tmp_path, caplog):
     cache = opened(tmp_path)
     for window in range(4):
         cache.write(window, tensors(window))
@@ -84,7 +84,7 @@ def test_a_damaged_window_is_told_and_computed_again(tmp_path, capsys):
     raw[7] ^= 1
     shard.write_bytes(raw)
     assert cache.read(0) is None
-    assert "shard-00000: window 0 is damaged" in capsys.readouterr().out
+    assert "shard-00000: window 0 is damaged" in caplog.text
     assert 0 not in cache
     assert holds(cache, 1, 1)
     cache.write(0, tensors(0))
@@ -106,18 +106,18 @@ def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
         ({"main": "a"}, FIELDS | {"rest": ("float16", 1)}, 'fields.rest.0 = "float32", not "float16"'),
     ],
 )
-def test_a_cache_made_from_something_else_is_built_anew(tmp_path, capsys, about, fields, said):
+def test_a_cache_made_from_something_else_is_built_anew(tmp_path, caplog, about, fields, said):
     opened(tmp_path / "cache").write(0, tensors(0))
     again = opened(tmp_path / "cache", about, fields)
-    assert f"was made with {said}; it is built again" in capsys.readouterr().out
+    assert f"was made with {said}; it is built again" in caplog.text
     assert 0 not in again
 
 
-def test_a_cache_of_another_version_of_the_package_is_built_anew(tmp_path, capsys, monkeypatch):
+def test_a_cache_of_another_version_of_the_package_is_built_anew(tmp_path, caplog, monkeypatch):
     opened(tmp_path).write(0, tensors(0))
     monkeypatch.setattr(room, "versions", lambda: {"whisper-pair": "99"})
     assert 0 not in opened(tmp_path)
-    assert "made_by.whisper-pair" in capsys.readouterr().out
+    assert "made_by.whisper-pair" in caplog.text
 
 
 def test_too_small_a_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_too_small_a_disk_is_told_before_anything_is_computed(tmp_path, monkeypa
         opened(tmp_path / "cache")
 
 
-def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, capsys):
+def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, caplog):
     cache = opened(tmp_path)
     cache.write(0, tensors(0))
     WRITES.flush()
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, capsys)
     cache.of([2]).write(0, tensors(2))
     WRITES.flush()
     monkeypatch.undo()
-    assert capsys.readouterr().out.count("No space left on device") == 1
+    assert caplog.text.count("No space left on device") == 1
     again = opened(tmp_path)
     assert holds(again, 0, 0)
     assert 1 not in again

@@ -166,11 +166,11 @@ def test_a_window_of_another_length_is_refused(main):
     refused("nb_max_frames 3000, expected 400", main)
 
 
-def test_a_missing_feature_extractor_is_the_one_that_the_model_asks_for(stock, main, capsys):
+def test_a_missing_feature_extractor_is_the_one_that_the_model_asks_for(stock, main, caplog):
     (main / "processor_config.json").unlink()
     heard = [Pair.from_pretrained(str(folder), None).transcribe([speech()], language="nl") for folder in (stock, main)]
     assert heard[0][0].tokens == heard[1][0].tokens
-    assert "has no feature extractor; Whisper's for 80 mel bins and 4 s is taken" in capsys.readouterr().err
+    assert "has no feature extractor; Whisper's for 80 mel bins and 4 s is taken" in caplog.text
 
 
 # --- adapters
@@ -202,7 +202,7 @@ def test_an_adapter_without_its_base_is_refused_with_the_command_that_merges_it(
 
 
 @pytest.mark.parametrize("kind", ["missing", "of 2022"])
-def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, capsys):
+def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, caplog):
     keys = ("lang_to_id", "task_to_id", "is_multilingual", "no_timestamps_token_id", "prev_sot_token_id")
     if kind == "missing":
         (main / "generation_config.json").unlink()
@@ -210,7 +210,7 @@ def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, 
         edit(main, **dict.fromkeys(keys), forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
     edit(main, "config.json", max_length=20, forced_decoder_ids=[[1, 553], [2, 653], [3, 657]])
     model, wanted = load_main(main, torch.float32), load_main(stock, torch.float32)
-    assert "lang_to_id, task_to_id completed from the tokenizer" in capsys.readouterr().err
+    assert "lang_to_id, task_to_id completed from the tokenizer" in caplog.text
     for key in (*keys, "eos_token_id", "decoder_start_token_id"):
         assert getattr(model.generation_config, key) == getattr(wanted.generation_config, key), key
     pair = Pair.from_pretrained(str(main), None)
@@ -255,10 +255,10 @@ def test_a_generation_config_that_cannot_be_read_is_refused(main, content):
     assert str(main) in str(caught.value)
 
 
-def test_the_librarys_default_length_cuts_no_transcript(stock, main, capsys):
+def test_the_librarys_default_length_cuts_no_transcript(stock, main, caplog):
     edit(main, max_length=20, max_new_tokens=3)
     model = load_main(main, torch.float32)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert model.generation_config.max_length == SpecialTokens.of(model).max_length == 128
     assert "max_length 20, transformers' default, would cut transcripts and is taken as 128" in said
     assert "max_new_tokens=3 ignored" in said
@@ -266,17 +266,17 @@ def test_the_librarys_default_length_cuts_no_transcript(stock, main, capsys):
     assert ours[0].tokens == theirs[0].tokens
 
 
-def test_a_length_that_somebody_chose_holds_and_is_said(main, capsys):
+def test_a_length_that_somebody_chose_holds_and_is_said(main, caplog):
     edit(main, max_length=7)
     (heard,) = Pair.from_pretrained(str(main), None).transcribe([speech()], language="nl")
     assert len(heard.tokens) == 7
-    assert "max_length 7 ends transcripts before the model's 128 tokens" in capsys.readouterr().err
+    assert "max_length 7 ends transcripts before the model's 128 tokens" in caplog.text
 
 
-def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main, capsys):
+def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main, caplog):
     edit(main, repetition_penalty=3.0, no_repeat_ngram_size=1)
     model = load_main(main, torch.float32)
-    assert "repetition_penalty=3.0, no_repeat_ngram_size=1 ignored" in capsys.readouterr().err
+    assert "repetition_penalty=3.0, no_repeat_ngram_size=1 ignored" in caplog.text
     assert all(getattr(model.generation_config, key, None) in neutral for key, neutral in NEUTRAL.items())
     pair = Pair.from_pretrained(str(main), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
@@ -286,13 +286,13 @@ def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main,
     ]
 
 
-def test_a_stock_checkpoint_is_loaded_without_a_word(stock, capsys):
+def test_a_stock_checkpoint_is_loaded_without_a_word(stock, caplog):
     before = generation_config(stock)
     held = load_main(stock, torch.float32).generation_config.to_dict()
     assert {key: held[key] for key in before if key != "transformers_version"} == {
         key: value for key, value in before.items() if key != "transformers_version"
     }
-    assert capsys.readouterr().err == ""
+    assert not caplog.records
 
 
 # --- multilingual or not
@@ -367,11 +367,11 @@ def test_an_english_only_main_goes_from_training_to_publication(english, tmp_pat
 @pytest.mark.parametrize(
     "heads", [[[5, 1], [11, 2]], [[1, 9], [2, 11]], [[3, 0], [4, 0]], [], [[1]], "all", [[0.5, 1]]]
 )
-def test_alignment_heads_of_another_model_give_way_to_a_default(main, heads, capsys):
+def test_alignment_heads_of_another_model_give_way_to_a_default(main, heads, caplog):
     edit(main, alignment_heads=heads)
     pair = Pair.from_pretrained(str(main), None)
     assert pair.main.generation_config.alignment_heads == [[layer, head] for layer in (2, 3) for head in range(4)]
-    assert "alignment_heads are those of another model" in capsys.readouterr().err
+    assert "alignment_heads are those of another model" in caplog.text
     (heard,) = pair.transcribe_long([speech(seconds=3)], language="nl", chunked=True, timestamps=False, word_times=True)
     ends = [word.end for segment in heard.segments for word in segment.words]
     assert len(ends) > 1
@@ -379,13 +379,13 @@ def test_alignment_heads_of_another_model_give_way_to_a_default(main, heads, cap
     assert ends == sorted(ends)
 
 
-def test_word_times_without_alignment_heads_follow_the_upper_half_and_say_so(main, capsys):
+def test_word_times_without_alignment_heads_follow_the_upper_half_and_say_so(main, caplog):
     edit(main, alignment_heads=None)
     pair = Pair.from_pretrained(str(main), None)
-    assert "alignment_heads" not in capsys.readouterr().err  # nobody has asked for word times
+    assert "alignment_heads" not in caplog.text  # nobody has asked for word times
     asked = {"language": "nl", "chunked": True, "timestamps": False, "word_times": True}
     (heard,) = pair.transcribe_long([speech()], **asked)
-    assert "all heads of the upper half" in capsys.readouterr().err
+    assert "all heads of the upper half" in caplog.text
     edit(main, alignment_heads=[[layer, head] for layer in (2, 3) for head in range(4)])
     assert Pair.from_pretrained(str(main), None).transcribe_long([speech()], **asked) == [heard]
 

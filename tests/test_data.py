@@ -93,11 +93,11 @@ def test_a_bad_clip_in_a_test_set_is_refused_by_name(tmp_path, name, content, re
         load_test_clips([source], data(), 30, "test")
 
 
-def test_long_test_clips_are_dropped_only_where_the_config_says_so(tmp_path, capsys):
+def test_long_test_clips_are_dropped_only_where_the_config_says_so(tmp_path, caplog):
     rows = [{"file_name": name, "text": "ja"} for name in ("a.wav", "b.wav")]
     source = folder(tmp_path / "corpus", rows, {"a.wav": 1.0, "b.wav": 31.0})
     assert len(load_test_clips([source], data(long_test_audio="drop"), 30, "test")) == 1
-    assert "dropped 1 over 30 s" in capsys.readouterr().out
+    assert "dropped 1 over 30 s" in caplog.text
 
 
 def test_a_missing_column_is_named_with_those_that_exist(tmp_path):

@@ -104,15 +104,15 @@ def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_
     assert all(torch.equal(plain[name], again[name]) and plain[name].dtype == again[name].dtype for name in plain)
 
 
-def test_teachers_of_other_labels_or_another_temperature_are_not_believed(main, batch, tmp_path, capsys):
+def test_teachers_of_other_labels_or_another_temperature_are_not_believed(main, batch, tmp_path, caplog):
     *_, examples = batch
     caching(main, examples, tmp_path, 4)
     caching(main, examples, tmp_path, 4)
-    assert "it is built again" not in capsys.readouterr().out
+    assert "it is built again" not in caplog.text
     caching(main, examples[::-1], tmp_path, 4)
-    assert "it is built again" in capsys.readouterr().out
+    assert "it is built again" in caplog.text
     caching(main, examples[::-1], tmp_path, 4, temperature=1.5)
-    assert "temperature = 2.0, not 1.5; it is built again" in capsys.readouterr().out
+    assert "temperature = 2.0, not 1.5; it is built again" in caplog.text
     assert digest_of([1]) != digest_of([2])
 
 

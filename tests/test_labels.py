@@ -155,16 +155,16 @@ def test_two_processes_write_the_rows_of_one(labelling, undisturbed, tmp_path):
     assert read_labels(tmp_path) == undisturbed
 
 
-def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(labelling, undisturbed, tmp_path, capsys):
+def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(labelling, undisturbed, tmp_path, caplog):
     labeller, windows = labelling
     gone = replace(windows[4], clips=(replace(windows[4].clips[0], audio=Path("/nowhere.wav")),))
     some = [*windows[:4], gone, *windows[5:6]]
     label_windows(labeller, some, tmp_path, process())
     assert [row["window"] for row in read_labels(tmp_path)] == [0, 1, 2, 3, 5]
-    assert "no such audio file" in capsys.readouterr().out
+    assert "no such audio file" in caplog.text
 
 
-def test_labels_of_other_inputs_are_begun_afresh_and_say_why(labelling, tmp_path, capsys):
+def test_labels_of_other_inputs_are_begun_afresh_and_say_why(labelling, tmp_path, caplog):
     config = labelling[0].config
     old = Stage(tmp_path / "labels", {"main": {"model.safetensors": "aa"}, "language": "nl"})
     old.begin(config)
@@ -174,7 +174,7 @@ def test_labels_of_other_inputs_are_begun_afresh_and_say_why(labelling, tmp_path
         new.refuse_other_inputs(overwrite=False)
     new.refuse_other_inputs(overwrite=True)
     new.begin(config)
-    assert 'was made with main.model.safetensors = "aa", not "bb"; starting afresh' in capsys.readouterr().out
+    assert 'was made with main.model.safetensors = "aa", not "bb"; starting afresh' in caplog.text
     assert [path.name for path in new.work.iterdir()] == ["inputs.json"]
 
 

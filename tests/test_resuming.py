@@ -49,7 +49,7 @@ def test_only_the_newest_states_stay_and_the_best_that_they_count_on(stopped):
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "progress.json"])
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone"])
-def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, whole, capsys, file, harm):
+def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, whole, caplog, file, harm):
     victim = stopped / "state-0000012" / file
     content = bytearray(victim.read_bytes())
     if harm == "gone":
@@ -60,26 +60,26 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, whole, capsy
         content[len(content) // 2] ^= 1
         victim.write_bytes(content if file != "progress.json" else b"\xff" + content)
     resumed, *_ = train(stopped)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "state-0000012: is passed over, since" in said
     assert "resuming at step 9" in said
     assert torch.equal(resumed, whole)
 
 
-def test_with_no_sound_state_training_begins_anew_and_says_so(stopped, whole, capsys):
+def test_with_no_sound_state_training_begins_anew_and_says_so(stopped, whole, caplog):
     for state in stopped.glob("state-*"):
         (state / "optimizer.bin").write_bytes(b"")
     resumed, *_ = train(stopped)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert said.count("is passed over, since optimizer.bin is damaged") == 2
     assert "resuming" not in said
     assert torch.equal(resumed, whole)
 
 
-def test_a_state_without_its_best_checkpoint_is_passed_over(stopped, whole, capsys):
+def test_a_state_without_its_best_checkpoint_is_passed_over(stopped, whole, caplog):
     shutil.rmtree(stopped / "best-0000010")
     resumed, best, _ = train(stopped)
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "state-0000012: is passed over, since its best checkpoint best-0000010 is gone" in said
     assert "resuming at step 9" in said
     assert torch.equal(resumed, whole)

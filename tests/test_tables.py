@@ -159,10 +159,10 @@ def test_two_tables_in_one_folder_are_refused(folder):
     assert "holds metadata.csv and metadata.jsonl" in refusal(Source(folder=str(folder)), "test")
 
 
-def test_files_that_a_test_set_does_not_list_are_counted(folder, capsys):
+def test_files_that_a_test_set_does_not_list_are_counted(folder, caplog):
     (folder / "metadata.csv").write_text("file_name,text\n./a.wav,Ja\n")
     assert len(clips_of(Source(folder=str(folder)), "test")) == 1
-    assert "left out 2 audio files that its metadata does not list" in capsys.readouterr().out
+    assert "left out 2 audio files that its metadata does not list" in caplog.text
 
 
 # Cells that are no text

@@ -90,12 +90,12 @@ def marked(tmp_path) -> Source:
     return Source(folder=str(tmp_path))
 
 
-def test_they_are_taken_out_counted_and_said(marked, capsys):
+def test_they_are_taken_out_counted_and_said(marked, caplog):
     corpus = load_training_clips([marked], data(), 30)
     assert [clip.text for clip in corpus.clips] == ["een twee", "drie", "vier", "vijf"]
     assert corpus.report("training").endswith("took special tokens out of 3 texts")
     assert [clip.text for clip in load_test_clips([marked], data(), 30, "test")] == ["een twee", "drie", "vier", "vijf"]
-    assert "test: took special tokens out of 3 of 4 texts" in capsys.readouterr().out
+    assert "test: took special tokens out of 3 of 4 texts" in caplog.text
 
 
 def test_they_are_refused_with_file_and_line_where_that_is_asked(marked):

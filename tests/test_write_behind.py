@@ -138,9 +138,9 @@ def windows_after(how: str, folder) -> tuple[int, list]:
     return done.returncode, [each is not None for each in found]
 
 
-def test_a_kill_in_the_middle_of_a_write_leaves_whole_windows_only(tmp_path, capsys):
+def test_a_kill_in_the_middle_of_a_write_leaves_whole_windows_only(tmp_path, caplog):
     assert windows_after("killed", tmp_path) == (-signal.SIGKILL, [True] * 3 + [False] * 3)
-    assert "damaged" not in capsys.readouterr().out  # what is half there was never said to be there
+    assert "damaged" not in caplog.text  # what is half there was never said to be there
 
 
 def test_a_process_that_ends_has_written_everything(tmp_path):

@@ -1,11 +1,12 @@
 """Fine-tunes the main: data -> windows -> training -> `main/`, a stock checkpoint."""
 
+import logging
 from pathlib import Path
 
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_processor
+from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_model, save_processor
 from whisper_pair.config import Config
 from whisper_pair.data import (
     TIMESTAMP_TOKENS,
@@ -21,7 +22,7 @@ from whisper_pair.data import (
     write_data_report,
 )
 from whisper_pair.errors import InputError
-from whisper_pair.precision import DTYPES, in_dtype, other_type, refuse_other_type, resolved, saved_dtype
+from whisper_pair.precision import DTYPES, in_dtype, refuse_other_type, resolved, saved_dtype, warn_of_other_type
 from whisper_pair.runs import (
     Estimate,
     Stage,
@@ -56,6 +57,8 @@ from whisper_pair.training import (
 
 from .model import TranscriptLoss, choose_parameters, placed, stock
 
+logger = logging.getLogger("whisper_pair.train")
+
 
 def stage_of(config: Config, start: Path, precision: str) -> Stage:
     """The fine-tuning of `start`, identified by all that decides its outcome; `precision`: what `auto` came to."""
@@ -80,7 +83,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if stage.finished():
         refuse_other_type(stage.folder, settings.save_dtype, "train.save_dtype")
         stage.tidy()
-        print(f"{stage.folder}: already fine-tuned from these inputs")
+        logger.info("%s: already fine-tuned from these inputs", stage.folder)
         return stage.folder
     stage.refuse_other_inputs(overwrite)
 
@@ -95,9 +98,9 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
     accelerator = make_accelerator(config, settings, "train")
     begin_stage(accelerator, stage, config)
-    accelerator.print(corpus.report("training"))
+    logger.info(corpus.report("training"))
     windows, tokens = [e.window for e in examples], [len(e.tokens) - e.prefix for e in examples]
-    accelerator.print(padding_saved(windows, log_mel.seconds))
+    logger.info(padding_saved(windows, log_mel.seconds))
     if accelerator.is_main_process:
         write_data_report(Path(config.output), "main", corpus, windows, tokens, log_mel.seconds)
     torch.manual_seed(config.seed)
@@ -140,18 +143,18 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
             "train", len(examples), plan.steps, seconds, *peak_memory(), disk, accelerator.num_processes,
             memory_parts(module, [model]),
         )  # fmt: skip
-        accelerator.print(f"{estimate}; validations apart")
+        logger.info("%s; validations apart", estimate)
         return stage.folder
     require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")
     best = fit(
         accelerator, module, settings, plan, batches, prepare, lambda: stock(model, settings, accelerator), validate,
         save, stage.work, data.workers, saved_as,
     )  # fmt: skip
-    accelerator.print(other_type(best, saved_as), end="")
     if accelerator.is_main_process:
+        warn_of_other_type(best, saved_as)
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))
         stage.finish(best)
-        print(f"{stage.folder}: the fine-tuned main")
+        logger.info("%s: the fine-tuned main", stage.folder)
     accelerator.end_training()
     return stage.folder
 
@@ -174,5 +177,5 @@ def save_checkpoint(model, processor, folder: Path) -> None:
     """A stock checkpoint. SpecAugment is ours, applied to batches, so nothing of it is in the model's configuration."""
     model.config.apply_spec_augment = False
     model.generation_config._from_model_config = False  # else lang_to_id and the like are lost on reloading
-    model.save_pretrained(folder)
+    save_model(model, folder)
     save_processor(processor, folder)

@@ -7,6 +7,7 @@ them. What a stage saves has the type of the checkpoint that it came from, unles
 """
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}  # safetensors' names
@@ -72,12 +75,11 @@ def refuse_other_type(finished: Path, save_dtype: str | None, key: str) -> None:
         )
 
 
-def other_type(best: Path, dtype: torch.dtype) -> str:
-    """A line of warning where the best checkpoint was saved before its `save_dtype` changed; "" where it was not."""
+def warn_of_other_type(best: Path, dtype: torch.dtype) -> None:
+    """Says so where the best checkpoint was saved before its `save_dtype` changed."""
     found = stored_dtype(best)
-    if found == dtype:
-        return ""
-    return f"note: the best checkpoint was saved in {name_of(found)}, before {name_of(dtype)} was asked for\n"
+    if found != dtype:
+        logger.warning("the best checkpoint was saved in %s, before %s was asked for", name_of(found), name_of(dtype))
 
 
 def check_finite(model: nn.Module, folder: Path) -> None:

@@ -5,6 +5,7 @@ is one as it is. Main and pair take turns at each, so it is also seen whether dr
 how much sooner it ends.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from whisper_pair.text import ErrorRate, Normalizer, error_rates, pooled
 from .quality import rate_rows
 from .speed import spread_out
 from .timing import interleaved, speedup
+
+logger = logging.getLogger("whisper_pair.eval")
 
 WINDOWS = 2.0  # a joined recording's length at the most: many short ones tell more than a few long ones
 LEAST = 1.25  # and at the least: what hardly passes one window tells little of several
@@ -85,7 +88,7 @@ def long_form_section(
 
         return hear
 
-    print(f"long form: {len(windows)} recordings, by the main and by the pair", flush=True)
+    logger.info("long form: %d recordings, by the main and by the pair", len(windows))
     actions = [by(0), by(asked.draft_tokens)]
     timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
     references = [window.text for window in windows]

@@ -4,6 +4,7 @@ Clips arrive in chunks of the batch size, the same for all: our engine's refilli
 queues, is left out. What each contender said is held against the main's text, for only equal work can be compared.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from .energy import joule_counter
 from .engines import Engines
 from .identity import Witness
 from .timing import Timing, interleaved, speedup
+
+logger = logging.getLogger("whisper_pair.eval")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def speed_section(
         parts = timed.features.split(batch_size)
         actions = [lambda chunk, c=c: c.decode(parts[chunk], batch_size) for c in fitting]  # noqa: B023
         actions += [lambda chunk, e=e: encode(e, parts[chunk]) for e in encoders.values()]  # noqa: B023
-        print(f"timing {len(fitting)} contenders on {len(timed.clips)} clips at batch {batch_size}", flush=True)
+        logger.info("timing %d contenders on %d clips at batch %d", len(fitting), len(timed.clips), batch_size)
         with torch.inference_mode():
             timings, answers = interleaved(actions, len(parts), settings.repeats, device, joules)
         heard = dict(zip(encoders, (t.seconds for t in timings[len(fitting) :]), strict=True))

@@ -191,14 +191,14 @@ def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
     assert {path.stem for path in (judged / "eval" / "plots").glob("*.png")} >= {"acceptance", "surface", "parts"}
 
 
-def test_strict_asks_a_finished_evaluation_too(judged, capsys):
+def test_strict_asks_a_finished_evaluation_too(judged, caplog):
     """A finished evaluation is not repeated; its verdict decides the status."""
     report = json.loads((judged / "eval" / "report.json").read_text())
     assert not report["verdict"]["passed"]  # no random pair is faster
     file = judged / "config.yaml"
     assert run_stage([str(file)]) == 0
     assert run_stage([str(file), "--strict"]) == 1
-    assert "the verdict is not passed (" in capsys.readouterr().out
+    assert "the verdict is not passed (" in caplog.text
 
 
 FASTER = {"speedup": 1.3, "speedup_interval": [1.2, 1.4], "speedup_verdict": "faster", "drafted_rounds": 9, "rounds": 9}

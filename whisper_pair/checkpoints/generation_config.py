@@ -6,14 +6,16 @@ multilingual. What is changed is changed in memory and said in one line; ids tha
 refused, since nobody can tell which of the two is the model's.
 """
 
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from ..errors import InputError
 from ..text import CONTROL
+
+logger = logging.getLogger(__name__)
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 GPT2_END, WHISPER_END = 50256, 50257  # <|endoftext|> in OpenAI's English-only and multilingual vocabularies
@@ -44,7 +46,7 @@ NEUTRAL = {  # transformers bends the likelihoods by these, and greedy decoding 
 def say(line: str) -> None:
     """Once a run, and by one of its processes."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"note: {line}", file=sys.stderr, flush=True)
+        logger.warning(line)
 
 
 def completed(folder: Path, tokenizer):

@@ -94,6 +94,12 @@ def load_processor(folder: Path):
     return checked_processor(folder, read_config(folder))
 
 
+def save_model(model, folder: Path) -> None:
+    """A stock checkpoint's weights and configurations."""
+    with _quiet():
+        model.save_pretrained(folder)
+
+
 def save_processor(processor, folder: Path) -> None:
     """With the spellings by which English texts are compared, which transformers reads and does not write."""
     processor.save_pretrained(folder)
@@ -109,14 +115,16 @@ def save_processor(processor, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet():
-    """No bar for the loading of weights that takes a second."""
+    """No bar for weights that take a second to load or to save."""
     from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.enable_progress_bar()
+        if shown:
+            logging.enable_progress_bar()
 
 
 def share_equal_embeddings(main, draft) -> None:

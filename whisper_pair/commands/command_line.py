@@ -12,6 +12,7 @@ from ..config import Config, load_config
 from ..errors import InputError, StoppedError, TrainingError
 from ..runs import disk_failure, lock_run, rehearsal, stop_on_signals, warn_of_one_process_alone
 from ..runs import refuse_missing as refuse_missing_tracker
+from .console import show_messages
 
 
 def stage_command(
@@ -28,6 +29,7 @@ def stage_command(
     args = parsed(parser, argv)
 
     def stage() -> int | None:
+        show_messages("stdout")  # they are all that a stage has to say
         config = load_config(args.config, args.overrides)
         warn_of_one_process_alone()
         refuse_missing_tracker(config)
@@ -54,6 +56,7 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
     """The action's exit status. What a user can fix is said in one sentence by the first process: 2 for a mistake in
     the input, 1 for work that cannot go on, 128 + the signal's number for a run that was asked to stop."""
+    show_messages()
     try:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # of a locale that lacks letters

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..checkpoints import add_pair_arguments, pair_from_arguments
 from ..errors import InputError
+from .console import show_messages
 from .transcribe import add_precision, load
 
 SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
@@ -25,6 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    show_messages("stdout")  # the page's address is its result
     if args.place and args.pair:
         raise InputError(f"{args.place} and --pair {args.pair}: name one pair.")
     args.pair = args.pair or args.place

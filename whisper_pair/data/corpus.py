@@ -4,6 +4,7 @@ A training clip that cannot be used is counted by the first reason that holds. N
 validation or test set, so there a bad clip is refused by name; and no clip of theirs may stand in training.
 """
 
+import logging
 import math
 import random
 from collections import Counter
@@ -18,6 +19,8 @@ from .clips import Clip
 from .sources import NOT_LISTED, Row
 from .survey import Audit, survey
 from .transcripts import Times, transcript
+
+logger = logging.getLogger(__name__)
 
 NAMED = 5  # clips that a message names
 
@@ -139,9 +142,9 @@ def load_test_clips(sources: Sequence[Source], data: Data, window_seconds: float
     if not clips:
         raise InputError(f"data.{split}: holds no clip that can be used.")
     if long:
-        print(f"{split}: {len(clips)} clips; dropped {long} over {window_seconds:.0f} s")
+        logger.info("%s: %d clips; dropped %d over %.0f s", split, len(clips), long, window_seconds)
     if marked_texts:
-        print(f"{split}: took special tokens out of {marked_texts} of {len(clips)} texts")
+        logger.info("%s: took special tokens out of %d of %d texts", split, marked_texts, len(clips))
     return clips
 
 
@@ -159,7 +162,7 @@ def audited(
     sources: Sequence[Source], data: Data, longest: float | None, say: bool = False
 ) -> Iterator[tuple[Row, Audit, Source]]:
     """Every listed row with what listening to it found. A file that the metadata does not list is no part of a set;
-    `say`: how many there are is printed."""
+    `say`: how many there are is logged."""
     for source in sources:
         others = 0
         with closing(survey(source, data.cache, longest)) as rows:
@@ -169,7 +172,7 @@ def audited(
                 else:
                     yield row, found, source
         if others and say:
-            print(f"{source.name}: left out {others} audio files that its metadata does not list", flush=True)
+            logger.info("%s: left out %d audio files that its metadata does not list", source.name, others)
 
 
 def _refuse_leaks(heard: dict[str, str], data: Data, window_seconds: float) -> None:

@@ -5,6 +5,7 @@ from elsewhere. Recordings lie in a folder that goes with the server. Whoever as
 it up for long: recordings have a longest length, contests a longest time.
 """
 
+import logging
 import os
 import tempfile
 import time
@@ -25,6 +26,8 @@ from ..text import language_table
 from .access import LARGEST, Door, tidy
 from .contest import Contest
 from .view import Spelling, contest_html, sentence_html
+
+logger = logging.getLogger(__name__)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydub misses the program ffmpeg, which nothing here runs
@@ -73,7 +76,7 @@ class Server:
                 )  # fmt: skip
             except OSError as error:
                 raise InputError(f"--host {host} --port {port}: cannot be had; choose another.") from error
-            print(f"{page.local_url} shows {self.name}; Ctrl-C ends it", flush=True)
+            logger.info("%s shows %s; Ctrl-C ends it", page.local_url, self.name)
             while not asked.soon():
                 tidy(Path(recordings))
             page.close(verbose=False)

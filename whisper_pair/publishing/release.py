@@ -192,10 +192,10 @@ def lineage_for(main: str, config: Config, lineage: PairManifest) -> bytes:
 
 def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     """The main's encoder with the assistant's decoder, saved beside the assistant: a Whisper to be used alone."""
-    from ..checkpoints import load_processor, save_processor
+    from ..checkpoints import load_processor, save_model, save_processor
 
     folder = assistant.with_name("standalone")
-    standalone_model(main, assistant).save_pretrained(folder)
+    save_model(standalone_model(main, assistant), folder)
     save_processor(load_processor(main), folder)
     return folder
 

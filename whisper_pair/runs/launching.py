@@ -1,9 +1,11 @@
 """What the launcher made of this process: which it is of how many, and on what device."""
 
+import logging
 import os
-import sys
 from collections.abc import Mapping
 from datetime import timedelta
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = timedelta(hours=6)  # processes wait for the slowest share of labels; NCCL's own ten minutes would end them
 
@@ -35,9 +37,8 @@ def warn_of_one_process_alone(environment: Mapping[str, str] = os.environ) -> No
     """
     on_cpu = _on_cpu(environment)
     if on_cpu and "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment):
-        print(
-            "warning: accelerate starts one process under --cpu, whatever --num_processes says, and this run goes on "
-            "as one; for several processes on a CPU put a --config_file with distributed_type: MULTI_CPU in place of "
-            "--cpu (in the sources: configs/accelerate/cpu.yaml).",
-            file=sys.stderr,
+        logger.warning(
+            "accelerate starts one process under --cpu, whatever --num_processes says, and this run goes on as one; "
+            "for several processes on a CPU put a --config_file with distributed_type: MULTI_CPU in place of --cpu (in "
+            "the sources: configs/accelerate/cpu.yaml)."
         )

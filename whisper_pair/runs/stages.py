@@ -7,6 +7,7 @@ A stage writes into a folder beside its final one and takes its place only when 
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Any
 
 from ..config import Config, dump_config
 from ..errors import InputError
-from ..escaping import terminal
 from .files import write_json, write_text
+
+logger = logging.getLogger(__name__)
 
 # What a run that was killed in its first moment may leave in a folder that is otherwise empty.
 BEGINNINGS = (".lock", "config.yaml.partial", "inputs.json.partial")
@@ -52,7 +54,7 @@ class Stage:
         for folder in self._of_other_inputs():
             recorded = self._recorded(folder)
             why = "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
-            print(terminal(f"{folder}: {why}; starting afresh"), flush=True)
+            logger.warning("%s: %s; starting afresh", folder, why)
             discard(folder)
         try:  # in this order: stopped anywhere in between, what is there is still known as ours
             self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import sinusoids
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
+from ..checkpoints import save_model
 from ..runs import readable_to_others
 from .grammar import distinct_sentences
 
@@ -54,7 +55,7 @@ def build(out: Path, size: MicroWhisper, seed: int) -> None:
         model = WhisperForConditionalGeneration(model_config(size, processor.tokenizer))
     quieten_branches(model)
     set_generation_config(model, processor.tokenizer)
-    model.save_pretrained(out)
+    save_model(model, out)
     processor.save_pretrained(out)
     readable_to_others(out)
 

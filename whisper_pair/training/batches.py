@@ -4,6 +4,7 @@ Labels are padded to the longest of the batch, never to 448. What is read from d
 already) is read by loader workers; spectrogram and encoder run on the device.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from ..data import Window
 from ..errors import InputError
 from .encoder_cache import EncoderCache
 from .losses import IGNORE
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Batches:
         try:
             return item | {"pcm": example.window.pcm()[: self.log_mel.samples]}
         except InputError as error:
-            print(f"skipped: {error}", flush=True)
+            logger.warning("skipped: %s", error)
             return None
 
     def collate(self, items: list[dict[str, Any] | None]) -> dict[str, Any]:

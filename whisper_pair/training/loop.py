@@ -6,8 +6,8 @@ however its samples are spread: transformers' Trainer, for Whisper, is not (its 
 Which samples a step takes is plan.py's.
 """
 
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +28,8 @@ from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
 from .sharding import norm_of, prepared
 from .write_behind import WRITES
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def fit(
         module.train()
         accelerator.log(score.figures | score.texts, step=progress.step)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
-        accelerator.print(f"step {progress.step} of {plan.steps}: loss {loss:.4f}, {figures}")
+        logger.info("step %d of %d: loss %.4f, %s", progress.step, plan.steps, loss, figures)
         best = progress.best is None or score.value > progress.best
         if best:
             _require_storable(accelerator, model, saved_as, progress, loss)
@@ -148,12 +150,13 @@ def fit(
     bar.close()
     WRITES.flush()  # before the folder moves
     if progress.step < plan.steps:
-        accelerator.print(
-            f"stopped early: {settings.patience} validations in a row were no better than that of step "
-            f"{progress.best_step}, whose checkpoint is kept"
+        logger.info(
+            "stopped early: %d validations in a row were no better than that of step %d, whose checkpoint is kept",
+            settings.patience,
+            progress.best_step,
         )
     if work.batches:  # none where a stopped run had only its end to write
-        accelerator.print(f"training: {work}")
+        logger.info("training: %s", work)
     if accelerator.is_main_process:
         write_json(progress.best_folder / "history.json", progress.told)
         if work.batches:
@@ -233,7 +236,7 @@ def take_step(
 def _told(accelerator, error: TrainingError) -> TrainingError:
     """The error of one process alone, which the main one, whose part it is to speak, may not have met."""
     if not accelerator.is_main_process:
-        print(f"error: process {accelerator.process_index}: {error}", file=sys.stderr, flush=True)
+        logger.error("process %d: %s", accelerator.process_index, error)
     return error
 
 

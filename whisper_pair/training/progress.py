@@ -9,6 +9,7 @@ best checkpoint that one of them counts on.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..runs import discard, file_digest, readable_to_others, write_json
+
+logger = logging.getLogger(__name__)
 
 FILE = "progress.json"
 TOLD = ("step", "best", "best_step", "history", "per_step")  # what of Progress is stored
@@ -97,7 +100,7 @@ class Progress:
         accelerator.load_state(str(self.folder / f"state-{state['step']:07d}"))
         for name in TOLD:
             setattr(self, name, state[name])
-        accelerator.print(f"resuming at step {self.step}")
+        logger.info("resuming at step %d", self.step)
 
     def _newest(self) -> dict[str, Any] | None:
         """What the newest sound state tells; removes what was begun or done after it."""
@@ -110,7 +113,7 @@ class Progress:
             if not damage:
                 found = state
                 break
-            print(f"{folder}: is passed over, since {damage}", flush=True)
+            logger.warning("%s: is passed over, since %s", folder, damage)
         after = -1 if found is None else found["step"]
         for folder in [*self.folder.glob("state-*"), *self.folder.glob("best-*")]:
             number = folder.name.partition("-")[2]

@@ -12,6 +12,7 @@ there.
 
 import copy
 import json
+import logging
 import os
 import shutil
 import threading
@@ -28,6 +29,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..runs import as_json, difference, versions, write_json
 from .write_behind import WRITES
+
+logger = logging.getLogger(__name__)
 
 SHARD = 1 << 30  # bytes after which a new shard begins
 MADE_BY = ("whisper-pair", "torch", "transformers")  # packages whose other version could compute other arrays
@@ -78,7 +81,7 @@ class WindowCache:
         WRITES.flush()  # what another cache in this folder may have left
         recorded = _recorded(self.folder / "about.json")
         if recorded is not None and recorded != about:
-            print(f"{self.folder}: was made with {difference(recorded, about)}; it is built again", flush=True)
+            logger.warning("%s: was made with %s; it is built again", self.folder, difference(recorded, about))
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if recorded != about:  # first of all: a process that opens it meanwhile must not take it for another's
@@ -126,7 +129,7 @@ class WindowCache:
         }
         raw = [_bytes(tensor) for tensor in found.values()]
         if not _read(self._shard(number), raw, int(self._offsets[number])) or _checksum(raw) != entry >> 32:
-            print(f"{self._shard(number)}: window {number} is damaged; it is computed again", flush=True)
+            logger.warning("%s: window %d is damaged; it is computed again", self._shard(number), number)
             self._index[number] = 0
             return None
         return found
@@ -155,8 +158,10 @@ class WindowCache:
         except OSError as error:  # through a map, a full disk would end the process
             self._full.set()
             kept = int((self._index > 0).sum())
-            said = f"{self.folder}: cannot be written ({error.strerror}); its {kept} windows are kept, others computed"
-            print(f"{said} each time", flush=True)
+            logger.warning(
+                "%s: cannot be written (%s); its %d windows are kept, others computed each time",
+                self.folder, error.strerror, kept,
+            )  # fmt: skip
             return
         self._index[number] = _checksum(raw) << 32 | 1
 
