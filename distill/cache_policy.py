@@ -56,8 +56,7 @@ def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window
     device, encoder, teacher = main.device, with_packed_linears(main.model.encoder), Teacher(main, settings)
 
     def hear():
-        waves = log_mel.pad([window.pcm()[: log_mel.samples] for window in some]).to(device)
-        return encode(encoder, log_mel(waves))
+        return encode(encoder, log_mel.features([window.pcm()[: log_mel.samples] for window in some], device))
 
     states = hear()
     tokens = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)

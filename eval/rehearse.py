@@ -10,7 +10,7 @@ import torch
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor, main_folder
 from whisper_pair.config import Config
-from whisper_pair.data import load_test_clips
+from whisper_pair.data import features_of, load_test_clips
 from whisper_pair.decoding import Engine, Options
 from whisper_pair.precision import DTYPES, resolved
 from whisper_pair.runs import Estimate, peak_memory
@@ -31,7 +31,7 @@ def rehearse(config: Config) -> str:
     for measured in (False, True):  # the first pass warms up
         some = clips[: SOME if measured else 1]
         begun = time.perf_counter()
-        features = log_mel(log_mel.pad([clip.read() for clip in some]).to(main.device))
+        features = features_of(some, log_mel, main.device)
         engine.decode(features, options)
         each = (time.perf_counter() - begun) / len(some)
     assistants = 1 + len(config.eval.compare)

@@ -176,7 +176,7 @@ class Pair:
 
         if isinstance(clip, torch.Tensor) and clip.ndim == 2:
             return clip
-        return self.log_mel(self.log_mel.pad([self.samples(clip, index)]).to(self.main.device))[0]
+        return self.log_mel.features([self.samples(clip, index)], self.main.device)[0]
 
     @staticmethod
     def samples(clip, index: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.data import Clip
+from whisper_pair.data import Clip, features_of
 from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches
 from whisper_pair.decoding import encoders as windows
 from whisper_pair.runs import stop_on_signals, write_json
@@ -71,7 +71,7 @@ def listen(
     with stop_on_signals(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
-            features = log_mel(log_mel.pad([clip.read() for clip in some]).to(engines.main.device))
+            features = features_of(some, log_mel, engines.main.device)
             states = encode(engines.judged.encoders.main, features)
             decoded = engines.judged.decode(encoder_states=states, options=options)
             heard = Transcribed([row.tokens for row in decoded])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.data import Clip
+from whisper_pair.data import Clip, features_of
 from whisper_pair.decoding import Engine, Options, SpecialTokens
 
 from .decoded_clips import Said
@@ -37,7 +37,7 @@ class Witness:
         code with the engine.
         """
         special = SpecialTokens.of(self.main)
-        features = self.log_mel(self.log_mel.pad([self.clips[row].read()]).to(self.main.device)).to(self.main.dtype)
+        features = features_of([self.clips[row]], self.log_mel, self.main.device).to(self.main.dtype)
         ids = torch.tensor([[*self.prompts[row], *tokens]], device=self.main.device)
         one = self.main(input_features=features, decoder_input_ids=ids).logits[0, -1].float()
         eight = self.main(input_features=features.repeat(8, 1, 1), decoder_input_ids=ids.repeat(8, 1))
@@ -93,7 +93,7 @@ def changed_by_batching(witness: Witness, engine: Engine, options: Options) -> i
     """How many clips plain greedy decodes differently at batch 1 and 8: rounding alone, no speculation."""
 
     def features():
-        return (witness.log_mel(witness.log_mel.pad([clip.read()]))[0] for clip in witness.clips)
+        return (features_of([clip], witness.log_mel)[0] for clip in witness.clips)
 
     one = engine.decode(features(), replace(options, batch_size=1, draft_tokens=0))
     eight = engine.decode(features(), replace(options, batch_size=8, draft_tokens=0))

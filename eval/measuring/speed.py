@@ -14,7 +14,7 @@ import torch
 
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Eval
-from whisper_pair.data import Clip
+from whisper_pair.data import Clip, features_of
 from whisper_pair.decoding import Costs, TokenMatches, accepted_per_round, between, blend, encode
 
 from .contenders import Contender, Spoken
@@ -47,7 +47,7 @@ def timed_clips(
     """`tokens`: the main's, of every clip."""
     rows = spread_out(len(clips), count)
     chosen = [clips[row] for row in rows]
-    features = log_mel(log_mel.pad([clip.read() for clip in chosen]).to(main.device)).to(main.dtype)
+    features = features_of(chosen, log_mel, main.device).to(main.dtype)
     end = main.generation_config.eos_token_id
     said = [[token for token in tokens[row] if token < end] for row in rows]
     return Timed(rows, chosen, features, said, [matches[row] for row in rows])

@@ -30,7 +30,7 @@ def timeline_section(engine: Engine, clip: Clip, log_mel: LogMel, options: Optio
     rounds: list[Round] = []
     samples = clip.read()
     asked = replace(options, batch_size=1, draft_tokens=DRAFTS)
-    features = log_mel(log_mel.pad([samples]).to(engine.device))
+    features = log_mel.features([samples], engine.device)
     engine.decode(features, asked, on_round=lambda _, step: rounds.append(step))
     peaks = np.array([np.abs(part).max(initial=0.0) for part in np.array_split(samples, BARS)])
     return {

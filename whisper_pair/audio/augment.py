@@ -1,29 +1,29 @@
 """Perturbed copies of speech: new audio for the main to label, where a corpus is small.
 
-Stage 2 learns what the main says, and the main can say something of any audio. So a window that was sped up, put into
-a room, covered with noise or made louder is a new sample, as long as it is perturbed *before* the main labels it. So is
-one whose clips were joined with others (whisper_pair.data.packing).
+Stage 2 learns the main's own transcripts, and the main can label any audio. So a window with another speed, room, noise
+or level is a new sample, as long as it is perturbed *before* the main labels it. So is one whose clips were joined with
+others (whisper_pair.data.packing).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..config import Perturb
+from ..config import Perturb, SpecAugment
 from .sound import SAMPLE_RATE
 
+if TYPE_CHECKING:
+    import torch
+
 REVERBERATION = (0.1, 0.6)  # seconds until an echo has fallen by 60 dB: a small room to a hall
-
-
 LEVEL = 6.0  # dB, the most that a copy is louder or softer
-
-
-DIRECT_TO_ECHO = (0.0, 12.0)  # dB
+DIRECT_TO_ECHO = (0.0, 12.0)  # dB, the speech over its echo
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What was drawn for one copy."""
+    """How one copy of a window is changed: drawn from `seed` within `settings`."""
 
     settings: Perturb
     seed: int
@@ -46,28 +46,32 @@ class Perturbation:
 
 
 def at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
-    """Played `speed` times as fast, the pitch with it (Ko et al. 2015, "Audio augmentation for speech recognition")."""
+    """The samples played `speed` times as fast, their pitch changed too.
+
+    Ko et al. 2015, "Audio augmentation for speech recognition".
+    """
     import soxr
 
     return soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="HQ").astype(np.float32)
 
 
 def in_room(samples: np.ndarray, reverberation: float, direct_to_echo: float, draw: np.random.Generator) -> np.ndarray:
-    """With a diffuse echo: noise that decays by 60 dB in `reverberation` seconds, `direct_to_echo` dB below the speech.
+    """The samples with a diffuse echo, noise that decays by 60 dB in `reverberation` seconds.
 
-    The exponential model of late reverberation (Polack 1988); the samples stay where they were in time.
+    The echo is `direct_to_echo` dB below the speech. The exponential model of late reverberation (Polack 1988); the
+    samples stay where they were in time.
     """
     length = round(reverberation * SAMPLE_RATE)
     decay = 10 ** (-3 * np.arange(length) / length)
     echo = draw.standard_normal(length) * decay
     echo *= 10 ** (-direct_to_echo / 20) / np.sqrt((echo**2).sum())
     size = 1 << (len(samples) + length - 1).bit_length()
-    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)[: len(samples)]
-    return (samples + heard).astype(np.float32)
+    reflected = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)[: len(samples)]
+    return (samples + reflected).astype(np.float32)
 
 
 def with_noise(samples: np.ndarray, snr: float, draw: np.random.Generator) -> np.ndarray:
-    """Under noise whose power falls with frequency as 1/f^a, a from 0 (white) to 2 (brown), at `snr` dB."""
+    """The samples under noise whose power falls with frequency as 1/f^a, a from 0 (white) to 2 (brown), at `snr` dB."""
     size = 1 << (len(samples) - 1).bit_length()
     frequencies = np.arange(1, size // 2 + 2)
     spectrum = np.fft.rfft(draw.standard_normal(size)) * frequencies ** (-draw.uniform(0, 2) / 2)
@@ -77,13 +81,13 @@ def with_noise(samples: np.ndarray, snr: float, draw: np.random.Generator) -> np
 
 
 def at_level(samples: np.ndarray, decibels: float) -> np.ndarray:
-    """Louder or softer, but never beyond full scale."""
+    """The samples louder (or softer, below 0) by `decibels`, but never beyond full scale."""
     peak = np.abs(samples).max(initial=1e-9)
     return (samples * min(10 ** (decibels / 20), 1 / peak)).astype(np.float32)
 
 
-def spec_augment(mel, settings, seed: int):
-    """Masks one spectrogram [mel, frames] in time and frequency with its mean (1904.08779); a new tensor.
+def spec_augment(mel: "torch.Tensor", settings: SpecAugment, seed: int) -> "torch.Tensor":
+    """Masks one spectrogram [mel, frames] in time and frequency with its mean (1904.08779), in a new tensor.
 
     The masks depend on `seed` alone, so that they are the same however many processes share the work.
     """

@@ -1,7 +1,7 @@
-"""Many channels to one, without losing what is said in any of them.
+"""Many channels to one, without losing the speech of any of them.
 
-The mean is right for most recordings. It is not where one channel is another one turned over (a balanced line on a
-stereo plug), since the two then cancel; and a silent channel would halve the others. So each stretch is looked at.
+The mean is right for most recordings. It is wrong where one channel is another one inverted (a balanced line on a
+stereo plug), since the two then cancel; and a silent channel would halve the others. So each block is checked.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ CANCELLED, QUIET = "channels that cancel each other, of which one is used", "a s
 
 
 class Mixer:
-    """Stretch after stretch of one stream, [frames, channels] -> [frames]."""
+    """Mixes block after block of one stream, float32 [frames, channels] -> [frames]."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._before: np.ndarray | None = None
-        self.found: set[str] = set()  # what had to be seen to
+        self.found: set[str] = set()  # CANCELLED, QUIET
 
     def __call__(self, block: np.ndarray, rate: int) -> np.ndarray:
         if block.shape[1] == 1:
@@ -49,7 +49,7 @@ class Mixer:
 
 
 def whole_numbers(samples: np.ndarray) -> int:
-    """What floats must be divided by that are integers of 16, 24 or 32 bits; 1 where they are no such thing."""
+    """The scale of floats that hold integers of 16, 24 or 32 bits; 1 for samples in [-1, 1]."""
     peak = float(np.abs(samples).max(initial=0.0))
     if not 1.0 < peak <= 2**31 or not np.array_equal(samples, np.rint(samples)):
         return 1

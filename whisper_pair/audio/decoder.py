@@ -1,14 +1,15 @@
-"""One container's track, packet by packet, on the container's clock.
+"""One audio track of a container, packet by packet, on the container's clock.
 
-Packets' times are the clock: sound that starts late or has holes is filled with silence, so that times are right
-against the picture. A packet that cannot be decoded is silence of its length. Times that cannot be (they go back, or
-past the container's end) are not followed; the sound is taken as it comes.
+Packets carry times: sound that starts late or has holes is filled with silence, so that times stay right against the
+picture. A packet that cannot be decoded becomes silence of its length. Impossible times (they go back, or past the
+container's end) are ignored, and the sound is read as it comes.
 """
 
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,85 +18,95 @@ from .channels import whole_numbers
 from .joined import Part
 from .media import container
 
-TOLERANCE = 0.1  # seconds by which times may be off before they are followed
-SMALL, DRIFT = 0.5, 0.05  # seconds back that are no new begin; the share by which two clocks may drift apart
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioResampler, Packet
+    from av.audio.stream import AudioStream
+
+TOLERANCE = 0.1  # seconds by which times may be off before they count
+SMALL, DRIFT = 0.5, 0.05  # seconds back that are no restart; the share by which two clocks may drift apart
 USUAL_GAP = 0.02  # seconds between most packets, from which on their times are wrong
 START = 0.005  # seconds by which the first sound may be late without silence before it
-LONGEST_PACKET = 10.0  # seconds that a packet without sound may say it lasts
+LONGEST_PACKET = 10.0  # seconds that a packet without sound may claim to last
 RATES = (1_000, 1_000_000)  # Hz: below, a few bytes would be hours
-NO_SEEKING = ("mpegts", "mpeg")  # formats whose times may begin again on the way
-TELLS_ITS_LENGTH = ("flac", "mov", "aiff", "caf", "w64", "au")  # in a header that its writer meant
-PADS_ITS_END = ("mov", "ogg")  # FFmpeg gives the encoder's padding in the last packet along
+NO_SEEKING = ("mpegts", "mpeg")  # formats whose times may restart
+STATES_ITS_LENGTH = ("flac", "mov", "aiff", "caf", "w64", "au")  # in a header that can be trusted
+PADS_ITS_END = ("mov", "ogg")  # FFmpeg includes the encoder's padding in the last packet
 MP3_TAGS = 256  # bytes beside the frames that an MP3's first frame counts
 LOST_PATIENCE = 200  # errors of the container after which it has ended
 BARE = ("aac", "loas", "mp3", "ac3", "eac3", "dts", "amr")  # no container around the packets
-NO_CLOCK = ("avi", "wav", "aiff", "au", "w64", "caf")  # places in the file stand for times
-STARTS_AT_ZERO = ("matroska", "mov")  # formats whose clock is the film's; elsewhere it starts with the first packet
+NO_CLOCK = ("avi", "wav", "aiff", "au", "w64", "caf")  # positions in the file serve as times
+STARTS_AT_ZERO = ("matroska", "mov")  # formats whose clock is the video's; elsewhere it starts with the first packet
 
 
 @dataclass
 class Notes:
-    """What was odd about a file, and how it was read all the same."""
+    """What was odd about a file, and how it was read nevertheless."""
 
     damaged: int = 0  # packets
-    lost: float = 0.0  # seconds that they said to last
+    lost: float = 0.0  # seconds of those packets, by their own statement
     holes: float = 0.0  # seconds of silence where the container has no sound
-    missing: float = 0.0  # seconds that a header tells of and that are not there
+    missing: float = 0.0  # seconds that a header states and that are not there
     cut: bool = False  # the end is missing
     tracks: int = 1
     track: int = 1
-    untimely: bool = False  # times that cannot be
+    impossible_times: bool = False
     integers: bool = False
     channels: set[str] = field(default_factory=set)
 
     @property
     def kinds(self) -> list[str]:
-        """Each in a few words, to be counted over many files."""
+        """Each oddity in a few words, to be counted over many files."""
         found = [*sorted(self.channels)]
         found += ["damaged packets, which are silence now"] if self.damaged else []
         found += ["holes, which are silence now"] if self.holes else []
-        found += ["times that go back or leap, which are not followed"] if self.untimely else []
+        found += ["times that go back or jump, which are ignored"] if self.impossible_times else []
         found += ["integers stored as floats, which are scaled"] if self.integers else []
         return found
 
     def sentences(self) -> list[str]:
-        """All of it, for the reader of one file."""
-        said = [f"has {self.tracks} audio tracks, of which number {self.track} is read"] if self.tracks > 1 else []
-        said += [f"has {kind}" for kind in self.kinds if not kind.startswith(("damaged", "holes"))]
+        """All oddities, for the reader of one file."""
+        found = [f"has {self.tracks} audio tracks, of which number {self.track} is read"] if self.tracks > 1 else []
+        found += [f"has {kind}" for kind in self.kinds if not kind.startswith(("damaged", "holes"))]
         if self.damaged:
             packets = "1 damaged packet is" if self.damaged == 1 else f"{self.damaged} damaged packets are"
-            said.append(f"{packets} skipped; {self.lost:.1f} s of silence in their place")
+            found.append(f"{packets} skipped; {self.lost:.1f} s of silence in their place")
         if self.holes:
-            said.append(f"{self.holes:.1f} s where the container holds no sound are silence")
+            found.append(f"{self.holes:.1f} s where the container holds no sound are silence")
         if self.cut or self.missing:
-            tail = f": {self.missing:.1f} s that its header tells of are not there" if self.missing else ""
-            said.append(f"the file is cut off{tail}")
-        return said
+            tail = f": {self.missing:.1f} s that its header states are not there" if self.missing else ""
+            found.append(f"the file is cut off{tail}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
+    """Consecutive frames of one rate and number of channels."""
+
     samples: np.ndarray  # float32 [frames, channels]
     rate: int
     at: float  # seconds on the clock
 
 
 class Decoder:
-    """Raises InputError where the part holds no such track, or none that can be decoded."""
+    """Decodes a track of one part of a file. Raises InputError where there is no such track, or it cannot be decoded.
 
-    def __init__(self, part: Part, name: str, track: int, notes: Notes, first: bool = True):
+    `end`: seconds on the clock up to which it was decoded.
+    """
+
+    def __init__(self, part: Part, name: str, track: int, notes: Notes, first: bool = True) -> None:
+        """`track`: counted from 1; `notes` receives what was odd; `first`: whether it is the first part of its file."""
         self.part, self.name, self.notes, self.number = part, name, notes, track
         self._open()
         self.format = self.container.format.name
-        self.end = 0.0  # seconds on the clock up to which it was decoded
+        self.end = 0.0
         self.closed = False
-        self._zero = self._first_time() if first else None  # seconds; None: that of the first frame
-        self._sound: bool | None = None  # whether the packets' times can be followed
+        self._zero = self._first_time() if first else None  # seconds; None: the time of the first frame
+        self._plausible: bool | None = None  # whether the packets' times can be followed
         self._filled = 0.0
         self._scale = 1  # of integers that are stored as floats
         self._rate = self.stream.rate
         self._late = 0.0  # seconds by which the sound outgrew the times, little by little
-        self._step = 0.0  # seconds by which times that cannot be were set right
+        self._step = 0.0  # seconds by which impossible times were corrected
 
     def _open(self) -> None:
         self.part.view.seek(0)
@@ -114,6 +125,7 @@ class Decoder:
             self.stream.codec_context.options = {"err_detect": "crccheck"}
 
     def close(self) -> None:
+        """Closes the container; the file stays open."""
         self.closed = True
         self.container.close()
 
@@ -122,22 +134,24 @@ class Decoder:
 
     @property
     def seekable(self) -> bool:
+        """Whether a position can be found by its time."""
         return not self._is(NO_SEEKING)
 
     @property
     def pads(self) -> bool:
+        """Whether the last packet may hold more than the sound."""
         return self._is(PADS_ITS_END)
 
     @property
-    def told(self) -> float | None:
-        """Seconds that a header means to be there; elsewhere FFmpeg's figure is a guess, or that of the pictures."""
+    def stated(self) -> float | None:
+        """Seconds that a header states; None where FFmpeg's figure is a guess, or the video's."""
         sound_alone = not self.container.streams.video
-        tells = self._is(TELLS_ITS_LENGTH) or (self._is(("matroska",)) and sound_alone)
-        return self.seconds if tells or (self._is(("mp3",)) and self._xing_bytes is not None) else None
+        states = self._is(STATES_ITS_LENGTH) or (self._is(("matroska",)) and sound_alone)
+        return self.seconds if states or (self._is(("mp3",)) and self._xing_bytes is not None) else None
 
     @cached_property
     def _xing_bytes(self) -> int | None:
-        """How many bytes an MP3's first frame tells of; 0 where it tells of none, None where there is no such frame."""
+        """The bytes of an MP3 by its first frame; 0 where that states none, None where there is no such frame."""
         place, view = self.part.view.tell(), self.part.view
         view.seek(0)
         head = view.read(10)
@@ -155,12 +169,12 @@ class Decoder:
 
     @property
     def seconds(self) -> float | None:
-        """Where the track ends on the clock, as the container has it; it may be wrong."""
+        """Where the track ends on the clock, by its container, which may be wrong."""
         if self.part.seconds is not None:
             return self.part.seconds
-        start, told = self.container.start_time or 0, self.stream.duration
-        if told is not None:
-            end = float(((self.stream.start_time or 0) + told) * self.stream.time_base)
+        start, duration, base = self.container.start_time or 0, self.stream.duration, self.stream.time_base
+        if duration is not None and base is not None:
+            end = float(((self.stream.start_time or 0) + duration) * base)
         elif self.container.duration is not None:
             end = (self.container.duration + (0 if self._from_zero() else start)) / 1e6
         else:
@@ -176,11 +190,11 @@ class Decoder:
 
     def chunks(self, begin: float = 0.0) -> Iterator[Chunk]:
         """From the start, or from a packet before `begin` seconds; a decoder gives one such stream at a time."""
-        clock = 0.0
+        clock: float | None = 0.0
         if begin:
             self._go_to(begin)
             clock = None
-        shape = None
+        shape: tuple[int, int] | None = None
         for frame, seconds, end in self._frames():
             if frame is None:  # a packet that could not be decoded
                 if shape is not None and clock is not None:
@@ -207,8 +221,8 @@ class Decoder:
                 clock += len(samples) / frame.sample_rate
                 self.end = clock
 
-    def _frames(self) -> Iterator[tuple[object, float, float | None]]:
-        """Frames; for what was damaged (None, seconds, and where it ends on the clock, if it says so)."""
+    def _frames(self) -> Iterator[tuple["AudioFrame | None", float, float | None]]:
+        """Frames; for a damaged packet (None, its seconds, and where it ends on the clock, if that is known)."""
         import av
 
         good = usual = 0
@@ -230,8 +244,8 @@ class Decoder:
         if not good and self.notes.damaged:
             raise InputError(f"{self.name}: cannot be decoded as audio: {self.notes.damaged} packets are damaged.")
 
-    def _packets(self) -> Iterator:
-        """The track's packets. After an error of the container it is asked for the next one, a number of times."""
+    def _packets(self) -> Iterator["Packet[AudioStream]"]:
+        """The track's packets. After an error of the container the next one is tried, LOST_PATIENCE times."""
         import av
 
         size = errors = 0
@@ -253,9 +267,9 @@ class Decoder:
                 raise InputError(f"{self.name}: the file has no end: it gives the same sound again and again.")
             yield packet
 
-    def _lasts(self, packet, usual: float) -> float:
-        """Seconds of a packet that cannot be decoded. Of an MP3, a damaged stretch of many frames comes as one packet,
-        whose bytes tell how many, if the file is as large as it was written."""
+    def _lasts(self, packet: "Packet[AudioStream]", usual: float) -> float:
+        """Seconds of a packet that cannot be decoded. In an MP3 a damaged stretch of many frames comes as one packet,
+        whose bytes give their number, if the file has its full size."""
         if not packet.duration or packet.time_base is None:
             return 0.0
         seconds = float(packet.duration * packet.time_base)
@@ -266,17 +280,17 @@ class Decoder:
         return seconds if 0 < seconds <= LONGEST_PACKET else 0.0
 
     def _xing_bytes_are_there(self) -> int:
-        told = self._xing_bytes or 0
-        return told if self.part.view.size <= told + MP3_TAGS else 0
+        stated = self._xing_bytes or 0
+        return stated if self.part.view.size <= stated + MP3_TAGS else 0
 
-    def _samples(self, frame) -> np.ndarray:
+    def _samples(self, frame: "AudioFrame") -> np.ndarray:
         """float32 [frames, channels]"""
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         if not RATES[0] <= rate <= RATES[1]:
             raise InputError(
-                f"{self.name}: its header tells of {rate} samples a second; expected {RATES[0]} to {RATES[1]}."
+                f"{self.name}: its header states {rate} samples a second; expected {RATES[0]} to {RATES[1]}."
             )
-        if frame.format.name.startswith("s64"):  # of which numpy is given none
+        if frame.format.name.startswith("s64"):  # numpy gets none of these
             (frame,) = self._to_floats.resample(frame)
         found = frame.to_ndarray()
         found = found.T if frame.format.is_planar else found.reshape(-1, channels)
@@ -292,28 +306,31 @@ class Decoder:
         if not np.isfinite(samples).all():
             if self.stream.codec_context.name.startswith("pcm_"):
                 raise InputError(f"{self.name}: the audio holds NaN or infinite samples.")
-            self.notes.damaged += 1  # a lossy coding, which cannot have meant it
+            self.notes.damaged += 1  # of a lossy codec it can only be damage
             return np.zeros_like(samples)
         return samples
 
     @cached_property
-    def _to_floats(self):
+    def _to_floats(self) -> "AudioResampler":
         import av
 
         return av.AudioResampler(format="dblp")
 
-    def _time(self, frame) -> float | None:
-        """Where the frame says that it belongs."""
+    def _time(self, frame: "AudioFrame") -> float | None:
+        """The frame's own time on the clock; None where it has none."""
         if frame.pts is None or frame.time_base is None:
             return None
         if self._zero is None:
             self._zero = float(frame.pts * frame.time_base)
         return self._on_clock(frame)
 
-    def _on_clock(self, stamped) -> float:
-        return float(stamped.pts * stamped.time_base) - self._zero + self._step
+    def _on_clock(self, stamped: "AudioFrame | Packet[AudioStream]") -> float:
+        """The time of a frame or packet that has one."""
+        assert stamped.pts is not None
+        assert stamped.time_base is not None
+        return float(stamped.pts * stamped.time_base) - (self._zero or 0.0) + self._step
 
-    def _keeps_time(self, frame) -> bool:
+    def _keeps_time(self, frame: "AudioFrame") -> bool:
         """Where there is no clock, FFmpeg counts by the rate that the stream began with."""
         return not self._is(NO_CLOCK) and (not self._is(BARE) or frame.sample_rate == self._rate)
 
@@ -327,7 +344,7 @@ class Decoder:
             self.notes.holes += gap if gap > TOLERANCE else 0.0
             return gap
         self._step -= gap
-        self.notes.untimely = True
+        self.notes.impossible_times = True
         if -SMALL < gap < 0:
             self._late += -gap
             if self._late > max(4 * TOLERANCE, DRIFT * clock):
@@ -338,12 +355,12 @@ class Decoder:
         end = self.seconds
         if (end is not None and at > end + 1.0) or self._filled + gap > 30 + self.part.view.size / 64:
             return False
-        if self._sound is None:
-            self._sound = self._times_go_on()
-        return self._sound
+        if self._plausible is None:
+            self._plausible = self._times_go_on()
+        return self._plausible
 
     def packet_seconds(self) -> float:
-        """How long the track is by its packets' own lengths and times, whichever is longer."""
+        """The track's length by its packets' own lengths or times, whichever is longer."""
         total, last = 0.0, 0.0
         for packet in self._packets():
             if packet.duration and packet.time_base is not None:
@@ -355,8 +372,8 @@ class Decoder:
         return max(total, last) if end is None or last <= end + 1.0 else total
 
     def _times_go_on(self) -> bool:
-        """Whether packets' times never go back, and most packets follow upon each other: read through once more where
-        there is a hole, without decoding."""
+        """Whether packets' times never go back, and most packets follow each other directly. Reads the file once more,
+        without decoding."""
         place, begins, lasts = self.part.view.tell(), array("d"), array("d")
         other = Decoder(Part(self.part.view, self.part.seconds), self.name, self.number, Notes())
         try:
@@ -372,9 +389,12 @@ class Decoder:
         return bool((steps > -TOLERANCE).all() and usual < USUAL_GAP)
 
     def _go_to(self, seconds: float) -> None:
-        """Raises InputError where the container cannot be sought."""
+        """Seeks to a packet before `seconds`. Raises InputError where the container cannot seek."""
         import av
 
+        base = self.stream.time_base
+        if base is None:
+            raise InputError(f"{self.name}: cannot seek, for its packets have no times.")
         if not self._from_zero() and not self.end:  # the first packet's time, which counts as 0 in reading in order
             frame = next((frame for frame, *_ in self._frames() if frame is not None), None)
             at = None if frame is None else self._time(frame)
@@ -382,11 +402,9 @@ class Decoder:
             self.end = 0.0 if frame is None else frame.samples / frame.sample_rate
         self.part.view.fresh()
         try:
-            self.container.seek(
-                int((seconds + self._first_time()) / self.stream.time_base), stream=self.stream, backward=True
-            )
+            self.container.seek(int((seconds + self._first_time()) / base), stream=self.stream, backward=True)
         except (av.FFmpegError, OSError, ValueError, OverflowError) as error:
-            raise InputError(f"{self.name}: cannot be sought.") from error
+            raise InputError(f"{self.name}: cannot seek.") from error
 
 
 def _silence(seconds: float, shape: tuple[int, int], at: float) -> Chunk:

@@ -1,8 +1,8 @@
 """Several files in one, and headers that are wrong about what follows them.
 
-FFmpeg reads the first of WAV, MP4, many Ogg and some FLAC files that were joined, and as much of a WAV as its header
-says. So these are looked through first, by their own marks, and each part is then read by itself. MP3, AAC,
-Matroska and MPEG-TS files that are joined are one stream already.
+FFmpeg reads only the first of WAV, MP4, many Ogg and some FLAC files that were joined, and as much of a WAV as its
+header says. So these are searched first for their own marks, and each part is read by itself. MP3, AAC, Matroska and
+MPEG-TS files that were joined are one stream already.
 """
 
 import struct
@@ -10,27 +10,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .media import View
+from .media import Identity, View
 
-UNKNOWN = 0x7FFF0000  # a WAV of this many bytes or more was written to a pipe, which could not be told its length
+UNKNOWN = 0x7FFF0000  # a stated size from which on a WAV was written to a pipe, its length unknown
 OGG_FIRST, OGG_LAST = 2, 4  # a page's flags
 FLAC_MARKS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 SEARCHED_ONCE = 2**20  # bytes of a file that is searched once
-_flac_starts: dict[tuple, list[int]] = {}
+_flac_starts: dict[Identity, list[int]] = {}
 MP4_NESTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 
 
 @dataclass(frozen=True)
 class Part:
+    """One of the files that were joined, or the only one."""
+
     view: View
-    seconds: float | None = None  # of sound, where the bytes alone tell
-    missing: float = 0.0  # seconds that its header tells of and that are not there
+    seconds: float | None = None  # of sound, where the bytes alone give it
+    missing: float = 0.0  # seconds that its header states and that are not there
     cut: bool = False  # its end is missing
-    straight: bool = True  # whether times only grow in it
+    straight: bool = True  # whether its times only grow
 
 
 def parts(view: View, name: str) -> list[Part]:
-    """At least one."""
+    """The files in a view, at least one. Raises InputError where there is no audio in it, or its counts are absurd."""
     head = _bytes(view, 0, 12)
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE":
         found = list(_waves(view))
@@ -47,7 +49,7 @@ def parts(view: View, name: str) -> list[Part]:
 
 
 def grows(part: Part) -> bool:
-    """Whether times only grow in it, so that it can be sought; Matroska begins again where files were joined."""
+    """Whether its times only grow, so that seeking works; Matroska begins again where files were joined."""
     head = _bytes(part.view, 0, 4)
     if head == b"\x1aE\xdf\xa3":
         return _end_of_matroska(part.view) >= part.view.size
@@ -55,8 +57,9 @@ def grows(part: Part) -> bool:
 
 
 def _flacs(view: View) -> list[Part]:
-    """Where the mark of a FLAC file and its first block stand, a file begins. A long file is searched once."""
-    starts = _flac_starts.get(view.identity) or [0, *_found(view, FLAC_MARKS)]
+    """A file begins at each mark of a FLAC file with its first block. A long file is searched once."""
+    starts = _flac_starts.get(view.identity, []) if view.identity is not None else []
+    starts = starts or [0, *_found(view, FLAC_MARKS)]
     if view.identity is not None and view.size > SEARCHED_ONCE:
         _flac_starts[view.identity] = starts
     return [Part(view.part(a, b)) for a, b in zip(starts, [*starts[1:], view.size], strict=True)]
@@ -79,7 +82,7 @@ def _places(block: bytes, mark: bytes) -> Iterator[int]:
 
 
 def _end_of_matroska(view: View) -> int:
-    """Where the first of the files that may have been joined ends; the view's size where that is not told."""
+    """Where the first of the files that may have been joined ends; the view's size where it does not say."""
     at = 0
     for _ in range(2):  # the head and the segment
         head = _bytes(view, at, 12)
@@ -112,18 +115,18 @@ def _waves(view: View) -> Iterator[Part]:
         elif kind == b"fmt " and 16 <= size <= 4096:
             form = _bytes(view, begin, size)
         elif kind == b"data" and len(form) >= 16:
-            told = long if size == 0xFFFFFFFF and long else size
-            end = _end_of_samples(view, begin, told)
-            yield _wave(view, form, begin, end, told)
+            stated = long if size == 0xFFFFFFFF and long else size
+            end = _end_of_samples(view, begin, stated)
+            yield _wave(view, form, begin, end, stated)
             at = end + (end - begin) % 2 if _is_chunk(_bytes(view, end + (end - begin) % 2, 8)) else end
             continue
         at = begin + size + size % 2
 
 
-def _end_of_samples(view: View, begin: int, told: int) -> int:
-    """Where the header says, if a file or a chunk ends or begins there; else they go on to the end."""
-    end = begin + told
-    if told >= UNKNOWN and end > view.size:
+def _end_of_samples(view: View, begin: int, stated: int) -> int:
+    """Where the header says, if a file or a chunk ends or begins there; otherwise the end of the file."""
+    end = begin + stated
+    if stated >= UNKNOWN and end > view.size:
         return view.size
     if end >= view.size - 1 or _is_chunk(_bytes(view, end, 8)) or _is_chunk(_bytes(view, end + 1, 8)):
         return min(end, view.size)
@@ -134,10 +137,10 @@ def _is_chunk(head: bytes) -> bool:
     return len(head) == 8 and all(chr(byte).isalnum() or byte in b" _-" for byte in head[:4]) and head[:4].isascii()
 
 
-def _wave(view: View, form: bytes, begin: int, end: int, told: int) -> Part:
+def _wave(view: View, form: bytes, begin: int, end: int, stated: int) -> Part:
     rate = int.from_bytes(form[8:12], "little")  # bytes a second
     head = b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", len(form)) + form + b"\0" * (len(form) % 2)
-    lost = begin + told - end if told < UNKNOWN else 0
+    lost = begin + stated - end if stated < UNKNOWN else 0
     return Part(
         view.part(begin, end, head + b"data\xff\xff\xff\xff"),
         (end - begin) / rate if rate else None,
@@ -148,8 +151,10 @@ def _wave(view: View, form: bytes, begin: int, end: int, told: int) -> Part:
 def _links(view: View) -> list[Part]:
     """A link begins where pages that open a stream (flag 2) follow pages that do not; where each has its own serial
     number, FFmpeg may refuse what comes after the first."""
-    starts, serials, first, flags, at = [0], [], True, OGG_LAST, 0
-    while (at := _next_page(view, at)) is not None:
+    starts, first, flags = [0], True, OGG_LAST
+    serials: list[bytes] = []
+    at: int | None = 0
+    while at is not None and (at := _next_page(view, at)) is not None:
         head = _bytes(view, at, 27)
         if len(head) < 27:
             flags = 0
@@ -162,7 +167,7 @@ def _links(view: View) -> list[Part]:
         first = bool(flags & OGG_FIRST)
         at += 27 + segments + sum(_bytes(view, at + 27, segments))
     cut = not flags & OGG_LAST or (at is not None and at > view.size)
-    if len(set(serials)) < len(starts):  # told apart by nothing, so one stream
+    if len(set(serials)) < len(starts):  # nothing separates them, so one stream
         return [Part(view, cut=cut, straight=len(starts) == 1)]
     ends = [*starts[1:], view.size]
     return [Part(view.part(a, b), cut=cut and b == view.size) for a, b in zip(starts, ends, strict=True)]
@@ -183,8 +188,9 @@ def _next_page(view: View, at: int) -> int | None:
 
 
 def _films(view: View, name: str) -> list[Part]:
-    """MP4 and MOV. Counts of samples that the file could not hold a byte each of are not believed."""
-    starts, at, seen = [0], 0, set()
+    """MP4 and MOV. A count of more samples than the file has bytes is refused."""
+    starts = [0]
+    seen: set[bytes] = set()
     for kind, at, begin, end in _boxes(view, 0, view.size):
         if kind == b"ftyp" and {b"moov", b"mdat"} <= seen:
             starts.append(at)

@@ -4,18 +4,25 @@ The spectrogram is computed in torch, in float32, on the device of its input, an
 WhisperFeatureExtractor.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..errors import InputError
 from .sound import SAMPLE_RATE
 
+if TYPE_CHECKING:
+    import torch
+
 
 def to_pcm(samples: np.ndarray) -> np.ndarray:
-    """Float samples in [-1, 1] -> 16-bit PCM, a quarter of the bytes of a spectrogram."""
+    """Float samples in [-1, 1] -> int16 samples: half the bytes of float32, a quarter of those of a spectrogram."""
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def from_pcm(samples: np.ndarray) -> np.ndarray:
+    """int16 samples -> float32 samples in [-1, 1]."""
     return samples.astype(np.float32) / 32768.0
 
 
@@ -25,7 +32,8 @@ class LogMel:
     Always in float32: under autocast its sums would be off by up to 0.008 in bf16, and by 1.2 in fp16 on quiet audio.
     """
 
-    def __init__(self, feature_extractor):
+    def __init__(self, feature_extractor: Any) -> None:
+        """`feature_extractor`: transformers' WhisperFeatureExtractor, whose sizes and filters are used."""
         import torch
 
         self.n_fft = feature_extractor.n_fft
@@ -37,10 +45,17 @@ class LogMel:
 
     @property
     def seconds(self) -> float:
-        """Length of a window."""
+        """The length of a window."""
         return self.samples / SAMPLE_RATE
 
-    def pad(self, clips: list[np.ndarray]):
+    def features(self, clips: Sequence[np.ndarray], device: "torch.device | str" = "cpu") -> "torch.Tensor":
+        """Clips of 16-bit PCM or floats at 16 kHz -> log-mel [clips, mel, frames] on `device`, padded to the window.
+
+        Raises InputError for a clip longer than the window.
+        """
+        return self(self.pad(clips).to(device))
+
+    def pad(self, clips: Sequence[np.ndarray]) -> "torch.Tensor":
         """Clips of 16-bit PCM or floats -> float tensor [clips, samples of a window], padded with silence.
 
         Raises InputError for a clip longer than the window.
@@ -56,14 +71,14 @@ class LogMel:
             row[: len(clip)] = torch.from_numpy(samples)
         return waves
 
-    def __call__(self, waves):
-        """[clips, samples] -> [clips, mel, frames]"""
+    def __call__(self, waves: "torch.Tensor") -> "torch.Tensor":
+        """Samples [clips, samples of a window] -> log-mel [clips, mel, frames], on the device of `waves`."""
         import torch
 
         with torch.autocast(waves.device.type, enabled=False):
             return self._log_mel(waves.float())
 
-    def _log_mel(self, waves):
+    def _log_mel(self, waves: "torch.Tensor") -> "torch.Tensor":
         import torch
 
         window = torch.hann_window(self.n_fft, device=waves.device)

@@ -1,8 +1,8 @@
-"""Opening what others made: what a file is, its content tells, and nothing outside of it is ever read.
+"""Opening files of unknown origin: the content decides what a file is, and nothing outside of it is read.
 
-FFmpeg is given the bytes of one regular file (or of a part of it) under no name, a list of the formats that it may take
-them for, and no way to open anything else: a playlist cannot lead it to other files, nor to the network. What it reads
-is counted, so that a file made to be read for ever comes to an end.
+FFmpeg gets the bytes of one regular file (or of a part of it) without a name, a list of the formats that they may be,
+and no way to open anything else: a playlist cannot lead it to other files or to the network. What it reads is counted,
+so that a file made to be read forever comes to an end.
 """
 
 import io
@@ -10,8 +10,12 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 SOUND_OR_FILM = (
     "3g2 3gp 3gpp aac ac3 adts aif aifc aiff alac amr ape asf au avi awb bwf caf dff divx dsf dss dts dv "
@@ -19,13 +23,13 @@ SOUND_OR_FILM = (
     "mpa mpc mpe mpeg mpg mpga mts mxf nist nut oga ogg ogm ogv oma opus paf pvf qt ra rf64 rm rmvb shn snd "
     "sox sph spx svx tak thd ts tta vob voc w64 wav wave weba webm wma wmv wtv wv xwma"
 )
-# a file of another ending is known by its first bytes
+# a file of another ending is recognized by its first bytes
 ENDINGS = frozenset(f".{ending}" for ending in SOUND_OR_FILM.split())
 FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,avr,caf,dsf,dss,dts,dtshd,dv,eac3,epaf,flac,flv,gxf,iff,ircam,loas,matroska,"
     "mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,pvf,qcp,rm,shn,sox,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
 )
-BEGINNINGS = (  # of what is found without a known ending
+BEGINNINGS = (  # of audio files without a known ending
     b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd", b"#!AMR",
     b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"NIST_1A", b"FLV\x01", b"wvpk", b"MAC ", b"TTA1", b"\xff\xfb",
     b"\xff\xf1",
@@ -45,7 +49,7 @@ PLAYLISTS = {
     b"https://": "a list of addresses",
     b"rtsptext": "a playlist (QuickTime)",
 }
-READ_AGAIN = 16  # times a file's size that may be read of it: formats differ in how often they go back
+READ_AGAIN = 16  # times a file's size that may be read in all: formats differ in how often they go back
 SLACK = 64 * 2**20  # bytes
 
 
@@ -58,14 +62,17 @@ class Slice:
     size: int  # bytes
 
 
-class View(io.RawIOBase):
-    """The bytes of a file from `start` to `end`, after `head`, bytes of our own. It has no name on purpose."""
+Identity = tuple[int, int, int, int, int, int]  # device, inode, time of change, size, first and last byte
 
-    def __init__(self, file, name: str, start: int, end: int, head: bytes = b""):
+
+class View(io.RawIOBase):
+    """The bytes of a file from `start` to `end`, after the bytes `head`. It has no name, so FFmpeg gets none."""
+
+    def __init__(self, file: BinaryIO | io.FileIO | io.BytesIO, name: str, start: int, end: int, head: bytes = b""):
         super().__init__()
         self._file, self._called, self._start, self._head = file, name, start, head
         self.size = len(head) + max(0, end - start)
-        self.identity: tuple | None = None  # of a file's bytes, while they do not change
+        self.identity: Identity | None = None  # of a file on disk, as it is now
         self._at = self._served = 0
 
     def readable(self) -> bool:
@@ -86,7 +93,7 @@ class View(io.RawIOBase):
         size = left if size is None or size < 0 else min(size, left)
         self._served += size
         if self._served > READ_AGAIN * self.size + SLACK:
-            raise InputError(f"{self._called}: the file has no end: it sends its reader round in circles.")
+            raise InputError(f"{self._called}: the file has no end: it leads its reader in circles.")
         found = self._head[self._at : self._at + size]
         if len(found) < size:
             self._file.seek(self._start + self._at + len(found) - len(self._head))
@@ -94,7 +101,7 @@ class View(io.RawIOBase):
         self._at += len(found)
         return found
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         found = self.read(len(buffer))
         buffer[: len(found)] = found
         return len(found)
@@ -105,15 +112,17 @@ class View(io.RawIOBase):
         return View(self._file, self._called, shift + start, shift + min(end, self.size), head)
 
     def close_file(self) -> None:
+        """Closes the file, and with it every view of it."""
         self._file.close()
 
     def fresh(self) -> None:
-        """Counts again, for a reader that goes to another place of the file."""
+        """Restarts the count of what is read, for a reader that goes to another position."""
         self._served = 0
 
 
 def view(source: str | Path | bytes | Slice, name: str) -> View:
-    """All of a source. Raises InputError where it is no regular file, or a playlist."""
+    """A view of all of a source. Raises InputError where it is no regular file, or is a playlist."""
+    found: View
     if isinstance(source, bytes):
         found = View(io.BytesIO(source), name, 0, len(source))
     else:
@@ -128,8 +137,8 @@ def view(source: str | Path | bytes | Slice, name: str) -> View:
     return found
 
 
-def _regular(path: str | Path, name: str):
-    """A pipe or a device would be waited for, or have no end."""
+def _regular(path: str | Path, name: str) -> io.FileIO:
+    """Opens a regular file. Raises InputError for anything else: a pipe or a device may block, or never end."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -140,10 +149,11 @@ def _regular(path: str | Path, name: str):
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise InputError(f"{name}: is a folder, a pipe or a device; expected a file.")
-    return os.fdopen(number, "rb", buffering=0)
+    return io.FileIO(number, "rb")
 
 
 def refuse_playlist(found: View, name: str) -> None:
+    """Raises InputError where the bytes are a list of other files."""
     found.seek(0)
     text = found.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     found.seek(0)
@@ -155,7 +165,7 @@ def refuse_playlist(found: View, name: str) -> None:
 
 
 def holds_sound(path: Path) -> bool:
-    """By its ending, or else by its first bytes."""
+    """Whether a file is audio or video, by its ending or otherwise by its first bytes."""
     if path.suffix.lower() in ENDINGS:
         return True
     try:
@@ -166,16 +176,16 @@ def holds_sound(path: Path) -> bool:
     return head.startswith(BEGINNINGS) or head[4:8] == b"ftyp"
 
 
-def container(found: View, name: str):
-    """FFmpeg's reader of the bytes. Raises InputError where they are no sound that it knows."""
+def container(found: View, name: str) -> "InputContainer":
+    """PyAV's reader of the bytes. Raises InputError where they are in no audio format that it knows."""
     import av
 
-    def nothing_else(url: str, *_, **__):
+    def nothing_else(url: str, *_: object, **__: object) -> NoReturn:
         raise InputError(f"{name}: names another file, {url!r}, which is never opened.")
 
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
     try:
-        return av.open(found, options=options, metadata_errors="replace", io_open=nothing_else)
+        return av.open(found, "r", options=options, metadata_errors="replace", io_open=nothing_else)
     except InputError:
         raise
     except (av.FFmpegError, ValueError, OSError, MemoryError, OverflowError) as error:

@@ -1,8 +1,8 @@
-"""Sound out of any file: mono, at 16 kHz, in order or from any place, in memory that does not grow with its length.
+"""The audio of any file: mono, at 16 kHz, in order or from any position, in memory that does not grow with its length.
 
-A file may be several that were joined (see joined.py), and a stream may change its rate and channels on the way: each
-stretch is mixed and resampled by itself, in order. Its length is what was decoded. A piece is sought by packets; a
-second before it is decoded too, since codecs and the resampler need what went before.
+A file may be several that were joined (see joined.py), and a stream may change its rate and channels: each stretch is
+mixed and resampled by itself, in order. Its length is what was decoded. To read a piece, the reader seeks to a packet
+a second before it, since codecs and the resampler need what precedes.
 """
 
 import math
@@ -18,19 +18,19 @@ from .joined import grows, parts
 from .media import Slice, view
 
 SAMPLE_RATE = 16_000
-BLOCK = 5  # seconds that are mixed at once: what a piece may decode too much
-MONO_BLOCK = 1  # the same where there is nothing to mix
+BLOCK = 5  # seconds that are mixed at once: the most that is decoded past the end of a piece
+MONO_BLOCK = 1  # the same for one channel, where nothing is mixed
 BEFORE = 1.0  # seconds that are decoded before a piece
-AHEAD = 20 * SAMPLE_RATE  # samples that are rather decoded than sought
-PADDING = 0.1  # seconds by which a last packet may go past the end that its container tells
-MISSED = 0.1  # seconds that may be missing without a word; of a WAV, whose bytes are counted, a fifth of it
-BELIEVED = 1000  # times as long as what is there: a header that tells more tells nothing
+AHEAD = 20 * SAMPLE_RATE  # samples up to which decoding on is cheaper than seeking
+PADDING = 0.1  # seconds by which a last packet may go past the end that its container states
+MISSED = 0.1  # seconds that may be missing without notice; of a WAV, whose bytes are counted, a fifth of that
+BELIEVED = 1000  # times the length of what is there, from which on a stated length is ignored
 
 Source = str | Path | bytes | Slice
 
 
 class Sound:
-    """One audio track of a file. Raises InputError where it cannot be read; `notes` says what was odd about it."""
+    """One audio track of a file. Raises InputError where it cannot be read; `notes` holds what was odd about it."""
 
     def __init__(self, source: Source, name: str | None = None, track: int = 1):
         self.name = name or ("audio bytes" if isinstance(source, bytes) else str(source))
@@ -40,9 +40,10 @@ class Sound:
         self._decoder: Decoder | None = None
         self._grows: bool | None = None
         self._stream: Iterator[np.ndarray] | None = None
-        self._kept, self._first = np.zeros(0, np.float32), 0  # samples that were read last, and where they begin
+        self._kept, self._first = np.zeros(0, np.float32), 0  # the latest samples, and the number of the first
 
     def close(self) -> None:
+        """Closes the file."""
         self._stream = None
         if self._decoder is not None:
             self._decoder.close()
@@ -51,7 +52,7 @@ class Sound:
     def __enter__(self) -> "Sound":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # In order
@@ -70,7 +71,7 @@ class Sound:
         return 0 if first is None else first.samples.shape[1]
 
     def packet_seconds(self) -> float:
-        """How long it is by its packets' times, which costs no decoding."""
+        """Its length by its packets' times, which costs no decoding."""
         total = 0.0
         for number, part in enumerate(self._parts):
             decoder = Decoder(part, self.name, self._track, Notes(), number == 0)
@@ -87,47 +88,48 @@ class Sound:
             self._decoder.close()
 
     def _look_back(self, decoder: Decoder) -> None:
-        """What its header tells of and that was not there."""
-        part, told, notes = decoder.part, decoder.told, self.notes
+        """Notes what its header states and was not there."""
+        part, stated, notes = decoder.part, decoder.stated, self.notes
         notes.cut = notes.cut or part.cut
         missing, least = (part.missing, MISSED / 5) if part.missing else (0.0, MISSED)
-        if told is not None and decoder.end > 0 and told < BELIEVED * decoder.end and len(self._parts) == 1:
-            missing = max(missing, told - decoder.end)
+        if stated is not None and decoder.end > 0 and stated < BELIEVED * decoder.end and len(self._parts) == 1:
+            missing = max(missing, stated - decoder.end)
         if missing > least:
             notes.missing += missing
 
-    # From any place
+    # From any position
 
     def read(self, first: int, count: int | None = None) -> np.ndarray:
         """Samples at 16 kHz from number `first`, `count` of them (None: all), or fewer where the sound ends.
 
         Reading on is cheap, and so is reading again what was read last; going back is a search in the file.
         """
-        at = self._first + len(self._kept)  # where the stream stands
-        if self._stream is None or first < self._first or first > at + AHEAD:
-            at = self._restart(first)
+        at = self._first + len(self._kept)  # the stream's position
+        stream = self._stream
+        if stream is None or first < self._first or first > at + AHEAD:
+            at, stream = self._restart(first)
         held = [self._kept[max(0, first - self._first) :]]
         end = math.inf if count is None else first + count
-        while at < end and (block := next(self._stream, None)) is not None:
+        while at < end and (block := next(stream, None)) is not None:
             held.append(block[max(0, first - at) :])
             at += len(block)
         self._kept = np.concatenate(held) if len(held) > 1 else held[0]
         self._first = at - len(self._kept)
         return self._kept if count is None else self._kept[:count]
 
-    def _restart(self, first: int) -> int:
-        """Sets the stream to where number `first` can be had, and returns the number that it begins with."""
+    def _restart(self, first: int) -> tuple[int, Iterator[np.ndarray]]:
+        """A new stream that holds sample number `first`, and the number of its first sample."""
         self._kept = np.zeros(0, np.float32)
-        self._first, self._stream = (self._sought(first) if first > AHEAD else None) or (0, self.blocks())
-        return self._first
+        self._first, self._stream = (self._from(first) if first > AHEAD else None) or (0, self.blocks())
+        return self._first, self._stream
 
     def _can_seek(self) -> bool:
         if self._grows is None:
             self._grows = grows(self._parts[0])
         return self._grows
 
-    def _sought(self, first: int) -> tuple[int, Iterator[np.ndarray]] | None:
-        """(where it begins, the stream from there) or None where that must be found by reading on from the start."""
+    def _from(self, first: int) -> tuple[int, Iterator[np.ndarray]] | None:
+        """(number of the first sample, the stream from there), or None where the file must be read from its start."""
         if len(self._parts) > 1 or not self._can_seek():
             return None
         seconds = first / SAMPLE_RATE - BEFORE
@@ -142,7 +144,7 @@ class Sound:
             return None
         if chunk is None or not 0 <= chunk.at <= first / SAMPLE_RATE:
             return None
-        # where a sample of the file and one of 16 kHz fall together
+        # the next time at which a sample of the file and one at 16 kHz coincide
         step = chunk.rate // math.gcd(chunk.rate, SAMPLE_RATE)
         lands = round(chunk.at * chunk.rate)
         begin = -(-lands // step) * step
@@ -153,12 +155,12 @@ class Sound:
 
 
 def total_seconds(frames: dict[int, int]) -> float:
-    """`frames`: how many by their rate; counted whole, since the parts of a second do not add up exactly."""
+    """Seconds of frames, counted by their rate: fractions of seconds would not add up exactly."""
     return sum(count / rate for rate, count in frames.items())
 
 
 def _cut(first: Chunk, rest: Iterator[Chunk], frames: int) -> Iterator[Chunk]:
-    """Without so many frames at the start."""
+    """The chunks without so many frames at the start."""
     yield Chunk(first.samples[frames:], first.rate, first.at)
     skipped = max(0, frames - len(first.samples))
     for chunk in rest:
@@ -167,33 +169,35 @@ def _cut(first: Chunk, rest: Iterator[Chunk], frames: int) -> Iterator[Chunk]:
 
 
 def _without_padding(decoder: Decoder, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Without what a codec's last packet holds past the end of the sound."""
+    """The chunks without what a codec's last packet holds past the end of the sound."""
     before = None
     for chunk in chunks:
         if before is not None:
             yield before
         before = chunk
     if before is not None:
-        told = decoder.seconds if decoder.pads else None
-        over = before.at + len(before.samples) / before.rate - told if told else 0.0
+        end = decoder.seconds if decoder.pads else None
+        over = before.at + len(before.samples) / before.rate - end if end else 0.0
         frames = round(over * before.rate) if 0 < over <= PADDING else 0
         yield Chunk(before.samples[: max(0, len(before.samples) - frames)], before.rate, before.at)
 
 
 def _mono(chunks: Iterator[Chunk], notes: Notes) -> Iterator[tuple[np.ndarray, int]]:
     """Blocks of some seconds of one rate and number of channels, mixed."""
-    mixer, held, shape, frames = Mixer(), [], None, 0
+    mixer = Mixer()
     notes.channels = mixer.found
+    held: list[np.ndarray] = []
+    rate = channels = frames = 0
     for chunk in chunks:
         block = (BLOCK if chunk.samples.shape[1] > 1 else MONO_BLOCK) * chunk.rate
-        if held and (shape != (chunk.rate, chunk.samples.shape[1]) or frames >= block):
-            yield mixer(np.concatenate(held), shape[0]), shape[0]
+        if held and ((rate, channels) != (chunk.rate, chunk.samples.shape[1]) or frames >= block):
+            yield mixer(np.concatenate(held), rate), rate
             held, frames = [], 0
-        shape = chunk.rate, chunk.samples.shape[1]
+        rate, channels = chunk.rate, chunk.samples.shape[1]
         held.append(chunk.samples)
         frames += len(chunk.samples)
     if frames:
-        yield mixer(np.concatenate(held), shape[0]), shape[0]
+        yield mixer(np.concatenate(held), rate), rate
 
 
 def _at_16_khz(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ SUMMARY = "make the demo's synthetic speech and its micro Whisper"
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="the folder to fill")
-    parser.add_argument("--overwrite", action="store_true", help="replace material made from other settings")
+    parser.add_argument("--overwrite", action="store_true", help="replace data made from other settings")
 
 
 def run(args: argparse.Namespace) -> None:

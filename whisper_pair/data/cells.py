@@ -1,47 +1,59 @@
 """What the cells of a row mean: its text, its audio, and which part of the audio it is.
 
-A cell that is not what it should be is a ValueError, whose message says what it is instead; the row is then the only
-one that is lost.
+A cell of the wrong kind is a ValueError whose message says what it is; only its own row is lost.
 """
 
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, SupportsFloat
 
 import numpy as np
 
-from .tables import folded
-
-SLACK = 0.1  # seconds by which a told length may differ from the audio's
+SLACK = 0.1  # seconds by which a stated length may differ from the audio's
 
 BEGINS = frozenset({"offset", "start", "begin", "start_time", "begin_time", "start_seconds"})
 ENDS = frozenset({"end", "stop", "end_time", "stop_time", "end_seconds"})
 LENGTHS = frozenset({"duration", "duration_seconds"})
 CHANNELS = frozenset({"channel"})
 RATES = frozenset({"sampling_rate", "sample_rate", "samplerate", "sr"})
-ROLES = {"begin": BEGINS, "end": ENDS, "length": LENGTHS, "channel": CHANNELS, "rate": RATES}
+
+Role = Literal["audio", "text", "speaker", "begin", "end", "length", "channel", "rate"]
+Cells = Mapping[Role, object]  # the cells of one row by what they mean
+ROLES: dict[Role, frozenset[str]] = {
+    "begin": BEGINS,
+    "end": ENDS,
+    "length": LENGTHS,
+    "channel": CHANNELS,
+    "rate": RATES,
+}
 
 
-def text_in(value: Any, column: str) -> str | None:
-    """None where the cell is empty, as null or as pandas' NaN. Whole numbers are the digits that were spoken."""
+def text_in(value: object, column: str) -> str | None:
+    """The text of a cell; None where it is empty, as null or as pandas' NaN. Whole numbers become their digits."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise ValueError(f"{column} is no text but {_kind(value)}")
+    raise ValueError(f"{column} is not text but {_kind(value)}")
 
 
-def name_in(value: Any, column: str) -> str | None:
+def name_in(value: object, column: str) -> str | None:
     """A speaker's name or number."""
     return str(value) if isinstance(value, float | bool) and value == value else text_in(value, column)
 
 
-def _kind(value: Any) -> str:
-    kinds = {bool: "true or false", float: "a number with a fraction", list: "a list", dict: "keys and values"}
+def _kind(value: object) -> str:
+    kinds: dict[type, str] = {
+        bool: "true or false",
+        float: "a number with a fraction",
+        list: "a list",
+        dict: "keys and values",
+    }
     return kinds.get(type(value), f"of type {type(value).__name__}")
 
 
@@ -50,10 +62,10 @@ def _kind(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Where a row says that it lies in its audio, in seconds, and how certain it is that it says so.
+    """Which part of its audio a row is, in seconds.
 
-    part: it is cut out. cut already: the row has audio of its own, and may tell where that was cut from.
-    length: nothing but a length is told, which may be rounded.
+    Kinds: "part", to be cut out of the audio; "cut already", of a row with audio of its own, whose columns may say
+    where that was cut from; "length", where the row gives nothing but a length, perhaps rounded.
     """
 
     begin: float
@@ -61,27 +73,32 @@ class Segment:
     kind: Literal["part", "cut already", "length"]
 
     def within(self, length: float) -> tuple[float, float]:
-        """(start, seconds) in audio of `length` seconds. Raises ValueError where it does not lie in it, or may not."""
+        """(start, seconds) in audio of `length` seconds. Raises ValueError where it does not fit in it."""
         end = length if self.end is None else self.end
-        told = f"{self.begin:g} to {end:g} s"
+        stated = f"{self.begin:g} to {end:g} s"
         outside = end > length + SLACK or self.begin >= length
         if self.kind != "part":
             if abs(end - self.begin - length) <= SLACK or (outside and self.kind == "cut already"):
                 return 0.0, length
-            raise ValueError(f"its columns tell {told} of audio of {length:.1f} s; set segments: true to cut, or false")
+            raise ValueError(
+                f"its columns say {stated} of audio of {length:.1f} s; set segments: true to cut, or false"
+            )
         if outside:
-            raise ValueError(f"its segment, {told}, ends after its audio of {length:.1f} s")
+            raise ValueError(f"its segment, {stated}, ends after its audio of {length:.1f} s")
         return self.begin, min(end, length) - self.begin
 
 
-def segment_in(cells: Mapping[str, Any], listed: bool, asked: bool | None) -> Segment | None:
-    """The segment that a row's cells `begin`, `end` and `length` tell. `listed`: its audio is a file that others may
-    name too; `asked`: the source's `segments`. Raises ValueError for cells that tell none."""
-    begin, end, length = (_seconds(cells.get(role), role) for role in ("begin", "end", "length"))
-    if asked is False or begin is end is length is None:
+def segment_in(cells: Cells, listed: bool, segments: bool | None) -> Segment | None:
+    """The segment that a row's cells "begin", "end" and "length" give; None where they give none.
+
+    `listed`: its audio is a file that other rows may name too; `segments`: the source's setting. Raises ValueError for
+    cells that contradict each other or are no seconds.
+    """
+    begin, end, length = (_seconds(cells, role) for role in ("begin", "end", "length"))
+    if segments is False or (begin is None and end is None and length is None):
         return None
     lone = "begin" not in cells and "end" not in cells
-    if lone and asked is None:
+    if lone and segments is None:
         return Segment(0.0, length, "length") if listed else None
     first = begin or 0.0
     last = end if end is not None else None if length is None else first + length
@@ -89,32 +106,33 @@ def segment_in(cells: Mapping[str, Any], listed: bool, asked: bool | None) -> Se
         raise ValueError(f"its segment ends at {last:g} s, before it begins")
     if end is not None and length is not None and abs(first + length - end) > SLACK:
         raise ValueError(f"its segment of {length:g} s does not lie between {first:g} and {end:g} s")
-    return Segment(first, last, "part" if listed or asked else "cut already")
+    return Segment(first, last, "part" if listed or segments else "cut already")
 
 
-def _seconds(value: Any, role: str) -> float | None:
+def _seconds(cells: Cells, role: Role) -> float | None:
+    value = cells.get(role)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"its {role} is no number of seconds") from error
+        seconds = float(value) if isinstance(value, str | SupportsFloat) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"its {role} is not a number of seconds") from error
     if isinstance(value, float) and math.isnan(value):
         return None  # an empty cell, as pandas writes it
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"its {role} is no number of seconds")
+        raise ValueError(f"its {role} is not a number of seconds")
     return seconds
 
 
-def channel_in(value: Any) -> str | None:
-    """The channel that a row asks for, as it is written; None where it asks for none."""
+def channel_in(value: object) -> str | None:
+    """The channel that a row names, as it is written; None where it names none."""
     empty = value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
     return None if empty else str(value).strip()[:20]
 
 
-def roles(columns: Iterable[str], taken: Iterable[int]) -> dict[str, list[int]]:
-    """The columns that can change what a row means, by what they tell; `taken`: columns that have a meaning already."""
-    found: dict[str, list[int]] = {}
+def roles(columns: Iterable[str], taken: Iterable[int]) -> dict[Role, list[int]]:
+    """Where the columns stand that choose a part of the audio; `taken`: columns that have a meaning already."""
+    found: dict[Role, list[int]] = {}
     taken = set(taken)
     for i, name in enumerate(columns):
         role = next((role for role, names in ROLES.items() if folded(name) in names), None)
@@ -123,13 +141,19 @@ def roles(columns: Iterable[str], taken: Iterable[int]) -> dict[str, list[int]]:
     return found
 
 
+def folded(name: str) -> str:
+    """A column's name without what differs between writers: case, a byte order mark, spaces and hyphens."""
+    return re.sub(r"[\s\-]+", "_", name.replace("\ufeff", "").strip()).casefold()
+
+
 # Audio within a cell
 
 
-def audio_in(value: Any, rate: Any) -> bytes | str | None:
-    """A file's bytes, or a path, or None for an empty cell; numbers become a WAV file's bytes.
+def audio_in(value: object, rate: object) -> bytes | str | None:
+    """A file's bytes, a path, or None for an empty cell; numbers become the bytes of a WAV file.
 
-    `value`: bytes, a path, {"bytes", "path"}, {"array", "sampling_rate"}, or a list of samples, whose rate is `rate`.
+    `value`: bytes, a path, {"bytes", "path"}, {"array", "sampling_rate"}, or a list of samples at `rate` Hz. Raises
+    ValueError for anything else.
     """
     if isinstance(value, dict):
         if value.get("array") is not None:
@@ -145,7 +169,7 @@ def audio_in(value: Any, rate: Any) -> bytes | str | None:
     raise ValueError(f"its audio is {_kind(value)}")
 
 
-def _wav(values: Any, rate: Any) -> bytes:
+def _wav(values: object, rate: object) -> bytes:
     import soundfile
 
     if isinstance(rate, str) and rate.strip().isdecimal():
@@ -157,11 +181,11 @@ def _wav(values: Any, rate: Any) -> bytes:
         whole = samples.dtype.kind in "iu"
         samples = samples.astype(np.float64)
     except (ValueError, TypeError) as error:
-        raise ValueError("its audio is a list of other things than numbers") from error
+        raise ValueError("its audio is a list of something else than numbers") from error
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T  # [samples, channels]
     if samples.ndim not in (1, 2) or samples.size == 0:
-        raise ValueError("its audio is no list of samples")
+        raise ValueError("its audio is not a list of samples")
     peak = float(np.abs(samples).max())
     if whole or (peak > 8 and (samples == np.rint(samples)).all()):  # integers, some of which were made floats
         samples = samples / (2**15 if peak <= 2**15 else 2**31)

@@ -1,4 +1,4 @@
-"""What a stage trains on, for a reader: `data.md` in the run's folder, with pictures.
+"""What a stage trains on: `data.md` in the run's folder, with histograms.
 
 Each stage writes its section into `data/STAGE.md`; `data.md` is the sections together.
 """
@@ -28,15 +28,18 @@ def write_data_report(
     window_seconds: float,
     more: str = "",
 ) -> None:
-    """Writes the section of `stage` ("main" or "assistant"). `tokens`: how many each window's target holds."""
+    """Writes the section of `stage` ("main" or "assistant") and puts the sections together.
+
+    `tokens`: the length of each window's target; `more`: Markdown to add.
+    """
     folder = output / "data"
     folder.mkdir(exist_ok=True)
-    seconds = {
+    histograms: dict[str, tuple[str, str, Sequence[float]]] = {
         "clip-seconds": ("Clips", "seconds", [clip.seconds for clip in corpus.clips]),
         "window-seconds": ("Windows", "seconds of sound", [window.seconds for window in windows]),
-        "window-tokens": ("Windows", "tokens to say", list(tokens)),
+        "window-tokens": ("Windows", "tokens of the target", list(tokens)),
     }
-    for name, (title, label, values) in seconds.items():
+    for name, (title, label, values) in histograms.items():
         _histogram(folder / f"{stage}-{name}.png", title, label, values)
     section = _section(stage, corpus, windows, tokens, window_seconds) + more
     write_text(folder / f"{stage}.md", section)
@@ -50,17 +53,17 @@ def _section(
 ) -> str:
     clips = corpus.clips
     speech = sum(window.seconds for window in windows)
-    untold = sum(clip.text is None for clip in clips)
+    without_text = sum(clip.text is None for clip in clips)
     lines = [
         f"## {TITLES[stage]}",
         "",
         *_table(
             ["", ""],
             [
-                ["clips", f"{len(clips)}" + (f", {untold} of them without text" if untold else "")],
+                ["clips", f"{len(clips)}" + (f", {without_text} of them without text" if without_text else "")],
                 ["hours", f"{sum(clip.seconds for clip in clips) / 3600:.2f}"],
                 ["seconds a clip", _spread([clip.seconds for clip in clips])],
-                ["speakers or recordings", str(len({clip.speaker for clip in clips} - {None}) or "not told")],
+                ["speakers or recordings", str(len({clip.speaker for clip in clips} - {None}) or "unknown")],
                 ["windows", str(len(windows))],
                 ["clips for one window (the encoder's work saved)", f"{clips_per_window(windows):.2f}"],
                 ["sound in the windows", f"{100 * speech / (len(windows) * window_seconds):.0f} %"],
@@ -79,7 +82,7 @@ def _section(
         "",
         *_dropped(corpus),
         "",
-        "### Texts said most often",
+        "### Most frequent texts",
         "",
         *_repeated(clips),
         "",
@@ -105,8 +108,8 @@ def _named(names: list[str]) -> str:
 
 def _repeated(clips: Sequence[Clip]) -> list[str]:
     texts = Counter(clip.text.strip() for clip in clips if clip.text is not None)
-    said = [[str(count), text[:200]] for text, count in texts.most_common(TOP) if count > 1]
-    return _table(["times", "text"], said) if said else ["No text stands twice."]
+    repeated = [[str(count), text[:200]] for text, count in texts.most_common(TOP) if count > 1]
+    return _table(["times", "text"], repeated) if repeated else ["No text stands twice."]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

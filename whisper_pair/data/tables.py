@@ -1,8 +1,8 @@
 """Tables that people and programs write: CSV, TSV, JSON lines and Parquet -> records, each with its place.
 
-A row that cannot be read for certain is never guessed. In a CSV file a wrong number of fields or a stray quotation mark
-makes its neighbours doubtful too, so the file is refused with the line. A line of JSON stands by itself: where it is
-broken, only its own record is. Nothing that a file says about its own size is believed.
+A row is never guessed. In a CSV file a wrong number of fields or a stray quotation mark makes the rows around it
+doubtful too, so the file is refused with the line. A line of JSON stands by itself: a broken one costs its own record
+alone. A file's statements about its own size are checked.
 """
 
 import codecs
@@ -14,31 +14,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import InputError
+from .cells import Cells, Role, folded
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 LONGEST_LINE = 1 << 26  # characters
 INFLATION = 100  # times its size that a Parquet file may unpack to, once it is ...
 LARGE = 1 << 30  # bytes: audio and text shrink far less
 
-Choice = Callable[[list[str]], dict[str, int]]  # the columns there are -> what is wanted, and where each stands
+Choice = Callable[[list[str]], dict[Role, int]]  # a table's columns -> what is wanted of them, and where it stands
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row of a table: the cells that were asked for, by the name that they were asked by."""
+    """A row of a table: the chosen cells by what they mean."""
 
     place: str  # "line 3" or "row 3", counted from 1
-    cells: dict[str, Any]
+    cells: Cells
     problem: str | None = None  # why it has no cells
 
 
 def read_table(path: Path, choose: Choice) -> list[Record]:
-    """All records in their order. Bytes that are no UTF-8 become lone surrogates, so that one bad row costs no other.
+    """All records in order. Bytes that are no UTF-8 become lone surrogates, so that a bad row costs no other row.
 
-    Raises InputError, with the line where it is known, for a table that cannot be read for certain.
+    Raises InputError, with the line where it is known, for a table that cannot be read with certainty.
     """
     if path.suffix.lower() not in ENDINGS:
         raise InputError(f"{path}: expected a table that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}.")
@@ -50,12 +51,12 @@ def read_table(path: Path, choose: Choice) -> list[Record]:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    said = " ".join(str(error).split())[:200]
-    return InputError(f"{path}: cannot be read as {path.suffix[1:].lower()} ({said}).")
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{path}: cannot be read as {path.suffix[1:].lower()} ({reason}).")
 
 
 def column(columns: Sequence[str], wanted: str, table: str) -> int:
-    """Where a column stands: by its name, or by one that differs in case, spaces or hyphens alone.
+    """The position of a column, by its name or by one that differs in case, spaces or hyphens alone.
 
     Raises InputError where there is none, or several.
     """
@@ -70,11 +71,6 @@ def column(columns: Sequence[str], wanted: str, table: str) -> int:
     return found[0]
 
 
-def folded(name: str) -> str:
-    """A column's name without what differs between writers: case, a byte order mark, spaces and hyphens."""
-    return re.sub(r"[\s\-]+", "_", name.replace("\ufeff", "").strip()).casefold()
-
-
 # CSV and TSV
 
 
@@ -83,9 +79,9 @@ def _delimited(path: Path, choose: Choice) -> list[Record]:
         lines = _Lines(file, path)
         first = next(lines, "")
         delimiter = "\t" if path.suffix.lower() == ".tsv" else next((c for c in ",;\t" if c in first), ",")
-        spaced = f"{delimiter} " in first  # written so, a space before a quotation mark belongs to neither
+        spaced = f"{delimiter} " in first  # a space after each delimiter then belongs to no cell
         table = csv.reader(chain([first], lines), delimiter=delimiter, strict=True, skipinitialspace=spaced)
-        rows = _numbered(table, path)
+        rows = _numbered(table, lambda: table.line_num + 1, path)
         columns = [name.replace("\ufeff", "").strip() for _, name in _header(rows)]
         wanted = choose(columns)
         records, odd = [], []
@@ -113,10 +109,10 @@ def _header(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, str]]:
     return list(enumerate(names))
 
 
-def _numbered(table: Iterator[list[str]], path: Path) -> Iterator[tuple[int, list[str]]]:
+def _numbered(table: Iterator[list[str]], next_line: Callable[[], int], path: Path) -> Iterator[tuple[int, list[str]]]:
     """Each row and the line where it begins."""
     while True:
-        line = table.line_num + 1
+        line = next_line()
         try:
             yield line, next(table)
         except StopIteration:
@@ -129,14 +125,14 @@ def _numbered(table: Iterator[list[str]], path: Path) -> Iterator[tuple[int, lis
 
 
 def _refuse_stray_quotes(fields: list[str], line: str, delimiter: str, where: str) -> None:
-    """`a.wav, "yes"`: after a space the marks quote nothing, and a comma between them would cut the cell."""
+    """`a.wav, "yes"`: marks after a space quote nothing, and a comma between them would cut the cell."""
     for field in fields:
         if field[:1].isspace() and field.lstrip()[:1] == '"' and delimiter + field in line:
             raise InputError(f"{where}: a quotation mark stands after a space; remove the space before it.")
 
 
 def _refuse_swallowed_rows(fields: list[str], audio: int | None, delimiter: str, where: str) -> None:
-    """Two lone quotation marks make one cell of all rows between them, which then hold other names of audio files."""
+    """Two lone quotation marks make one cell of all the rows between them, which then holds names of audio files."""
     ending = "" if audio is None else Path(fields[audio].strip()).suffix.lower()
     for field in fields if ending else ():
         if "\n" in field or "\r" in field:
@@ -150,9 +146,9 @@ def _refuse_swallowed_rows(fields: list[str], audio: int | None, delimiter: str,
 
 
 class _Lines:
-    """The lines of a file, each of bounded length; `last` is the one that was read last."""
+    """The lines of a file, each of bounded length; `last` is the latest one."""
 
-    def __init__(self, file, path: Path):
+    def __init__(self, file: TextIO, path: Path) -> None:
         self.file, self.path, self.last, self.number = file, path, "", 0
 
     def __iter__(self) -> "_Lines":
@@ -167,7 +163,7 @@ class _Lines:
         return self.last
 
 
-def _text(path: Path):
+def _text(path: Path) -> TextIO:
     with open(path, "rb") as file:
         wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # spreadsheets' "Unicode text"
     if wide:
@@ -202,7 +198,7 @@ def _parsed(line: str) -> tuple[dict[str, Any], str | None]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Raises ValueError, also for what is nested too deep, and where one of two equal keys would win unseen."""
+    """The value of a JSON text. Raises ValueError, also for deep nesting and for a key that stands twice."""
     try:
         return json.loads(text, object_pairs_hook=_each_once)
     except RecursionError as error:
@@ -238,7 +234,7 @@ def _parquet(path: Path, choose: Choice) -> list[Record]:
 
 
 def check_parquet(path: Path) -> None:
-    """InputError for a file whose few bytes claim many rows or gigabytes: a repeated value takes no room in Parquet."""
+    """Raises InputError for a file whose few bytes claim many rows or gigabytes: a repeated value takes no room."""
     import pyarrow.parquet
 
     try:

@@ -1,7 +1,7 @@
-"""Special tokens that stand in human texts: tools leave <|endoftext|> behind, and write times as <|0.00|>.
+"""Special tokens in human texts: some tools leave <|endoftext|> behind, and write times as <|0.00|>.
 
-What a person says is text, never a control token. The marks below are taken out, refused, or, where times are asked
-for, read as the times of a clip's segments: <|0.00|> one <|1.20|><|1.20|> two <|2.50|>.
+A human text holds no control token. The marks below are taken out, refused, or, with data.special_tokens: times, read
+as the times of a clip's segments: <|0.00|> one <|1.20|><|1.20|> two <|2.50|>.
 """
 
 import re
@@ -13,14 +13,16 @@ SECONDS = r"\d{1,5}\.\d{1,3}"
 MARK = re.compile(rf"<\|(?:{NAMES}|{SECONDS})\|>")
 WITHIN_MARK = re.compile(rf"(?<=<)(?=\|(?:{NAMES}|{SECONDS})\|>)")  # after its first character
 
-Times = tuple[tuple[float, float, str], ...]  # begin and end in seconds into the clip, and what is said between them
+Times = tuple[tuple[float, float, str], ...]  # begin and end in seconds into the clip, and the text between them
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
+    """A human text, and the special tokens that stood in it."""
+
     text: str
     marks: tuple[str, ...]  # the special tokens that were taken out
-    times: Times | None  # None: the text tells times in no order that can be followed
+    times: Times | None  # None: the times in the text are out of order
 
 
 def transcript(text: str) -> Transcript:
@@ -39,7 +41,7 @@ def _times(text: str) -> Times | None:
     between = [_bare(before), *texts[1::2]]  # outside the segments
     if len(times) % 2 or any(between) or times != sorted(times):
         return None
-    return tuple((a, b, said) for a, b, said in zip(times[::2], times[1::2], texts[::2], strict=True) if said)
+    return tuple((a, b, words) for a, b, words in zip(times[::2], times[1::2], texts[::2], strict=True) if words)
 
 
 def _bare(text: str) -> str:

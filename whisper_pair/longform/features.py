@@ -27,7 +27,7 @@ def spectrogram(log_mel: LogMel, samples: np.ndarray, device: torch.device) -> t
     """samples [n] at 16 kHz -> log-mel [mel, frames] on the CPU, and how many of its frames hold sound."""
     sound = max(1, len(samples) // log_mel.hop)
     if len(samples) <= log_mel.samples:
-        return log_mel(log_mel.pad([samples]).to(device))[0].cpu(), sound
+        return log_mel.features([samples], device)[0].cpu(), sound
     blocks = range(0, sound, BLOCK)
     log = torch.cat([_log(log_mel, samples, 0, first, min(first + BLOCK, sound), device) for first in blocks], 1)
     return _normalised(log, float(log.max())), sound

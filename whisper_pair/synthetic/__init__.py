@@ -1,4 +1,4 @@
-"""The demo's *synthetic* material: Dutch sentences spoken by espeak-ng, and a micro Whisper that knows nothing yet.
+"""The demo's *synthetic* data: Dutch sentences spoken by espeak-ng, and an untrained micro Whisper.
 
     python -m whisper_pair.synthetic OUT --clips 4000
 
@@ -26,12 +26,12 @@ MANIFEST = "synthetic.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the material is made from."""
+    """What the data are made from."""
 
     clips: int = 2400  # sentences to train on
     validation: int = 100  # sentences
     test: int = 200  # sentences
-    window: int = 4  # seconds: the longest clip, and all that the micro Whisper hears at once
+    window: int = 4  # seconds: the longest clip, and the micro Whisper's window
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -41,9 +41,9 @@ class Settings:
 
 
 def synthesize(out: Path, settings: Settings | None = None, overwrite: bool = False) -> bool:
-    """Writes the material into `out`; False where it is already there.
+    """Writes the data into `out`; False where they are already there.
 
-    Raises InputError where `out` holds other material (and `overwrite` is False), or folders of other origin.
+    Raises InputError where `out` holds data of other settings (and `overwrite` is False), or folders of other origin.
     """
     settings = settings or Settings()
     wanted = {"synthetic": True, "settings": asdict(settings), "code": code_digest(), "complete": True}
@@ -54,7 +54,7 @@ def synthesize(out: Path, settings: Settings | None = None, overwrite: bool = Fa
             return False
         same = {**found, "complete": True}.items() >= wanted.items()  # begun, and interrupted
         if not same and not overwrite:
-            raise InputError(f"{out} holds synthetic material of other settings or older code: pass --overwrite")
+            raise InputError(f"{out} holds synthetic data of other settings or older code: pass --overwrite")
     elif taken := [name for name in (*SPLITS, CHECKPOINT) if (out / name).exists()]:
         raise InputError(f"{out / taken[0]} was not made by this command: name another folder")
     for name in (*SPLITS, CHECKPOINT):
@@ -71,6 +71,7 @@ PACKAGES = ("espeakng-loader", "numpy", "soxr", "tokenizers", "torch", "transfor
 
 
 def make(out: Path, settings: Settings) -> None:
+    """Writes the speech of every split and the checkpoint into `out`."""
     from . import micro, speech  # here, so that a second call need not import torch
 
     counts = {"test": settings.test, "validation": settings.validation, "train": settings.clips}
@@ -79,21 +80,23 @@ def make(out: Path, settings: Settings) -> None:
 
 
 def code_digest() -> str:
-    """SHA-256 of this package's source: material made by other code is other material."""
+    """SHA-256 of this package's source: other code makes other data."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def write_manifest(path: Path, content: dict) -> None:
+def write_manifest(path: Path, content: dict[str, object]) -> None:
+    """Writes what the data were made from, as JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command `python -m whisper_pair.synthetic`; returns its exit status."""
     parser = argparse.ArgumentParser(prog="whisper-pair synthesize", description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the splits and the checkpoint")
     for field in fields(Settings):
         parser.add_argument(f"--{field.name}", type=int, default=field.default, help="default %(default)s")
-    parser.add_argument("--overwrite", action="store_true", help="replace material made from other settings")
+    parser.add_argument("--overwrite", action="store_true", help="replace data made from other settings")
     options = vars(parser.parse_args(argv))
     out, overwrite = options.pop("out"), options.pop("overwrite")
 

@@ -1,8 +1,8 @@
 """A small grammar of Dutch: `sentence(rng)` draws one sentence of six to nine words.
 
-Its point is variety from few words: some eighty words in five sentence shapes give millions of sentences, so a held-out
-split can be kept wholly unseen, and a model has to listen, because the words before do not tell which word follows. Few
-words, because random weights must learn each of them by ear from a few thousand clips within minutes.
+It gives variety from few words: some eighty words in five sentence shapes give millions of sentences. So a held-out
+split shares no sentence with training, and a model must use the audio, since the words before do not predict the next
+one. Few words, because random weights must learn each of them from a few thousand clips within minutes.
 """
 
 from random import Random

@@ -1,13 +1,14 @@
 """A micro Whisper with random weights: every part that a released checkpoint has, small enough for a CPU.
 
 The vocabulary is byte-level BPE followed by Whisper's special tokens in Whisper's order (openai/whisper, tokenizer.py;
-large-v3's hundred languages), so the stock processor, model and `generate` take it for what it is: a Whisper.
+large-v3's hundred languages), so the stock processor, model and `generate` accept it.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
@@ -29,7 +30,7 @@ POSITIONS_PER_SECOND = 50  # of the encoder: 100 mel frames a second, halved by 
 TIMESTAMP_STEP = 0.02  # seconds
 NON_SPEECH = '"#()*+/:;<=>@[\\]^_`{|}~'  # symbols that Whisper never writes
 BRANCH_GAIN = 0.02  # strength of a residual branch before training
-TEXTS = 5000  # sentences the vocabulary is learnt from
+TEXTS = 5000  # sentences that the vocabulary is learned from
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def build(out: Path, size: MicroWhisper, seed: int) -> None:
 
 
 def tokenizer(size: MicroWhisper, seed: int) -> WhisperTokenizer:
-    """Text tokens learnt from the grammar's sentences, then Whisper's special tokens, then the window's timestamps."""
+    """Text tokens learned from the grammar's sentences, then Whisper's special tokens, then the window's timestamps."""
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -91,6 +92,8 @@ def whisper_tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]], size
 
 
 def model_config(size: MicroWhisper, tokenizer: WhisperTokenizer) -> WhisperConfig:
+    """A configuration of that size, with the tokenizer's special tokens."""
+    start: Any = tokenizer.convert_tokens_to_ids("<|startoftranscript|>")  # an int, of one token
     end = tokenizer.eos_token_id
     return WhisperConfig(
         vocab_size=len(tokenizer),
@@ -108,17 +111,17 @@ def model_config(size: MicroWhisper, tokenizer: WhisperTokenizer) -> WhisperConf
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,
-        decoder_start_token_id=tokenizer.convert_tokens_to_ids("<|startoftranscript|>"),
+        decoder_start_token_id=start,
         suppress_tokens=None,
         begin_suppress_tokens=begin_suppress_tokens(tokenizer),
     )
 
 
 def quieten_branches(model: WhisperForConditionalGeneration) -> None:
-    """Makes every residual branch whisper at first, so that tokens and sound pass through ten layers undrowned.
+    """Scales down every residual branch, so that tokens and audio pass through ten layers at first.
 
-    With branches at full strength the same model takes several times as many steps before it begins to listen. The
-    idea is ReZero's (2003.04887); the branches are not quite zero because then their first gradients would be.
+    With branches at full strength the same model takes several times as many steps before it uses the audio. The idea
+    is ReZero's (2003.04887); the branches are not quite zero, or their first gradients would be.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -138,7 +141,7 @@ def set_generation_config(model: WhisperForConditionalGeneration, tokenizer: Whi
     ids, end = tokenizer.convert_tokens_to_ids, tokenizer.eos_token_id
     symbols = [ids(token) for token in NON_SPEECH]
     control = ["translate", "transcribe", "startoftranscript", "startofprev", "startoflm", "nospeech"]
-    config = model.generation_config
+    config: Any = model.generation_config  # Whisper's own fields have no types
     config._from_model_config = False  # or reloading drops every field that is Whisper's own
     config.bos_token_id = config.eos_token_id = config.pad_token_id = end
     config.decoder_start_token_id = ids("<|startoftranscript|>")

@@ -23,9 +23,9 @@ from ..errors import InputError
 from ..runs import write_text
 from .grammar import distinct_sentences
 
-SAMPLE_RATE = 16000  # Hz, what Whisper hears
-BLOCK = 250  # clips one process speaks: about two seconds of work
-SPEAKERS = ["f2", "f4", "m1", "m3"]  # voice variants of espeak-ng, two of them women's
+SAMPLE_RATE = 16000  # Hz, Whisper's
+BLOCK = 250  # clips that one process speaks: about two seconds of work
+SPEAKERS = ["f2", "f4", "m1", "m3"]  # voice variants of espeak-ng, two female and two male
 CHARACTERS_PER_SECOND = 0.1  # of Dutch text, for each word a minute of espeak-ng's rate
 LEAD_IN = 0.3  # seconds, the longest silence before the first word
 

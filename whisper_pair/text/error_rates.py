@@ -22,6 +22,7 @@ class ErrorRate:
 
     @property
     def rate(self) -> float:
+        """Errors a word (character); of an empty reference 1 where anything was written, else 0."""
         return self.errors / self.length if self.length else float(self.errors > 0)
 
     def __add__(self, other: "ErrorRate") -> "ErrorRate":
@@ -29,6 +30,7 @@ class ErrorRate:
 
 
 def metric_name(language: str) -> str:
+    """ "cer" for languages written without spaces, "wer" for the others; `language` is Whisper's code."""
     return "cer" if language in WITHOUT_SPACES else "wer"
 
 
@@ -39,22 +41,22 @@ def error_rates(
     normalizer: Normalizer,
     metric: str | None = None,
 ) -> list[ErrorRate]:
-    """One ErrorRate an utterance: of words, or of characters where `metric` or the language asks for "cer"."""
+    """One ErrorRate an utterance: of words, or of characters where `metric`, or else the language, is for "cer"."""
     metric = metric or metric_name(language)
     rates = []
     for reference, hypothesis in zip(references, hypotheses, strict=True):
-        wanted, said = units(reference, metric, normalizer), units(hypothesis, metric, normalizer)
-        errors = sum(count for _, count in _errors(wanted, said))
-        rates.append(ErrorRate(errors, len(wanted)))
+        expected, found = units(reference, metric, normalizer), units(hypothesis, metric, normalizer)
+        errors = sum(count for _, count in _errors(expected, found))
+        rates.append(ErrorRate(errors, len(expected)))
     return rates
 
 
 def aligned_errors(
     references: Sequence[str], hypothesis: str, language: str, normalizer: Normalizer
 ) -> list[ErrorRate]:
-    """One ErrorRate for each of several references that were said one after the other.
+    """One ErrorRate for each of several consecutive references, against the hypothesis for all of them.
 
-    An error belongs to the reference whose word it concerns, and a word too many to the one that it follows.
+    A substitution or deletion belongs to the reference of its word, an insertion to the word that it follows.
     """
     metric = metric_name(language)
     parts = [units(reference, metric, normalizer) for reference in references]
@@ -71,15 +73,15 @@ def units(text: str, metric: str, normalizer: Normalizer) -> list[str]:
     return normalized.split() if metric == "wer" else list(normalized.replace(" ", ""))
 
 
-def _errors(wanted: list[str], said: list[str]) -> Iterator[tuple[int, int]]:
-    """(place among the wanted units, errors there), by jiwer's alignment."""
+def _errors(expected: list[str], found: list[str]) -> Iterator[tuple[int, int]]:
+    """(position among the expected units, errors there), by jiwer's alignment."""
     import jiwer
 
-    if not wanted:  # jiwer refuses an empty reference; each unit said is then an insertion
-        yield 0, len(said)
+    if not expected:  # jiwer refuses an empty reference; each unit found is then an insertion
+        yield 0, len(found)
         return
-    # as single words, whatever they hold, so that one road serves words and characters
-    (chunks,) = jiwer.process_words([" ".join(wanted)], [" ".join(said)]).alignments
+    # joined by spaces, so that the same alignment serves words and characters
+    (chunks,) = jiwer.process_words([" ".join(expected)], [" ".join(found)]).alignments
     for chunk in chunks:
         if chunk.type == "insert":
             yield max(0, chunk.ref_start_idx - 1), chunk.hyp_end_idx - chunk.hyp_start_idx
@@ -88,4 +90,5 @@ def _errors(wanted: list[str], said: list[str]) -> Iterator[tuple[int, int]]:
 
 
 def pooled(rates: Sequence[ErrorRate]) -> ErrorRate:
+    """The sum of several rates: errors and lengths added up."""
     return sum(rates, ErrorRate(0, 0))

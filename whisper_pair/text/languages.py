@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
@@ -32,7 +33,8 @@ class Corpus:
 
 
 @cache
-def language_table() -> dict:
+def language_table() -> dict[str, Any]:
+    """languages.yaml as it is."""
     return yaml.safe_load((files("whisper_pair.text") / "languages.yaml").read_text(encoding="utf-8"))
 
 
@@ -57,7 +59,7 @@ def code_of(language: str, key: str = "language") -> str:
 
 
 def nearest(wanted: str) -> str | None:
-    """The code of the language that a mistyped name, or a country's code, is likely to mean."""
+    """The code of the language that a mistyped name or a country's code is likely to mean; None where none is near."""
     if wanted in language_table()["mistaken"]:
         return language_table()["mistaken"][wanted]
     english = [bare(name) for name in (*language_table()["languages"].values(), *language_table()["aliases"])]
@@ -70,7 +72,7 @@ def nearest(wanted: str) -> str | None:
 
 @cache
 def known_names() -> dict[str, str]:
-    """Every code and name in its bare form -> Whisper's code. What openai/whisper lists comes first."""
+    """Every code and name in its bare form -> Whisper's code. The names of openai/whisper come first."""
     names = language_table()["languages"]
     found = {code: code for code in names} | {bare(name): code for code, name in names.items()}
     found = {bare(name): code for name, code in language_table()["aliases"].items()} | found
@@ -78,18 +80,19 @@ def known_names() -> dict[str, str]:
 
 
 def bare(name: str) -> str:
-    """Without what people leave out or write in several ways: capitals, accents, spaces around and underscores."""
+    """A name without what people leave out or write in several ways: capitals, accents, spaces and underscores."""
     letters = unicodedata.normalize("NFKD", name.casefold())
     latin = "".join(letter for letter in letters if not "\u0300" <= letter <= "\u036f")
     return " ".join(unicodedata.normalize("NFKC", latin).split()).replace("_", "-")
 
 
 def name_of(code: str) -> str:
+    """The English name of one of Whisper's codes."""
     return language_table()["languages"][code]
 
 
 def corpora(code: str) -> list[Corpus]:
-    """The largest first."""
+    """The corpora that the table has for a language, the largest first."""
     found = []
     for corpus in language_table()["corpora"].values():
         known = {key: value for key, value in corpus.items() if key != "languages"}
@@ -100,5 +103,5 @@ def corpora(code: str) -> list[Corpus]:
 
 
 def licence(hub: str) -> str | None:
-    """Of a corpus of the table."""
+    """The licence of a corpus of the table; None for another."""
     return next((corpus["licence"] for corpus in language_table()["corpora"].values() if corpus["hub"] == hub), None)

@@ -1,16 +1,17 @@
-"""What of a text counts when it is compared: Whisper's English normalizer for English, its basic one elsewhere.
+"""Texts in the form in which they are compared: Whisper's English normalizer for English, its basic one elsewhere.
 
-The basic one is kept from splitting words at combining marks, which would turn Hindi into fragments.
+Unlike Whisper's, the basic one does not split words at combining marks, which would turn Hindi into fragments.
 """
 
 import re
 import unicodedata
+from typing import Any
 
 from ..errors import InputError
 
 
 def basic_normalize(text: str) -> str:
-    """Whisper's basic normalizer, but combining marks stay in their words: Hindi, Thai and Arabic keep their vowels."""
+    """Whisper's basic normalizer, except that combining marks stay: Hindi, Thai and Arabic keep their vowels."""
     text = unicodedata.normalize("NFKC", text.lower())
     text = re.sub(r"[<\[][^>\]]*[>\]]|\([^)]*\)", "", text)
     kept = (c if unicodedata.category(c)[0] in "LMN" or c in "\u200c\u200d" else " " for c in text)
@@ -21,7 +22,10 @@ class Normalizer:
     """text -> the form in which transcripts of a language are compared."""
 
     def __init__(self, language: str, spelling: dict[str, str] | None = None):
-        """`spelling` is the British-to-American map of a checkpoint's normalizer.json; English needs it."""
+        """`spelling`: the British-to-American map of a checkpoint's normalizer.json.
+
+        Raises InputError where the language is English and `spelling` is missing.
+        """
         self._english = None
         if language == "en":
             if spelling is None:
@@ -34,9 +38,10 @@ class Normalizer:
             self._english = EnglishTextNormalizer(spelling)
 
     @classmethod
-    def of(cls, language: str, tokenizer) -> "Normalizer":
-        """With the spelling that came with a checkpoint's tokenizer, where it did."""
+    def of(cls, language: str, tokenizer: Any) -> "Normalizer":
+        """With the spelling map of a checkpoint's tokenizer (transformers), where it has one."""
         return cls(language, getattr(tokenizer, "english_spelling_normalizer", None) or None)
 
     def __call__(self, text: str) -> str:
+        """The text without what is not compared: case, punctuation and, in English, spelling."""
         return self._english(text) if self._english else basic_normalize(text)

@@ -15,7 +15,7 @@ CONTROL = re.compile(r"<\|.*\|>")  # the names of special tokens and timestamps
 
 @lru_cache(maxsize=8)
 def added_words(tokenizer) -> dict[int, str]:
-    """Words that the vocabulary's owner added: token -> text. No special token and no timestamp is among them."""
+    """Words that the vocabulary's owner added, token -> text; special tokens and timestamps are left out."""
     added = tokenizer.added_tokens_decoder.items()
     return {token: word.content for token, word in added if not word.special and not CONTROL.fullmatch(word.content)}
 
@@ -23,8 +23,12 @@ def added_words(tokenizer) -> dict[int, str]:
 def text_of(tokenizer, tokens: Sequence[int], special_tokens: bool = False) -> str:
     """The text of `tokens`, with the space that opens it. `special_tokens`: their names are kept; timestamps never."""
     words = added_words(tokenizer)
-    parts = []
+    parts: list[str] = []
     for added, run in groupby(tokens, key=words.__contains__):
         own = list(run)
-        parts += map(words.get, own) if added else [tokenizer.decode(own, skip_special_tokens=not special_tokens)]
+        parts += (
+            [words[token] for token in own]
+            if added
+            else [tokenizer.decode(own, skip_special_tokens=not special_tokens)]
+        )
     return "".join(parts)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..audio import LogMel
 from ..config import Config
-from ..data import Clip
+from ..data import Clip, features_of
 from ..decoding import Decoded, Engine, Options, encode, with_packed_linears
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
@@ -42,8 +42,7 @@ class Validator:
         encoder = with_packed_linears(model.model.encoder) if missing else None
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
-            waves = self.log_mel.pad([self.clips[row].read() for row in some]).to(device)
-            fresh = encode(encoder, self.log_mel(waves))
+            fresh = encode(encoder, features_of([self.clips[row] for row in some], self.log_mel, device))
             if cache is not None:  # as they will be read
                 fresh = fresh.to(cache.dtype)
             for row, states in zip(some, fresh, strict=True):

@@ -24,7 +24,9 @@ class Cer(evaluate.Metric):
             features=datasets.Features({"predictions": text, "references": text}),
         )
 
-    def _compute(self, predictions, references, language: str, spelling: dict | None = None) -> dict:
+    def _compute(
+        self, predictions: list[str], references: list[str], language: str, spelling: dict[str, str] | None = None
+    ) -> dict[str, float]:
         """Pooled over all texts, after Whisper's English normalizer or the mark-preserving one."""
         rates = error_rates(references, predictions, language, Normalizer(language, spelling), "cer")
         total = pooled(rates)

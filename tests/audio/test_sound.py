@@ -19,7 +19,8 @@ from whisper_pair.audio.reading import audio_seconds, read_audio
 from whisper_pair.audio.sound import Sound
 from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.corpus import load_training_clips
-from whisper_pair.data.sources import Row, rows_of
+from whisper_pair.data.rows import Row
+from whisper_pair.data.sources import rows_of
 from whisper_pair.data.survey import audit
 from whisper_pair.errors import InputError
 

@@ -23,7 +23,7 @@ from whisper_pair.data.fingerprints import fingerprint
 from whisper_pair.data.packing import pack
 from whisper_pair.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)

@@ -171,10 +171,10 @@ def test_files_that_a_test_set_does_not_list_are_counted(folder, caplog):
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        (["Ja"], "text is no text but a list"),
-        ({"nl": "Ja"}, "text is no text but keys and values"),
-        (True, "text is no text but true or false"),
-        (1.5, "text is no text but a number with a fraction"),
+        (["Ja"], "text is not text but a list"),
+        ({"nl": "Ja"}, "text is not text but keys and values"),
+        (True, "text is not text but true or false"),
+        (1.5, "text is not text but a number with a fraction"),
         (float("nan"), "has no text"),
         (None, "has no text"),
     ],
@@ -316,8 +316,8 @@ def test_rows_with_a_begin_and_a_length_are_clips_of_their_segments(long, way, c
     [
         ({"offset": 9.0, "duration": 30.0}, "ends after its audio of 12.0 s"),
         ({"offset": 50.0}, "ends after its audio of 12.0 s"),
-        ({"offset": "a", "duration": 3.0}, "its begin is no number of seconds"),
-        ({"offset": -1, "duration": 3.0}, "its begin is no number of seconds"),
+        ({"offset": "a", "duration": 3.0}, "its begin is not a number of seconds"),
+        ({"offset": -1, "duration": 3.0}, "its begin is not a number of seconds"),
         ({"start": 5.0, "end": 4.0}, "before it begins"),
         ({"start": 5.0, "end": 8.0, "duration": 9.0}, "does not lie between"),
         ({"duration": 3.0}, "set segments: true to cut, or false"),
@@ -338,7 +338,7 @@ def test_segments_can_be_asked_for_and_passed_over(long):
     assert [clip.seconds for clip in clips_of(replace(source, segments=True), "test")] == [3.0]
     assert [clip.seconds for clip in clips_of(replace(source, segments=False), "test")] == [12.0]
     assert fingerprint([source]) != fingerprint([replace(source, segments=False)])
-    assert "both tell a begin" in refusal(listing(long, [{"text": "Ja", "start": 1, "offset": 2}]), "test")
+    assert "both give a begin" in refusal(listing(long, [{"text": "Ja", "start": 1, "offset": 2}]), "test")
 
 
 def test_a_length_that_is_the_files_changes_nothing(long):
@@ -349,7 +349,7 @@ def test_a_channel_that_is_asked_for_is_not_mixed_with_the_others(long):
     soundfile.write(long / "two.wav", np.stack([tone(2, 10), tone(2, 30)], axis=1), SAMPLE_RATE)
     source = listing(long, [{"text": "Ja", "audio": "two.wav", "channel": 1}, {"text": "Nee nee", "channel": 0}])
     assert [clip.text for clip in clips_of(source, "training")] == ["Nee nee"]
-    assert "asks for channel 1 of 2" in refusal(source, "test")
+    assert "names channel 1 of 2" in refusal(source, "test")
 
 
 def test_where_rows_have_audio_of_their_own_times_may_tell_where_it_was_cut_from(tmp_path, monkeypatch):
@@ -428,4 +428,4 @@ def test_what_is_odd_in_one_clip_of_a_tar_is_that_clips(tmp_path):
 
 def test_a_pipe_in_place_of_a_shard_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.tar")
-    assert "is no file" in refusal(Source(webdataset=str(tmp_path / "*.tar")), "training")
+    assert "is not a file" in refusal(Source(webdataset=str(tmp_path / "*.tar")), "training")

@@ -23,7 +23,7 @@ MORE = 0.35  # seconds that an encoder's padding and bytes that were put in may 
 @pytest.mark.parametrize("share", range(PROCESSES))
 def test_a_damaged_file_is_decoded_or_refused_in_a_sentence(share):
     count = -(-CASES // PROCESSES)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
     command = [sys.executable, "-m", "tests.damage", str(share * count), str(count)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANGS + count)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
