@@ -70,11 +70,11 @@ def test_noise_over_digital_silence_stays_silence():
 def test_a_room_keeps_speech_in_its_place_and_lets_it_ring():
     click = np.zeros(SECOND, np.float32)
     click[1000] = 0.5
-    heard = in_room(click, 0.3, 6.0, np.random.default_rng(0))
-    assert np.abs(heard[:1000]).max() < 1e-6
-    assert np.abs(heard).argmax() == 1000
-    assert (heard[1001:3000] ** 2).sum() > 10 * (heard[4000:] ** 2).sum()
-    echo = heard - click
+    reflected = in_room(click, 0.3, 6.0, np.random.default_rng(0))
+    assert np.abs(reflected[:1000]).max() < 1e-6
+    assert np.abs(reflected).argmax() == 1000
+    assert (reflected[1001:3000] ** 2).sum() > 10 * (reflected[4000:] ** 2).sum()
+    echo = reflected - click
     assert 10 * np.log10((click**2).sum() / (echo**2).sum()) == pytest.approx(6.0, abs=0.1)
 
 

@@ -34,8 +34,8 @@ def test_a_damaged_file_is_decoded_or_refused_in_a_sentence(share):
         assert result["seconds"] <= SECONDS + MORE, result
         assert result["spent"] < 20, result
         assert result["refusal"] is None or (result["refusal"].startswith("it: ") and "\n" not in result["refusal"])
-    heard = [result for result in results if result["refusal"] is None]
-    assert len(heard) > count / 2  # most damage costs little
+    decoded = [result for result in results if result["refusal"] is None]
+    assert len(decoded) > count / 2  # most damage costs little
 
 
 def test_the_damage_is_some():

@@ -42,21 +42,21 @@ def test_every_container_gives_what_was_put_into_it(ending):
     sound = melody(3.0)
     found, notes = read(encode(sound if CODINGS[ending][2] == RATE else melody(3.0, 48_000), ending))
     assert abs(len(found) / RATE - 3.0) <= (0.15 if ending in ("avi", "aac", "ts") else LOSSY)
-    assert where(found, sound[RATE : 2 * RATE]) == pytest.approx(1.0, abs=0.07)  # an encoder's delay, where not told
+    assert where(found, sound[RATE : 2 * RATE]) == pytest.approx(1.0, abs=0.07)  # an encoder's delay, where not stated
     assert notes == []
 
 
 # Lengths
 
 
-def headed(data: bytes, told: int) -> bytes:
+def headed(data: bytes, stated: int) -> bytes:
     """A WAV whose header tells another number of bytes."""
-    return data[:40] + struct.pack("<I", told % 2**32) + data[44:]
+    return data[:40] + struct.pack("<I", stated % 2**32) + data[44:]
 
 
-@pytest.mark.parametrize("told", [0, 0xFFFFFFFF, 0x7FFFFFF0, 63_990, 63_998, 64_002, 64_010])
-def test_a_wav_is_as_long_as_it_is_whatever_its_header_tells(told):
-    data = headed(written(melody(2.0)), told)
+@pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFF0, 63_990, 63_998, 64_002, 64_010])
+def test_a_wav_is_as_long_as_it_is_whatever_its_header_states(stated):
+    data = headed(written(melody(2.0)), stated)
     found, notes = read(data)
     assert len(found) == 2 * RATE
     assert notes == []
@@ -195,7 +195,7 @@ def test_the_first_track_is_read_and_another_one_on_request(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "said"),
+    ("left", "right", "message"),
     [
         (1.0, -1.0, "channels that cancel each other"),
         (0.0, 1.0, "a silent channel"),
@@ -203,11 +203,11 @@ def test_the_first_track_is_read_and_another_one_on_request(tmp_path):
         (0.7, -0.6, "channels that cancel each other"),
     ],
 )
-def test_channels_that_would_be_lost_in_the_mean_are_heard(left, right, said):
+def test_channels_that_would_be_lost_in_the_mean_are_kept(left, right, message):
     sound = melody(2.0)
     found, notes = read(written(np.stack([left * sound, right * sound], 1)))
     assert np.sqrt(np.mean(found**2)) > 0.9 * max(abs(left), abs(right)) * np.sqrt(np.mean(sound**2)) - 0.01
-    assert any(said in note for note in notes)
+    assert any(message in note for note in notes)
 
 
 def test_two_voices_on_two_channels_are_both_heard():

@@ -40,7 +40,7 @@ def spoiled(value: float) -> bytes:
 
 
 def odd_but_sound() -> dict[str, bytes]:
-    """Audio that is unusual and can be heard all the same."""
+    """Audio that is unusual and can be decoded."""
     eight = np.stack([tone(2, 20 + channel) for channel in range(8)], axis=1)
     return {
         "eight-channels.wav": wav(eight),
@@ -218,7 +218,7 @@ def test_metadata_without_a_usable_row_is_refused_in_one_sentence(tmp_path, cont
 
 
 def test_three_hours_can_be_split_and_read_piece_by_piece(tmp_path):
-    """Pieces are sought in the file: nobody reads three hours to hear the last half minute."""
+    """Pieces are found by seeking: the last half minute takes no reading of three hours."""
     samples = np.concatenate([tone(30, 9 + part) for part in range(4)])
     soundfile.write(tmp_path / "long.flac", samples, SAMPLE_RATE)
     (tmp_path / "metadata.csv").write_text("file_name,text\nlong.flac,veel\n")

@@ -156,8 +156,8 @@ clip_kinds = st.tuples(st.floats(0.2, 30), st.sampled_from(["anna", "bram", None
 @given(st.lists(clip_kinds, min_size=1, max_size=40), st.floats(0, 1), st.integers(0, 99), st.integers(5, 60))
 def test_packing_keeps_every_clip_once_and_every_bound(kinds, gap, seed, room):
     clips = [
-        Clip(f"{i}", Path("none"), seconds, "woord" if told else None, speaker)
-        for i, (seconds, speaker, told) in enumerate(kinds)
+        Clip(f"{i}", Path("none"), seconds, "woord" if has_text else None, speaker)
+        for i, (seconds, speaker, has_text) in enumerate(kinds)
     ]
     tokens = {clip.name: 1 + int(clip.name) % 5 for clip in clips}
     windows = pack(clips, data(pack_gap=gap, unpacked_share=0.0), 30, seed, tokens, room)

@@ -1,4 +1,4 @@
-"""data.md tells a reader what a stage trains on, why the rest is left out, and what it costs."""
+"""data.md shows what a stage trains on, why the rest is left out, and what it costs."""
 
 from collections import Counter
 from pathlib import Path

@@ -42,10 +42,10 @@ READER = textwrap.dedent("""
         try:
             data = Data((), (), (), cache=sys.argv[1], unpacked_share=0.0)
             corpus = load_training_clips([Source(**source)], data, 30.0)
-            heard = [hashlib.sha256(clip.read().tobytes()).hexdigest() for clip in corpus.clips]
-            said = [[clip.text, clip.speaker, clip.seconds] for clip in corpus.clips]
+            decoded = [hashlib.sha256(clip.read().tobytes()).hexdigest() for clip in corpus.clips]
+            about = [[clip.text, clip.speaker, clip.seconds] for clip in corpus.clips]
             windows = [window.text for window in pack(corpus.clips, data, 30.0, 0)]
-            found = {"heard": heard, "said": said, "windows": windows, "dropped": dict(corpus.dropped)}
+            found = {"decoded": decoded, "clips": about, "windows": windows, "dropped": dict(corpus.dropped)}
         except InputError as error:
             found = {"refused": str(error)}
         print(json.dumps(found), flush=True)
@@ -130,7 +130,7 @@ def answers(hub, tmp_path_factory) -> list[dict]:
 
 def test_a_set_on_the_hub_gives_the_same_clips_and_windows_in_every_form(answers):
     first, *others = answers[: len(SAME)]
-    assert [text for text, _, _ in first["said"]] == [f"zin nummer {i}" for i in range(6)]
+    assert [text for text, _, _ in first["clips"]] == [f"zin nummer {i}" for i in range(6)]
     assert first["windows"] == [" ".join(f"zin nummer {i}" for i in range(6))]
     assert first["dropped"] == {}
     for other in others:
@@ -139,9 +139,9 @@ def test_a_set_on_the_hub_gives_the_same_clips_and_windows_in_every_form(answers
 
 @pytest.mark.parametrize("number", range(len(REFUSED)), ids=[str(source) for source, _ in REFUSED])
 def test_what_is_not_there_is_refused_in_one_sentence_that_names_what_is(answers, number):
-    said = answers[len(SAME) + number]["refused"]
-    assert REFUSED[number][1] in said
-    assert "\n" not in said
+    message = answers[len(SAME) + number]["refused"]
+    assert REFUSED[number][1] in message
+    assert "\n" not in message
 
 
 def test_a_stream_that_breaks_off_is_told_in_a_sentence_and_goes_on_without_loss_or_repetition(hub, tmp_path):
@@ -156,6 +156,6 @@ def test_a_stream_that_breaks_off_is_told_in_a_sentence_and_goes_on_without_loss
     assert 0 < kept < 5
     hub.sent, hub.patience = {}, None
     (found,) = read(hub, tmp_path, {"hub": "org/long", "stream": True})
-    assert [text for text, _, _ in found["said"]] == [row["text"] for row in rows]
-    assert len(set(found["heard"])) == 20
+    assert [text for text, _, _ in found["clips"]] == [row["text"] for row in rows]
+    assert len(set(found["decoded"])) == 20
     assert found["dropped"] == {}

@@ -79,7 +79,7 @@ def test_audio_is_listened_to_once_however_often_it_is_loaded(tmp_path, form, mo
     for _ in range(2):
         load_training_clips([source], data(tmp_path), 30)
     assert len(listened) == 6
-    if form == "folder":  # other bytes of the same size under the same name are heard again
+    if form == "folder":  # other bytes of the same size under the same name are decoded again
         (tmp_path / form / "0000.wav").write_bytes(wav(tone(1, 77)))
         load_training_clips([source], data(tmp_path), 30)
         assert len(listened) == 12
@@ -109,13 +109,13 @@ def test_a_pass_that_is_killed_goes_on_where_it_stood(tmp_path, form):
         return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env)
 
     first = start()
-    heard = [first.stdout.readline().strip() for _ in range(18)]
+    decoded = [first.stdout.readline().strip() for _ in range(18)]
     first.send_signal(signal.SIGKILL)
-    heard += first.communicate()[0].split()
+    decoded += first.communicate()[0].split()
     again = start().communicate()[0].split()
-    assert len(heard) < 40
-    assert len(set(heard) & set(again)) <= 4  # the part in flight
-    assert len(set(heard) | set(again)) == 40
+    assert len(decoded) < 40
+    assert len(set(decoded) & set(again)) <= 4  # the part in flight
+    assert len(set(decoded) | set(again)) == 40
     parts = sorted((tmp_path / "cache").rglob("part-*.parquet"))
     assert len(parts) == 10
 
@@ -156,7 +156,7 @@ def test_a_weight_below_one_leaves_out_a_seeded_share(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("write_it", "source", "said"),
+    ("write_it", "source", "message"),
     [
         (lambda p: (p / "a.tar").write_bytes(b"no tar"), lambda p: {"webdataset": f"{p}/a.tar"}, "uncompressed tar"),
         (lambda p: None, lambda p: {"webdataset": f"{p}/*.tar"}, "no such file, folder or pattern"),
@@ -173,11 +173,11 @@ def test_a_weight_below_one_leaves_out_a_seeded_share(tmp_path):
          "no column 'words'; it has"),
     ],
 )  # fmt: skip
-def test_a_source_that_cannot_be_read_gets_one_sentence(tmp_path, write_it, source, said):
+def test_a_source_that_cannot_be_read_gets_one_sentence(tmp_path, write_it, source, message):
     write_it(tmp_path)
     with pytest.raises(InputError) as refusal:
         load_training_clips([Source(**source(tmp_path))], data(tmp_path), 30)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 

@@ -91,24 +91,24 @@ def test_lines_of_anything_are_read_whole_or_refused(tmp_path_factory, lines, en
     try:
         records = read_table(path, lambda columns: {"x": columns.index("x"), "y": columns.index("y")})
     except InputError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
-    if said:
-        assert said.startswith(str(path))
-        assert "\n" not in said
+        message = ""
+    if message:
+        assert message.startswith(str(path))
+        assert "\n" not in message
         return
     if ending == "jsonl":
         assert len(records) == 1 + sum(bool(line.strip()) for line in lines.replace("\r", "\n").split("\n"))
     elif '"' not in lines:
         delimiter = "," if ending == "csv" else "\t"
-        told = [line for line in lines.replace("\r", "\n").split("\n") if line.replace(delimiter, "").strip()]
-        assert [delimiter.join((record.cells["x"], record.cells["y"])) for record in records] == told
+        stated = [line for line in lines.replace("\r", "\n").split("\n") if line.replace(delimiter, "").strip()]
+        assert [delimiter.join((record.cells["x"], record.cells["y"])) for record in records] == stated
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("file_name,text\na.wav,Ja, goed.\nb.wav,Nee\n", "line 2: has 3 fields where the header has 2"),
         ("file_name,text\nb.wav,Nee\na.wav\n", "line 3: has 1 field where"),
@@ -121,9 +121,9 @@ def test_lines_of_anything_are_read_whole_or_refused(tmp_path_factory, lines, en
         ("file_name,Text,TEXT\na.wav,een,twee\n", "the columns 'Text' and 'TEXT' could each be 'text'"),
     ],
 )
-def test_a_csv_that_cannot_be_read_for_certain_is_refused_with_its_line(folder, way, content, said):
+def test_a_csv_that_cannot_be_read_with_certainty_is_refused_with_its_line(folder, way, content, message):
     (folder / "metadata.csv").write_text(content)
-    assert said in refusal(Source(folder=str(folder)), way)
+    assert message in refusal(Source(folder=str(folder)), way)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -169,7 +169,7 @@ def test_files_that_a_test_set_does_not_list_are_counted(folder, caplog):
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
+    ("cell", "message"),
     [
         (["Ja"], "text is not text but a list"),
         ({"nl": "Ja"}, "text is not text but keys and values"),
@@ -179,17 +179,17 @@ def test_files_that_a_test_set_does_not_list_are_counted(folder, caplog):
         (None, "has no text"),
     ],
 )
-def test_a_cell_that_is_no_text_is_its_rows_problem_alone(folder, cell, said):
+def test_a_cell_that_is_no_text_is_its_rows_problem_alone(folder, cell, message):
     rows = [{"file_name": "a.wav", "text": "Ja"}, {"file_name": "b.wav", "text": cell}]
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = Source(folder=str(folder))
     found = load_training_clips([source], data(), 30)
     assert [clip.text for clip in found.clips if clip.text is not None] == ["Ja"]
     refused = refusal(source, "test")
-    assert said in refused
+    assert message in refused
     assert "b.wav" in refused
-    if "is no text" in said:
-        assert found.dropped[said] == 1
+    if "is not text" in message:
+        assert found.dropped[message] == 1
         assert "metadata.jsonl, line 2" in refused
 
 
@@ -312,7 +312,7 @@ def test_rows_with_a_begin_and_a_length_are_clips_of_their_segments(long, way, c
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"offset": 9.0, "duration": 30.0}, "ends after its audio of 12.0 s"),
         ({"offset": 50.0}, "ends after its audio of 12.0 s"),
@@ -324,12 +324,12 @@ def test_rows_with_a_begin_and_a_length_are_clips_of_their_segments(long, way, c
         ({"duration": 12_000}, "set segments: true to cut, or false"),
     ],
 )
-def test_a_segment_that_is_none_is_its_rows_problem(long, row, said):
+def test_a_segment_that_is_none_is_its_rows_problem(long, row, message):
     soundfile.write(long / "sound.wav", tone(2, 44), SAMPLE_RATE)
     source = listing(long, [row | {"text": "Ja"}, {"audio": "sound.wav", "text": "Nee", "duration": None}])
     assert [clip.text for clip in clips_of(source, "training")] == ["Nee"]
     refused = refusal(source, "test")
-    assert said in refused
+    assert message in refused
     assert "list.jsonl, line 1" in refused
 
 

@@ -109,8 +109,8 @@ def test_times_become_the_targets_of_windows_with_timestamps_where_that_is_asked
     assert [clip.text for clip in corpus.clips] == ["een twee", "drie", "vier"]
     assert corpus.dropped == {"times out of order": 1}
     tokens, prefix = targets.human(Window(corpus.clips[:2], 0.5, timestamps=True))
-    said = targets.tokenizer.decode(tokens[prefix:], decode_with_timestamps=True)
-    assert said == "<|0.00|> een<|1.00|><|1.00|> twee<|2.00|><|2.50|> drie<|4.00|><|endoftext|>"
+    label = targets.tokenizer.decode(tokens[prefix:], decode_with_timestamps=True)
+    assert label == "<|0.00|> een<|1.00|><|1.00|> twee<|2.00|><|2.50|> drie<|4.00|><|endoftext|>"
     plain, prefix = targets.human(Window(corpus.clips[:1]))
     assert targets.tokenizer.decode(plain[prefix:-1]) == " een twee"
 

@@ -122,9 +122,9 @@ def test_the_metrics_heed_the_language(loaded):
 
 
 @given(st.lists(sentence, min_size=1, max_size=5), st.lists(word, max_size=20))
-def test_errors_of_aligned_parts_add_up_to_those_of_the_whole(parts, said):
-    whole = rate_of(" ".join(parts), " ".join(said), "nl")
-    found = aligned_errors(parts, " ".join(said), "nl", Normalizer("nl"))
+def test_errors_of_aligned_parts_add_up_to_those_of_the_whole(parts, hypothesis):
+    whole = rate_of(" ".join(parts), " ".join(hypothesis), "nl")
+    found = aligned_errors(parts, " ".join(hypothesis), "nl", Normalizer("nl"))
     assert pooled(found) == whole
     assert [rate.length for rate in found] == [len(part.split()) for part in parts]
 
