@@ -127,7 +127,7 @@ class Recipes:
         self.tokens = self._spoken()
         self.yardsticks = runs / "costs.json"
         told = json.loads(self.yardsticks.read_text()) if self.yardsticks.is_file() else {}
-        self.costs = {shape: Costs.told(costs) for shape, costs in told.items()}
+        self.costs = {shape: Costs.of_json(costs) for shape, costs in told.items()}
 
     def _spoken(self) -> list[list[int]]:
         """The fine-tuned main's tokens of the test clips, decoded once."""

@@ -131,4 +131,4 @@ class DraftValidator:
             if not self.yardstick.is_file():
                 write_json(self.yardstick, asdict(engine.costs(1)))
             kept = [json.loads(self.yardstick.read_text())]
-        return Costs.told(broadcast_object_list(kept)[0])
+        return Costs.of_json(broadcast_object_list(kept)[0])

@@ -1,7 +1,7 @@
-"""What the engine measured on this machine, kept for the next process, which then need not measure it again.
+"""What the engine measured on this machine, kept for the next process, which then does not measure it again.
 
 One small JSON file a machine and pair, in costs/ under $WHISPER_PAIR_CACHE, $XDG_CACHE_HOME/whisper-pair or
-~/.cache/whisper-pair. It is named by a digest of all that a round's time hangs on: device, threads, versions, types
+~/.cache/whisper-pair. It is named by a digest of all that a round's time depends on: device, threads, versions, types
 and shapes, but not the weights' values. A damaged or foreign file counts as none, and where none can be written each
 process measures for itself. Removing the folder is always safe.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .decoding import LONGEST, Engine
+from .decoding import LONGEST, Decoder, Engine
 from .runs import hardware, versions
 
 PACKAGES = ("whisper-pair", "torch", "transformers")
@@ -29,6 +29,7 @@ class MeasuredRounds:
         self.engine = engine
 
     def load(self) -> dict[tuple[int, bool], dict[int, float]]:
+        """What was measured before on this machine for such a pair; nothing where the file is missing or damaged."""
         try:
             kept = json.loads(self._file().read_text(encoding="utf-8"))
             if kept["fingerprint"] != fingerprint(self.engine):
@@ -38,7 +39,7 @@ class MeasuredRounds:
             return {}
 
     def save(self, known: dict[tuple[int, bool], dict[int, float]]) -> None:
-        """With what other processes kept meanwhile. Whole or not at all."""
+        """Merged with what other processes wrote meanwhile, atomically."""
         rounds = [
             {"batch_size": size, "timestamps": timestamps, "seconds": seconds}
             for (size, timestamps), seconds in sorted((self.load() | known).items())
@@ -51,19 +52,20 @@ class MeasuredRounds:
             aside.replace(file)
 
     def _file(self) -> Path:
-        told = json.dumps(fingerprint(self.engine), sort_keys=True)
-        return folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+        text = json.dumps(fingerprint(self.engine), sort_keys=True)
+        return folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def folder() -> Path:
+    """Where the files are kept."""
     own = os.environ.get("WHISPER_PAIR_CACHE")
     if own:
         return Path(own) / "costs"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper-pair" / "costs"
 
 
-def fingerprint(engine: Engine) -> dict[str, Any]:
-    """All that a round's time hangs on, but for other work on the machine."""
+def fingerprint(engine: Engine) -> dict[str, object]:
+    """All that a round's time depends on, except other work on the machine."""
     device = engine.device
     return {
         "hardware": hardware(str(device)),
@@ -77,7 +79,8 @@ def fingerprint(engine: Engine) -> dict[str, Any]:
     }
 
 
-def shape_of(decoder) -> dict[str, Any]:
+def shape_of(decoder: Decoder) -> dict[str, object]:
+    """The shapes and type of a decoder's weights."""
     like = {name: getattr(decoder, name) for name in ("heads", "width", "positions")}
     return like | {
         "dtype": str(decoder.dtype),
@@ -87,10 +90,10 @@ def shape_of(decoder) -> dict[str, Any]:
     }
 
 
-def _entry(told: dict[str, Any]) -> tuple[tuple[int, bool], dict[int, float]]:
+def _entry(entry: dict[str, Any]) -> tuple[tuple[int, bool], dict[int, float]]:
     """Raises ValueError for what could not have been measured."""
-    size, timestamps = told["batch_size"], told["timestamps"]
-    seconds = {int(count): float(value) for count, value in told["seconds"].items()}
+    size, timestamps = entry["batch_size"], entry["timestamps"]
+    seconds = {int(count): float(value) for count, value in entry["seconds"].items()}
     whole = type(size) is int and size >= 1 and type(timestamps) is bool
     lengths = {0, 1} <= seconds.keys() and all(0 <= count <= LONGEST for count in seconds)
     if not (whole and lengths and all(math.isfinite(value) and value > 0 for value in seconds.values())):

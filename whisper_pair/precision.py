@@ -9,7 +9,7 @@ them. What a stage saves has the type of the checkpoint that it came from, unles
 import copy
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from .errors import InputError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Model = TypeVar("Model", bound=nn.Module)
 logger = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -82,7 +86,7 @@ def warn_of_other_type(best: Path, dtype: torch.dtype) -> None:
         logger.warning("the best checkpoint was saved in %s, before %s was asked for", name_of(found), name_of(dtype))
 
 
-def check_finite(model: nn.Module, folder: Path) -> None:
+def check_finite(model: "PreTrainedModel", folder: Path) -> None:
     """Raises InputError where loaded weights hold NaN or infinity, and names the first such weight."""
     name = first_not_finite(model, model.dtype)
     if name is None:
@@ -102,7 +106,7 @@ def first_not_finite(model: nn.Module, dtype: torch.dtype) -> str | None:
     return None
 
 
-def frozen(module: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def frozen(module: Model, dtype: torch.dtype, device: torch.device) -> Model:
     """A module that is not trained, on its device in the precision that it runs in: itself where it is so already."""
     weight = next(module.parameters())
     if weight.dtype == dtype and weight.device == torch.device(device):
@@ -110,7 +114,7 @@ def frozen(module: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Mo
     return copy.deepcopy(module).to(device, dtype).requires_grad_(False).eval()
 
 
-def in_dtype(model: nn.Module, dtype: torch.dtype, encoder: nn.Module | None = None) -> Any:
+def in_dtype(model: Model, dtype: torch.dtype, encoder: nn.Module | None = None) -> Model:
     """A plain model with these weights in `dtype`, to decode with or to save; the model itself where they are so.
 
     `encoder`: the frozen one that runs in this precision already, in place of the model's own.
@@ -118,19 +122,21 @@ def in_dtype(model: nn.Module, dtype: torch.dtype, encoder: nn.Module | None = N
     from .training import model_with_weights
 
     own = {} if encoder is None else {f"model.encoder.{name}": weight for name, weight in encoder.named_parameters()}
-    cast: dict[int, Tensor] = {}  # tied weights are cast once
+    converted: dict[int, Tensor] = {}  # tied weights are cast once
     weights = dict(model.named_parameters(remove_duplicate=False))
     for name, weight in weights.items():
-        if id(weight) not in cast:
-            cast[id(weight)] = own.get(name, weight).detach().to(dtype)
-    if all(cast[id(weight)].data_ptr() == weight.data_ptr() for weight in weights.values()):
+        if id(weight) not in converted:
+            converted[id(weight)] = own.get(name, weight).detach().to(dtype)
+    if all(converted[id(weight)].data_ptr() == weight.data_ptr() for weight in weights.values()):
         return model
-    return model_with_weights(model, {name: cast[id(weight)] for name, weight in weights.items()})
+    return cast(Model, model_with_weights(model, {name: converted[id(weight)] for name, weight in weights.items()}))
 
 
 def precision_of(dtype: torch.dtype) -> str:
+    """fp32, bf16 or fp16."""
     return next(name for name, known in DTYPES.items() if known == dtype)
 
 
 def name_of(dtype: torch.dtype) -> str:
+    """As messages name it: float32, say."""
     return str(dtype).removeprefix("torch.")

@@ -47,13 +47,15 @@ def naive_rounds(tokens, choices, draft_tokens, limit):
     rounds, start = [], 0
     while start < len(tokens):
         room = min(draft_tokens, limit - start)
-        said = [choices[t] if t < len(tokens) else None for t in range(start, start + room)]
+        drafts = [choices[t] if t < len(tokens) else None for t in range(start, start + room)]
         wanted = [tokens[t] if t < len(tokens) else None for t in range(start, start + room)]
         accepted = 0
-        while accepted < room and said[accepted] == wanted[accepted] and (accepted == 0 or said[accepted - 1] != END):
+        while (
+            accepted < room and drafts[accepted] == wanted[accepted] and (accepted == 0 or drafts[accepted - 1] != END)
+        ):
             accepted += 1
         drafted = room
-        for place, token in enumerate(said[: accepted + 1]):
+        for place, token in enumerate(drafts[: accepted + 1]):
             if token == END:
                 drafted = place + 1
                 break

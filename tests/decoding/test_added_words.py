@@ -29,7 +29,7 @@ ADDED = range(SIZE, SIZE + WORDS)
 
 
 def with_words(seed: int):
-    """A tiny Whisper to whose vocabulary three words were added, of larger embeddings than others: said often."""
+    """A tiny Whisper to whose vocabulary three words were added, of larger embeddings than others, so decoded often."""
     model = tiny_whisper(seed)
     model.resize_token_embeddings(SIZE + WORDS, mean_resizing=False)
     rows = model.model.decoder.embed_tokens.weight
@@ -129,11 +129,11 @@ def test_sampling_weighs_added_words_as_text():
 
 def test_a_draft_whose_head_is_sliced_can_propose_added_words():
     model, windows = with_words(0), features(6)
-    said = ours(model, None, windows, draft_tokens=0)
-    vocabulary = torch.tensor(sorted({token for row in said for token in row}))
+    decoded = ours(model, None, windows, draft_tokens=0)
+    vocabulary = torch.tensor(sorted({token for row in decoded for token in row}))
     asked = Options(language="nl", draft_tokens=3)
     rounds = Engine(model, cut(model, noise=0.0), draft_vocabulary=vocabulary).decode(windows, asked)
-    assert [row.tokens for row in rounds] == said
+    assert [row.tokens for row in rounds] == decoded
     assert sum(row.accepted for row in rounds) == sum(row.drafted for row in rounds)  # the draft is the main itself
 
 

@@ -256,11 +256,11 @@ def test_as_many_prompts_and_draft_states_as_windows(main):
 def test_a_bad_window_among_good_ones_is_found_before_any_is_decoded(main):
     holes = features(9)
     holes[8] = float("inf")
-    heard = []
+    rounds = []
     options = Options(language="nl", batch_size=1)
-    refused("window 8", lambda: Engine(main).decode(holes, options, on_round=lambda *seen: heard.append(seen)))
-    refused("window 8", lambda: Engine(main).decode(list(holes), options, on_round=lambda *seen: heard.append(seen)))
-    assert heard == []
+    refused("window 8", lambda: Engine(main).decode(holes, options, on_round=lambda *seen: rounds.append(seen)))
+    refused("window 8", lambda: Engine(main).decode(list(holes), options, on_round=lambda *seen: rounds.append(seen)))
+    assert rounds == []
 
 
 def test_costs_without_an_assistant(main):

@@ -23,6 +23,7 @@ from whisper_pair.decoding.draft_length import (
 )
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.proposing import Proposer
 
 
 def costs(c, slope, batch_size=1):
@@ -139,14 +140,14 @@ def test_a_disturbed_round_counts_no_more_than_a_longer_one():
 def test_other_work_on_the_cpu_is_not_counted(monkeypatch):
     main = tiny_whisper(2)
     engine = Engine(main, cut(main))
-    plain = type(engine._rounds(Options())).draft_step
+    plain = Proposer.one_token
 
     def interrupted(self, *given):
         time.sleep(0.1)
         return plain(self, *given)
 
     monkeypatch.setattr("whisper_pair.decoding.costs.PASSES", 2)
-    monkeypatch.setattr("whisper_pair.decoding.rounds.Rounds.draft_step", interrupted)
+    monkeypatch.setattr("whisper_pair.decoding.proposing.Proposer.one_token", interrupted)
     assert 0 < engine.costs().draft < 0.05
 
 

@@ -211,16 +211,16 @@ def test_encoder_states_serve_as_well_as_features():
 
 def test_rounds_as_they_happen_add_up_to_the_result():
     main, windows = tiny_whisper(4), features(6, 4)
-    heard = {index: [] for index in range(6)}
+    rounds = {index: [] for index in range(6)}
     rows = Engine(main, cut(main)).decode(
         windows,
         Options(language="nl", draft_tokens=3, batch_size=2),
-        on_round=lambda index, step: heard[index].append(step),
+        on_round=lambda index, step: rounds[index].append(step),
     )
     for index, row in enumerate(rows):
-        assert [token for step in heard[index] for token in step.tokens] == row.tokens
-        assert tuple(len(step.drafted) for step in heard[index]) == row.drafted_per_round
-        assert tuple(step.accepted for step in heard[index]) == row.accepted_per_round
+        assert [token for step in rounds[index] for token in step.tokens] == row.tokens
+        assert tuple(len(step.drafted) for step in rounds[index]) == row.drafted_per_round
+        assert tuple(step.accepted for step in rounds[index]) == row.accepted_per_round
 
 
 def test_a_pair_saved_and_loaded_decodes_the_same(tmp_path):

@@ -77,10 +77,10 @@ def test_a_twin_shares_its_weights_and_has_no_mode_of_its_own():
     for own, shared in zip(encoder.parameters(), found.parameters(), strict=True):
         assert own is shared
     with torch.no_grad():
-        heard = found(features(3)).last_hidden_state
-        assert torch.equal(heard, found(features(3)).last_hidden_state)  # no dropout
+        states = found(features(3)).last_hidden_state
+        assert torch.equal(states, found(features(3)).last_hidden_state)  # no dropout
         encoder.eval()
-        torch.testing.assert_close(heard, encoder(features(3)).last_hidden_state, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(states, encoder(features(3)).last_hidden_state, atol=1e-5, rtol=1e-5)
 
 
 def test_under_autocast_a_twin_computes_as_autocast_would():

@@ -90,16 +90,16 @@ def test_no_token_differs_on_any_clip_and_the_counters_hold(states, reference, e
     timestamps, expected = reference
     assert len(expected) > 200
     options = Options(language="nl", timestamps=timestamps, batch_size=batch_size, draft_tokens=5, max_new_tokens=LIMIT)
-    heard = states["tiny" if engine.encoders.draft is not None else "base"]  # by the draft
+    draft_states = states["tiny" if engine.encoders.draft is not None else "base"]
     rows = engine.decode(
         encoder_states=states["base"],
-        draft_states=heard if engine.encoders.draft is not None else None,
+        draft_states=draft_states if engine.encoders.draft is not None else None,
         options=options,
     )
     assert [index for index, row in enumerate(rows) if row.tokens != expected[index]] == []
     if engine.draft is None:
         return
-    for row, match in zip(rows, engine.agreement(heard, expected, options), strict=True):
+    for row, match in zip(rows, engine.agreement(draft_states, expected, options), strict=True):
         online = list(zip(row.drafted_per_round, row.accepted_per_round, strict=True))
         assert online == accepted_per_round(match, options.draft_tokens)
     assert sum(row.accepted for row in rows) > 0

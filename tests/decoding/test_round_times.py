@@ -6,7 +6,7 @@ import pytest
 
 from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding import round_times
-from whisper_pair.decoding.draft_length import MEASURED, ON_TRUST
+from whisper_pair.decoding.draft_length import MEASURED, UNMEASURED
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import SEEN, SHARE, Ladder, RoundTimes
@@ -103,7 +103,7 @@ def test_the_engine_measures_between_rounds_what_it_needs_and_says_the_same(monk
     engine = Engine(main, cut(main))
     found = engine.decode(windows[:1], Options(language="nl", batch_size=8))
     assert [row.tokens for row in found] == expected[:1]
-    assert found[0].drafted_per_round[0] == ON_TRUST  # before anything is known
+    assert found[0].drafted_per_round[0] == UNMEASURED  # before anything is known
     sizes = {size for size, _ in {**engine.round_times.known, **engine.round_times._begun}}
     assert sizes == {1}
     found = engine.decode([*windows] * 4, Options(language="nl", batch_size=6))

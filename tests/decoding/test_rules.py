@@ -80,7 +80,7 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
             assert torch.equal(masked[index, place], expected)
             best = expected.argmax() if vocabulary is None else vocabulary[expected.argmax()]
             assert chosen[index, place] == best
-            # and a step that is told only the last two tokens, the count and the last timestamp says the same
+            # and a step that knows only the last two tokens, the count and the last timestamp says the same
             stamps = [token for token in row[:place] if token >= FIRST_TIMESTAMP]
             step = TokenHistory(
                 torch.tensor([ids[-2:]]), torch.tensor([[place]]), torch.tensor([[stamps[-1] if stamps else -1]])

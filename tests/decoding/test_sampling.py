@@ -102,7 +102,7 @@ def test_a_seed_repeats_a_sample_and_another_gives_another():
 @pytest.mark.parametrize("draft_tokens", [0, 3])
 def test_log_probabilities_and_no_speech_are_the_mains_own(draft_tokens, monkeypatch):
     """Out of the greedy round, which is captured where there are CUDA graphs."""
-    monkeypatch.setattr(Rounds, "careful", None)
+    monkeypatch.setattr(Rounds, "with_probabilities", None)
     main, windows = tiny_whisper(4), features(4, 4)
     options = Options(
         language="nl", log_probability_threshold=-math.inf, no_speech_threshold=2.0, draft_tokens=draft_tokens,

@@ -2,12 +2,12 @@
 
 An accepted prefix is always the main's own text. So with y the main's greedy output (its end of text included where it
 was emitted) and d_t the draft's choice after y_<t, the drafts of a round that starts at t are d_t, d_t+1, ... up to the
-first disagreement, and what the draft would say after that is thrown away. Three facts of an utterance thus replay its
+first disagreement; what the draft would choose after that is discarded. Three facts of an utterance thus replay its
 rounds for every draft length: where d_t = y_t, where d_t ends the text, and how many tokens the length limit allows.
 
 What counts as drafted. A round that starts at t with draft length g drafts min(g, limit - t) tokens; if the draft ends
 the text before the main disagrees, or by its first disagreement, it drafts up to and including that end. What comes
-after the first disagreement lies on a path that the main has left: it counts as drafted in full, even if the draft
+after the first disagreement is on a path that the main has left: it counts as drafted in full, even if the draft
 would have ended the text there, for that is how fixed shapes compute it and it never flatters the rate. The engine
 counts the same way (rows.py), so its counters equal these.
 """
@@ -22,7 +22,7 @@ DRAFT_LENGTHS = range(1, 17)
 class TokenMatches:
     """The draft's choices along one utterance's greedy output, of T tokens."""
 
-    agrees: tuple[bool, ...]  # [T] the draft would have said the main's token
+    agrees: tuple[bool, ...]  # [T] the draft's choice is the main's token
     ends: tuple[bool, ...]  # [T] the draft would have ended the text
     finished: bool  # the last token is the end of text; else the length limit came first
     limit: int  # tokens that the length limit allows; T in an unfinished text
@@ -70,6 +70,7 @@ class Acceptance:
 
     @property
     def acceptance_rate(self) -> float:
+        """accepted / drafted"""
         return self.accepted / self.drafted if self.drafted else 0.0
 
     @property
@@ -97,7 +98,7 @@ def pooled(rounds: Iterable[tuple[int, int]], draft_tokens: int) -> Acceptance:
         rounds=total,
         drafted=drafted,
         accepted=sum(accepted * count for accepted, count in enumerate(counts)),
-        position_joint=tuple(sum(counts[place + 1 :]) / total if total else 0.0 for place in range(draft_tokens)),
+        position_joint=tuple(sum(counts[position + 1 :]) / total if total else 0.0 for position in range(draft_tokens)),
     )
 
 
@@ -110,7 +111,7 @@ def acceptances(matches: Sequence[TokenMatches], draft_lengths: Iterable[int] = 
 
 
 def agreement(matches: Iterable[TokenMatches]) -> float:
-    """alpha: the share of the main's output tokens that the draft would have said."""
+    """alpha: the share of the main's output tokens that the draft would have chosen."""
     agreed = total = 0
     for match in matches:
         agreed += sum(match.agrees)

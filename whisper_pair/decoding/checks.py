@@ -22,6 +22,7 @@ MOST_ROWS = 4096  # decoded at once; each takes its part of the caches
 def check_pair(
     main: WhisperForConditionalGeneration, draft: WhisperForCausalLM | WhisperForConditionalGeneration | None
 ) -> None:
+    """Raises InputError where the draft cannot propose tokens to the main."""
     if not isinstance(main, WhisperForConditionalGeneration):
         raise InputError(
             f"the main is a {type(main).__name__}, expected a WhisperForConditionalGeneration: load it with"
@@ -68,6 +69,7 @@ def check_pair(
 
 
 def check_draft_vocabulary(vocabulary: Tensor, special: SpecialTokens) -> None:
+    """Raises InputError unless it is a list of token ids [K] that holds text."""
     if vocabulary.ndim != 1 or vocabulary.dtype != torch.long:
         raise InputError(
             f"draft_vocabulary is {list(vocabulary.shape)} of {vocabulary.dtype}, expected a 1-D int64 tensor of token"
@@ -107,13 +109,12 @@ def checked_options(options: Options, special: SpecialTokens) -> Options:
                 "log_probability_threshold is None, expected a number where no_speech_threshold is set: silence needs"
                 " both"
             )
-        if special.no_timestamps is None:
-            raise InputError("no_speech_threshold needs a main with a <|nospeech|> token, which an old one lacks")
+        _ = special.no_speech
     return options
 
 
-def shown(value) -> str:
-    """A value of any kind, short enough for a sentence and on one line."""
+def shown(value: object) -> str:
+    """A value of any type, short enough for a sentence and on one line."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # the user's own __repr__
@@ -122,7 +123,9 @@ def shown(value) -> str:
 
 
 def whole(least: int, most: float = math.inf) -> Callable[[Any], int]:
-    def read(value) -> int:
+    """Reads a whole number from `least` to `most`. Like all readers it raises TypeError or ValueError for others."""
+
+    def read(value: Any) -> int:
         if isinstance(value, bool) or not least <= (number := operator.index(value)) <= most:
             raise ValueError
         return number
@@ -131,7 +134,9 @@ def whole(least: int, most: float = math.inf) -> Callable[[Any], int]:
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Callable[[Any], float]:
-    def read(value) -> float:
+    """Reads a real number from `least` to `most`."""
+
+    def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError
         if not least <= (found := float(value)) <= most:  # NaN is in no range
@@ -141,13 +146,15 @@ def number(least: float = -math.inf, most: float = math.inf) -> Callable[[Any], 
     return read
 
 
-def text(value) -> str:
+def text(value: object) -> str:
+    """Reads a string."""
     if not isinstance(value, str):
         raise TypeError
     return str(value)
 
 
-def truth(value) -> bool:
+def truth(value: object) -> bool:
+    """Reads True or False, NumPy's too."""
     if isinstance(value, bool):
         return value
     if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, by either of its names
@@ -156,14 +163,17 @@ def truth(value) -> bool:
 
 
 def optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reads None, or what `read` reads."""
     return lambda value: None if value is None else read(value)
 
 
-def drafts(value) -> int | str:
+def drafts(value: object) -> int | str:
+    """Reads a draft length or "auto"."""
     return "auto" if isinstance(value, str) and value == "auto" else whole(0, MAX_DRAFT_TOKENS)(value)
 
 
-def temperatures(value) -> float | tuple[float, ...]:
+def temperatures(value: object) -> float | tuple[float, ...]:
+    """Reads one temperature or several."""
     if isinstance(value, tuple | list):
         if not value:
             raise ValueError
@@ -171,7 +181,8 @@ def temperatures(value) -> float | tuple[float, ...]:
     return temperature(value)
 
 
-def temperature(value) -> float:
+def temperature(value: object) -> float:
+    """Reads a temperature that float32 logits can be divided by."""
     found = number(0, HOTTEST)(value)
     if 0 < found < COLDEST:
         raise ValueError
@@ -196,7 +207,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: wh
 
 
 def check_window(window: Tensor, index: int, shape: Sequence[int], what: str) -> None:
-    """A window of features [mel, frames] or of encoder states [frames, d]."""
+    """Raises InputError unless it is a window of features [mel, frames] or of encoder states [frames, d]."""
     if not isinstance(window, Tensor) or tuple(window.shape) != tuple(shape):
         found = list(window.shape) if isinstance(window, Tensor) else type(window).__name__
         fix = (
@@ -220,6 +231,7 @@ def checked_prompts(prompts: Sequence[Sequence[int] | None] | None, special: Spe
 
 
 def checked_prompt(prompt: Sequence[int] | None, index: int, special: SpecialTokens) -> list[int] | None:
+    """One prompt's token ids; None where it is empty. Raises InputError as `checked_prompts` does."""
     try:
         tokens = [] if prompt is None or isinstance(prompt, str | bytes) else [whole(-(2**63))(one) for one in prompt]
         readable = not isinstance(prompt, str | bytes)
@@ -233,8 +245,8 @@ def checked_prompt(prompt: Sequence[int] | None, index: int, special: SpecialTok
         raise InputError("previous-text prompts were given, but the main's generation_config has no prev_sot_token_id")
     if not all(0 <= token < special.size for token in tokens):
         raise InputError(f"prompt {index} holds a token outside the vocabulary's 0 to {special.size - 1}")
-    steering = [token for place, token in enumerate(tokens) if special.steers(token) and
-                (place or token != special.previous)]  # fmt: skip
+    steering = [token for at, token in enumerate(tokens) if special.steers(token) and
+                (at or token != special.previous)]  # fmt: skip
     if steering:
         raise InputError(f"prompt {index} holds the control token {steering[0]}; previous text is text alone")
     return tokens

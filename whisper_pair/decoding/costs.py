@@ -3,21 +3,24 @@
 What is timed runs at positions past the model's last one, where no row's keys and values are, and sees keys before
 them: real work, whose result nobody reads.
 
-Every choice of "auto" hangs on these times, and other work on the machine must not sway it. So all pieces are timed in
-turn, pass after pass, until each one's least time was reached twice. In its turn each is run several times in a row, as
-in a decoding loop: right after another shape's, a short step takes up to twice its time. On the CPU the clock is that
-of the calling thread, which stands still while others run; a long round, which is interrupted more often, would else
-look too dear.
+Every choice of "auto" depends on these times, and other work on the machine must not change it. So all pieces are timed
+in turn, pass after pass, until each one's least time was reached twice. In its turn each is run several times in a row,
+as in a decoding loop: right after another shape's, a short step takes up to twice its time. On the CPU the clock is
+that of the calling thread, which stops while others run; otherwise a long round, which is interrupted more often,
+would look too expensive.
 """
 
 import time
 from collections.abc import Callable, Hashable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from .draft_length import MEASURED, Costs
-from .rounds import Rounds, RoundShape
+from .proposing import Proposer
+from .round_shape import RoundShape
+from .rounds import Rounds
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
 PASSES, ENOUGH = 15, 1.0  # over all pieces, at most; no more than two once they took this many seconds together
@@ -25,8 +28,8 @@ MOMENT = 0.005  # seconds that a turn takes at least
 NEAR = 1.1  # a least time is trusted once another one was at most this many times as long
 
 
-def measure(rounds: Rounds, batch_size: int) -> Costs:
-    """Costs of a pair at a batch size that the caches can hold."""
+def measure(rounds: Rounds, proposer: Proposer, batch_size: int) -> Costs:
+    """Costs of a pair, in seconds, at a batch size that the caches can hold."""
     inputs, device = unread(rounds, batch_size), rounds.main.decoder.device
     shapes = {count: shape_of(rounds, batch_size, count) for count in MEASURED}
 
@@ -36,13 +39,13 @@ def measure(rounds: Rounds, batch_size: int) -> Costs:
 
     def verify(shape: RoundShape) -> Callable[[], object]:
         drafts = torch.zeros(batch_size, shape.draft_tokens, dtype=torch.long, device=device)
-        return part(f"verify {shape.draft_tokens}", lambda rows, said: rounds.verify(rows, said, shape), inputs, drafts)
+        return part(f"verify {shape.draft_tokens}", lambda rows, fed: rounds.verify(rows, fed, shape), inputs, drafts)
 
     taken = fastest(
         {
-            ("draft", 1): part("draft", lambda rows: rounds.draft_step(rows, shapes[1]), inputs),
+            ("draft", 1): part("draft", lambda rows: proposer.one_token(rows, shapes[1]), inputs),
             **{("verify", count): verify(shape) for count, shape in shapes.items()},
-            **{("round", count): lambda shape=shape: rounds.greedy(inputs, shape) for count, shape in shapes.items()},
+            **{("round", count): partial(rounds.greedy, inputs, shape) for count, shape in shapes.items()},
         },
         clock_of(device),
     )
@@ -72,6 +75,7 @@ def shape_of(rounds: Rounds, batch_size: int, draft_tokens: int) -> RoundShape:
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
+    """The clock, in seconds, that suits the device."""
     return time.thread_time if device.type == "cpu" else time.perf_counter
 
 
@@ -92,6 +96,7 @@ def fastest(actions: dict[Hashable, Callable[[], object]], clock: Callable[[], f
 
 
 def least_in_a_row(action: Callable[[], object], clock: Callable[[], float]) -> float:
+    """The least seconds of an action that is run at least twice, for at least MOMENT."""
     times: list[float] = []
     while len(times) < 2 or sum(times) < MOMENT:
         start = clock()
@@ -101,5 +106,6 @@ def least_in_a_row(action: Callable[[], object], clock: Callable[[], float]) -> 
 
 
 def settled(times: list[float]) -> bool:
+    """Was the least time nearly reached twice?"""
     least, second = sorted(times)[:2]
     return second <= NEAR * least

@@ -1,19 +1,20 @@
 """One forward of Whisper's text decoder over Hugging Face weights, for batches whose rows stand at different lengths.
 
 Each row writes its keys and values at its own positions of a preallocated cache and sees only keys at positions up to
-its own. So a rejected draft needs no cropping: what it left behind lies past the row's length and is overwritten before
-it is ever seen. Cross-attention keys and values are computed once a window.
+its own. So a rejected draft needs no cropping: its keys and values are past the row's length and are overwritten before
+they are ever attended to. Cross-attention keys and values are computed once a window.
 
 Letters in shapes: B rows, T tokens fed, L cache positions, H heads, D head width, d = H D, F encoder frames.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.activations import ACT2FN
-from transformers.models.whisper.modeling_whisper import WhisperDecoder
+from transformers.models.whisper.modeling_whisper import WhisperDecoder, WhisperDecoderLayer
 
 from .kv_cache import MAX_DRAFT_TOKENS, KVCache
 from .linear import Weight, activated, at_once, linear, packed, unpacked
@@ -44,25 +45,25 @@ def layer_forward(
     x: Tensor,  # [B, T, d]
     layer: FusedLayer,
     heads: int,
-    activation,
-    cache: Tensor | None,  # this layer's [capacity L, 2 d]; keys and values of the fed tokens are written there
-    places: Tensor | None,  # [B T], where: row L + position
+    activation: Callable[[Tensor], Tensor],
+    cached: tuple[Tensor, Tensor] | None,  # this layer's cache [capacity L, 2 d], and the fed tokens' slots in it [B T]
     positions: int,  # L
-    mask: Tensor
-    | None,  # [B, 1, T, keys], added to the scores of the cached keys; None: only fed tokens are attended to
+    mask: Tensor | None,  # [B, 1, T, keys], added to the scores of the cached keys; None: attend to the fed tokens only
     cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
 ) -> Tensor:
+    """x -> [B, T, d]"""
     batch, length, width = x.shape
     norm = (width,)
     split = (batch, length, heads, width // heads)
 
     y = torch.layer_norm(x, norm, *layer.self_norm)
     qkv = linear(y, *layer.qkv)  # [B, T, 3 d]
-    query, fresh = qkv.split((width, 2 * width), -1)
+    query, fresh = qkv[..., :width], qkv[..., width:]
     query = query.view(split).transpose(1, 2)
-    if cache is not None:
-        cache.index_copy_(0, places, fresh.view(batch * length, 2 * width))
-    if mask is not None:
+    if cached is not None:
+        cache, slots = cached
+        cache.index_copy_(0, slots, fresh.view(batch * length, 2 * width))
+    if cached is not None and mask is not None:
         rows = cache.view(-1, positions, 2, heads, width // heads)
         seen = rows.narrow(0, 0, batch).narrow(1, 0, mask.shape[-1])  # [B, keys, 2, H, D]
         key, value = seen.transpose(1, 3).unbind(2)  # [B, H, keys, D]
@@ -98,11 +99,11 @@ class Decoder:
         if like is not None:  # an assistant that kept the main's embeddings needs no copy of its own
             self.embeddings = like.embeddings if same(self.embeddings, like.embeddings) else self.embeddings
             self.head = like.head if same(unpacked(self.head), unpacked(like.head)) else self.head
-        places = module.embed_positions.weight.detach()
-        self.position_embeddings = F.pad(places, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
+        positions = module.embed_positions.weight.detach()
+        self.position_embeddings = F.pad(positions, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
         ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
         self.causal = torch.zeros(ahead.shape, dtype=self.dtype, device=self.device).masked_fill(ahead, -torch.inf)
-        self.layers = [fused(layer) for layer in module.layers]
+        self.layers = [fused(cast(WhisperDecoderLayer, layer)) for layer in module.layers]
         self.run_layer = layer_forward
 
     def compile(self, backend: str = "inductor") -> None:
@@ -112,21 +113,23 @@ class Decoder:
         self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """tokens, positions [B, T] -> [B, T, d]"""
         return torch.embedding(self.embeddings, tokens) + torch.embedding(self.position_embeddings, positions)
 
     def cross(self, states: Tensor, into: list[tuple[Tensor, Tensor]] | None = None) -> list[tuple[Tensor, Tensor]]:
-        """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]; into: where to lay them."""
+        """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]; into: where to write them."""
         rows, frames, _ = states.shape
         states = states.to(self.dtype)
         if into is None:
             shape = (len(self.layers), 2, rows, self.heads, frames, self.width // self.heads)
             into = [(layer[0], layer[1]) for layer in states.new_empty(shape)]
         size = at_once(states)
-        for layer, places in zip(self.layers, into, strict=True):
-            for some, keys, values in zip(*(each.split(size) for each in (states, *places)), strict=True):
+        for layer, (keys, values) in zip(self.layers, into, strict=True):
+            for first in range(0, rows, size):
+                some = states[first : first + size]
                 both = linear(some, *layer.cross_key_value).view(len(some), frames, 2, self.heads, -1)
-                keys.copy_(both[:, :, 0].transpose(1, 2))
-                values.copy_(both[:, :, 1].transpose(1, 2))
+                keys[first : first + size] = both[:, :, 0].transpose(1, 2)
+                values[first : first + size] = both[:, :, 1].transpose(1, 2)
         return into
 
     def read(
@@ -134,16 +137,16 @@ class Decoder:
     ) -> Tensor:
         """Rows from their first token on, in one causal pass: tokens [R, T] -> hidden [R, T, d].
 
-        With a cache, keys and values are kept in the slots from `first` on. Rows are padded on the right with anything:
-        what lies there is never seen.
+        With a cache, keys and values are kept in its rows from `first` on. Tokens are padded on the right with any
+        token: the padding is never attended to.
         """
         rows, length = tokens.shape
         positions = torch.arange(length, device=tokens.device).expand(rows, length)
         x = self.embed(tokens, positions)
-        places = None if cache is None else (cache.row_starts[first : first + rows] + positions).view(-1)
+        slots = None if cache is None else (cache.row_starts[first : first + rows] + positions).view(-1)
         for index, layer in enumerate(self.layers):
-            kept = None if cache is None else cache.layers[index]
-            x = layer_forward(x, layer, self.heads, self.activation, kept, places, self.positions, None, cross[index])
+            cached = None if cache is None or slots is None else (cache.layers[index], slots)
+            x = layer_forward(x, layer, self.heads, self.activation, cached, self.positions, None, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
     def step(self, cache: KVCache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
@@ -153,23 +156,26 @@ class Decoder:
         """
         batch = tokens.shape[0]
         x = self.embed(tokens, positions)
-        places = (positions + cache.row_starts[:batch]).view(-1)
+        slots = (positions + cache.row_starts[:batch]).view(-1)
         mask = torch.embedding(self.causal, positions)[:, None, :, :key_length]  # [B, 1, T, key_length]
         fixed = self.heads, self.activation
-        for layer, kept, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
-            x = self.run_layer(x, layer, *fixed, kept, places, self.positions, mask, cross)
+        for layer, cached, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
+            x = self.run_layer(x, layer, *fixed, (cached, slots), self.positions, mask, cross)
         return torch.layer_norm(x, (self.width,), *self.norm)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
+    """Are they the same values of one type on one device?"""
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
 def affine(module: torch.nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a normalization."""
     return module.weight.detach(), module.bias.detach()
 
 
 def alone(module: torch.nn.Linear) -> tuple[Weight, Tensor]:
+    """Weight and bias of a linear map."""
     return packed(module.weight.detach()), module.bias.detach()
 
 
@@ -180,7 +186,8 @@ def joined(*modules: torch.nn.Linear) -> tuple[Weight, Tensor]:
     return packed(weight), torch.cat([none if module.bias is None else module.bias.detach() for module in modules])
 
 
-def fused(layer: torch.nn.Module) -> FusedLayer:
+def fused(layer: WhisperDecoderLayer) -> FusedLayer:
+    """The layer's weights, those of one input concatenated."""
     own, cross = layer.self_attn, layer.encoder_attn
     return FusedLayer(
         self_norm=affine(layer.self_attn_layer_norm),

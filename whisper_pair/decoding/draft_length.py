@@ -9,16 +9,16 @@ tokens in g c + v(g) main steps, so the speedup is tau(g) / (g c + v(g)) (2211.1
 are measured on this machine at this batch size; a is the running estimate of the call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
 FADING = 0.99  # of what was seen, for each plain step of a row
-ON_TRUST = 4  # tokens drafted by all rows of a round together while its costs are unknown: the more rows, the dearer
+UNMEASURED = 4  # tokens that all rows of a round draft together while its costs are unknown: rows make it expensive
 
-Times = dict[int, float]  # draft length -> seconds of a whole round, what the host does included
+Times = dict[int, float]  # draft length -> seconds of a whole round, the host's work included
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,13 @@ class Costs:
     rounds: Times
 
     @classmethod
-    def told(cls, costs: dict[str, Any]) -> "Costs":
+    def of_json(cls, costs: Mapping[str, Any]) -> "Costs":
         """From what `asdict` and JSON made of it, whose keys are text."""
-        by_count = {name: {int(count): time for count, time in costs[name].items()} for name in ("verify", "rounds")}
-        return cls(**costs | by_count)
+
+        def by_count(name: str) -> dict[int, float]:
+            return {int(count): float(seconds) for count, seconds in costs[name].items()}
+
+        return cls(int(costs["batch_size"]), float(costs["draft"]), by_count("verify"), by_count("rounds"))
 
     @property
     def cost_ratio(self) -> float:
@@ -117,6 +120,7 @@ class Agreement:
     refused: float = field(default=0.0, init=False)
 
     def observe(self, drafted: int, accepted: int) -> None:
+        """Count one row's round: tokens drafted, and accepted of them."""
         if drafted == 0:
             self.agreed *= FADING
             self.refused *= FADING
@@ -125,13 +129,14 @@ class Agreement:
 
     @property
     def value(self) -> float:
+        """a"""
         return (self.prior * self.weight + self.agreed) / (self.weight + self.agreed + self.refused)
 
 
 class DraftLength:
     """The draft length of each round of one call: given, or the cost model's best for the agreement seen so far.
 
-    The estimate lives as long as the call: how a call decodes does not hang on the calls before it.
+    The estimate lives as long as the call: how a call decodes does not depend on the calls before it.
     """
 
     def __init__(
@@ -145,11 +150,12 @@ class DraftLength:
         self.agreement = Agreement()
 
     def choose(self, batch: int) -> int:
+        """How many tokens all rows of a batch of this size draft in the next round."""
         if self.fixed is not None:
             return self.fixed
         taken = self.taken(batch)
         if taken is None:
-            return ON_TRUST // batch
+            return UNMEASURED // batch
         return best_draft_tokens(self.agreement.value, taken, self.choices)
 
     def observe(self, drafted: int, accepted: int) -> None:

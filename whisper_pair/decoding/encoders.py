@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from .linear import at_once, with_packed_linears
 from .rows import Row
 
 Windows = Tensor | Iterable[Tensor]
+Prompts = Sequence[Sequence[int] | None] | None  # previous text, one a window
 
 
 class Encoders:
@@ -20,11 +22,10 @@ class Encoders:
 
     def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None, compile: bool = False):
         def ready(encoder: WhisperEncoder) -> WhisperEncoder:
-            return (
-                torch.compile(with_packed_linears(encoder, pack=False), dynamic=False)
-                if compile
-                else with_packed_linears(encoder)
-            )
+            if not compile:
+                return with_packed_linears(encoder)
+            compiled = torch.compile(with_packed_linears(encoder, pack=False), dynamic=False)
+            return cast(WhisperEncoder, compiled)  # a module with the encoder's attributes
 
         self.main, self.draft = ready(main), None if draft is None else ready(draft)
         frames, stride = main.config.max_source_positions, main.conv1.stride[0] * main.conv2.stride[0]
@@ -36,9 +37,9 @@ class Encoders:
         }
 
     def check(
-        self, features: Windows | None, states: Windows | None, draft_states: Windows | None, prompts: Sequence
+        self, features: Windows | None, states: Windows | None, draft_states: Windows | None, prompts: Prompts
     ) -> None:
-        """What lies in memory already is checked whole, before anything is encoded; what is drawn, as it is drawn."""
+        """Raises InputError. What is in memory is checked before anything is encoded; an iterator, as it is drawn."""
         if (features is None) == (states is None):
             raise InputError("give either features or encoder_states, and not both")
         count = None
@@ -56,23 +57,26 @@ class Encoders:
             raise InputError(f"there are {len(prompts)} prompts for {count} windows: give one each, None for none")
 
     def rows_of_features(
-        self, features: Windows, prompts: Sequence, batch_size: int, drafting: bool = True
+        self, features: Windows, prompts: Prompts, batch_size: int, drafting: bool = True
     ) -> Iterator[Row]:
+        """Rows of windows [mel, frames], encoded a batch at a time."""
         for indices, batch in self._drawn(features, "features", batch_size):
             states = encode(self.main, batch)
-            own = encode(self.draft, batch) if drafting and self.draft is not None else [None] * len(indices)
+            own = encode(self.draft, batch) if drafting and self.draft is not None else states
             for index, one, other in zip(indices, states, own, strict=True):
                 yield Row(index, prompt_of(prompts, index), one, other)
 
     def rows_of_states(
-        self, states: Windows, draft_states: Windows | None, prompts: Sequence, batch_size: int
+        self, states: Windows, draft_states: Windows | None, prompts: Prompts, batch_size: int
     ) -> Iterator[Row]:
+        """Rows of encoder states [F, d]."""
         device = self.main.conv1.weight.device
         others = None if draft_states is None else self._drawn(draft_states, "draft states", batch_size)
         for indices, batch in self._drawn(states, "encoder states", batch_size):
-            own = [None] * len(indices) if others is None else [one.to(device) for one in next(others)[1]]
+            batch = [one.to(device) for one in batch]
+            own = batch if others is None else [one.to(device) for one in next(others)[1]]
             for index, one, other in zip(indices, batch, own, strict=True):
-                yield Row(index, prompt_of(prompts, index), one.to(device), other)
+                yield Row(index, prompt_of(prompts, index), one, other)
 
     def _drawn(self, windows: Windows, what: str, batch_size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Batches of windows and their indices."""
@@ -84,7 +88,8 @@ class Encoders:
             yield [index for index, _ in batch], [window for _, window in batch]
 
 
-def prompt_of(prompts: Sequence, index: int):
+def prompt_of(prompts: Prompts, index: int) -> Sequence[int] | None:
+    """The previous text of a window. Raises InputError where there are fewer prompts than windows."""
     if not prompts:
         return None
     if index >= len(prompts):
@@ -94,7 +99,8 @@ def prompt_of(prompts: Sequence, index: int):
 
 @torch.no_grad()
 def encode(encoder: WhisperEncoder, windows: Sequence[Tensor] | Tensor) -> Tensor:
-    """[mel, frames] each -> states [n, F, d]. Encoder: one of an engine's `encoders`, or any in eval mode."""
+    """Windows [mel, frames] -> encoder states [n, F, d]. `encoder`: one of an engine's, or any in eval mode."""
     weight = encoder.conv1.weight
     batch = torch.stack(list(windows)).to(weight.device, weight.dtype)
-    return torch.cat([encoder(part).last_hidden_state for part in batch.split(at_once(batch))])
+    size = at_once(batch)
+    return torch.cat([encoder(batch[at : at + size]).last_hidden_state for at in range(0, len(batch), size)])

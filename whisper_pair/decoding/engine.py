@@ -1,6 +1,6 @@
 """The engine: greedy, speculative and sampled decoding of a main model, with or without an assistant.
 
-Rows of a batch keep their own accepted lengths, end on their own, and a row that ended gives its place to the next
+Rows of a batch keep their own accepted lengths, end independently, and a row that ended is replaced by the next
 window in the queue. The host keeps each row's tokens; the device keeps keys and values; once a round the two exchange a
 few integers a row.
 """
@@ -21,18 +21,24 @@ from .checks import check_draft_vocabulary, check_pair, checked_options, checked
 from .costs import measure, round_seconds
 from .decoder import Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength
-from .encoders import Encoders
+from .encoders import Encoders, Prompts, Windows
 from .graphs import Graphs
 from .kv_cache import KVCache
 from .linear import linear, unpacked
 from .logits_rules import LogitsRules
+from .model_state import Head, ModelState
 from .options import Decoded, Options, Round
+from .proposing import Proposer
+from .round_shape import RoundShape
 from .round_times import RoundTimes, power_of_two
-from .rounds import Head, ModelState, Rounds, RoundShape
+from .rounds import Rounds
 from .rows import Row
+from .sampling import Sampling
 from .special_tokens import SpecialTokens
 from .teacher_forced import choices
 from .weight_guard import WeightGuard
+
+OnRound = Callable[[int, Round], None]
 
 WARM_UP_TOKENS = 16
 SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
@@ -58,7 +64,7 @@ class Engine:
         if draft_vocabulary is not None:
             check_draft_vocabulary(draft_vocabulary, self.special)
         self.device = main.device
-        self.main = Decoder(main.model.decoder, main.proj_out.weight) if like is None else like.main
+        self.main: Decoder = Decoder(main.model.decoder, main.proj_out.weight) if like is None else like.main
         self.draft = None if draft is None else Decoder(draft.model.decoder, draft.proj_out.weight, like=self.main)
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
@@ -76,7 +82,7 @@ class Engine:
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
         self.round_times = RoundTimes()  # what "auto" goes by
-        self._speakers: tuple[KVCache, KVCache | None] | None = None
+        self._caches: tuple[KVCache, KVCache | None] | None = None  # the main's and the draft's
 
     @torch.inference_mode()
     def decode(
@@ -87,9 +93,12 @@ class Engine:
         *,
         encoder_states: Tensor | Iterable[Tensor] | None = None,  # [n, F, d], instead of features
         draft_states: Tensor | Iterable[Tensor] | None = None,  # the same of a draft with its own encoder
-        on_round: Callable[[int, Round], None] | None = None,  # told each window's rounds as they happen
+        on_round: OnRound | None = None,  # called with a window's index and each of its rounds, as they happen
     ) -> list[Decoded]:
-        """Results in input order."""
+        """Decode windows; results are in input order.
+
+        Raises InputError for options, prompts or windows that cannot be decoded, and where the weights have changed.
+        """
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self.encoders.check(features, encoder_states, draft_states, prompts)
         self._sources.check()
@@ -104,33 +113,45 @@ class Engine:
                     again.append(row)
                 else:
                     results[row.index] = row.decoded(options, temperature)
-                    row.states = row.draft_states = None
+                    row.release_states()
             rows = iter(again)
         return [results[index] for index in sorted(results)]
 
-    def _rows(self, features, states, draft_states, prompts, options: Options) -> Iterator[Row]:
+    def _rows(
+        self, features: Windows | None, states: Windows | None, draft_states: Windows | None, prompts: Prompts,
+        options: Options,
+    ) -> Iterator[Row]:  # fmt: skip
         if features is not None:
             return self.encoders.rows_of_features(features, prompts, options.batch_size, self._drafting(options))
         if self.encoders.draft is not None and self._drafting(options) and draft_states is None:
             raise InputError("this assistant has its own encoder: give draft_states beside encoder_states, or features")
+        if states is None:
+            raise InputError("give either features or encoder_states")
         return self.encoders.rows_of_states(states, draft_states, prompts, options.batch_size)
 
     def _drafting(self, options: Options) -> bool:
         return self.draft is not None and options.draft_tokens != 0
 
     def _run(
-        self, rows: Iterator[Row], options: Options, temperature: float, generator: torch.Generator, on_round
+        self,
+        rows: Iterator[Row],
+        options: Options,
+        temperature: float,
+        generator: torch.Generator,
+        on_round: OnRound | None,
     ) -> Iterator[Row]:
         """Decode all rows at one temperature, yielding each when it ends."""
         rounds = self._rounds(options)
         lengths = DraftLength(
-            options.draft_tokens if rounds.draft is not None else 0,
+            options.draft_tokens if rounds.proposer is not None else 0,
             self.round_times.while_decoding(
                 partial(round_seconds, rounds), rounds.main.cache.capacity, options.timestamps
             ),
             choices=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
         )
-        careful = temperature > 0 or options.confidence is not None
+        sampling = None
+        if temperature > 0 or options.confidence is not None:
+            sampling = Sampling(temperature, options.confidence, generator)
         active: list[Row] = []
         while True:
             if fresh := list(islice(rows, options.batch_size - len(active))):
@@ -140,12 +161,12 @@ class Engine:
                 return
             count = lengths.choose(len(active))
             shape, inputs = self._inputs(active, count, options.needs_log_probabilities)
-            if careful:
-                verdict = rounds.careful(inputs, shape, temperature, options.confidence, generator)
+            if sampling is None:
+                results = rounds.greedy(inputs, shape)
             else:
-                verdict = rounds.greedy(inputs, shape)
-            for slot, row in enumerate(active):
-                step = row.advance(*verdict.row(slot))
+                results = rounds.with_probabilities(inputs, shape, sampling)
+            for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
+                step = row.advance(result)
                 lengths.observe(row.drafted[-1], row.accepted[-1])
                 if on_round is not None:
                     on_round(row.index, step)
@@ -154,11 +175,11 @@ class Engine:
                     yield self._leave(active, slot, rounds)
 
     def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
-        """Take a row out; the last one moves into its place, so that the rows in use stay the first ones."""
+        """Take a row out; the last one moves into its slot, so that the rows in use stay the first ones."""
         row, last = active[slot], active.pop()
         if last is not row:
-            for speaker in filter(None, (rounds.main, rounds.draft)):
-                speaker.cache.move(len(active), slot)
+            for state in rounds.states:
+                state.cache.move(len(active), slot)
             active[slot] = last
         return row
 
@@ -182,17 +203,17 @@ class Engine:
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
-        """Ready new rows in the slots from `first` on."""
+        """Prepare new rows in the slots from `first` on."""
         states = torch.stack([row.states for row in fresh])
         cross = self.main.cross(states, rounds.main.cache.cross_views(len(fresh), first))
         languages = self._languages(cross, len(fresh), options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
-            row.language = self.special.language_of(language)
-        if rounds.draft is not None:
+        if rounds.proposer is not None:
             if self.encoders.draft is not None:
                 states = torch.stack([row.draft_states for row in fresh])
-            self.draft.cross(states, rounds.draft.cache.cross_views(len(fresh), first))
+            draft = rounds.proposer.state
+            draft.decoder.cross(states, draft.cache.cross_views(len(fresh), first))
         # A prefix that the first round reads widens that round for all rows: for nothing where a graph is replayed, but
         # on the CPU only where all are new is it cheaper than a forward apart.
         short = max(row.start for row in fresh) <= SHORT_PREFIX
@@ -200,16 +221,16 @@ class Engine:
             self._read_prefixes(fresh, first, rounds, options)
         if len(options.temperatures) == 1:
             for row in fresh:
-                row.states = row.draft_states = None
+                row.release_states()
 
     def _read_prefixes(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
         longest = max(row.start for row in fresh)
-        tokens = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
-        tokens = torch.tensor(tokens, device=self.device)
-        for speaker in filter(None, (rounds.main, rounds.draft)):
-            cross = speaker.cache.cross_views(len(fresh), first)
-            hidden = speaker.decoder.read(tokens, cross, speaker.cache, first)
-            if speaker is rounds.main and options.no_speech_threshold is not None:
+        padded = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
+        tokens = torch.tensor(padded, device=self.device)
+        for state in rounds.states:
+            cross = state.cache.cross_views(len(fresh), first)
+            hidden = state.decoder.read(tokens, cross, state.cache, first)
+            if state is rounds.main and options.no_speech_threshold is not None:
                 self._read_no_speech_probability(fresh, tokens, hidden)
         for row in fresh:
             row.draft_cached, row.main_cached = row.start, row.start - 1
@@ -228,8 +249,8 @@ class Engine:
         """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
         at = (tokens == self.special.start).long().argmax(1)  # the prompt holds none: its tokens are text
         logits = linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)
-        silence = logits.float().softmax(-1)[:, self.special.no_timestamps - 1]
-        for row, value in zip(rows, silence.tolist(), strict=True):
+        no_speech = logits.float().softmax(-1)[:, self.special.no_speech]
+        for row, value in zip(rows, no_speech.tolist(), strict=True):
             row.no_speech_probability = value
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
@@ -253,11 +274,13 @@ class Engine:
         """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self._sources.check()
-        main_head, draft_head = self.heads(options.timestamps)
-        if draft_head is None and not of_main:
-            raise InputError("this Engine has no assistant whose choices could be compared: give it one")
+        head, draft_head = self.heads(options.timestamps)
+        decoder = self.main
+        if not of_main:
+            if self.draft is None or draft_head is None:
+                raise InputError("this Engine has no assistant whose choices could be compared: give it one")
+            decoder, head = self.draft, draft_head
         prefixes = self._prefixes(len(tokens), options, prompts, languages)
-        decoder, head = (self.main, main_head) if of_main else (self.draft, draft_head)
         return choices(decoder, head, encoder_states, prefixes, tokens)
 
     def agreement(
@@ -275,12 +298,14 @@ class Engine:
         prefixes = self._prefixes(len(tokens), options, prompts, languages)
         return [
             TokenMatches.of(
-                row, said, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix)
+                row, choices, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix)
             )
-            for row, said, prefix in zip(tokens, chosen, prefixes, strict=True)
+            for row, choices, prefix in zip(tokens, chosen, prefixes, strict=True)
         ]
 
-    def _prefixes(self, count: int, options: Options, prompts, languages) -> list[list[int]]:
+    def _prefixes(
+        self, count: int, options: Options, prompts: Prompts, languages: Sequence[str | None] | None
+    ) -> list[list[int]]:
         """The forced prefixes of windows whose language is known."""
         named = languages or [options.language] * count
         if self.special.languages and None in named:
@@ -306,12 +331,12 @@ class Engine:
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
         """What draft steps, verifications and rounds cost here, with care; measured once a batch size, then remembered
         (`forget_costs`), and what "auto" goes by from then on."""
-        if self.draft is None:
-            raise InputError("this Engine has no assistant whose cost could be measured: give it one")
         key = batch_size, timestamps
         if key not in self._costs:
-            options = Options(batch_size=batch_size, timestamps=timestamps)
-            self._costs[key] = measure(self._rounds(options), batch_size)
+            rounds = self._rounds(Options(batch_size=batch_size, timestamps=timestamps))
+            if rounds.proposer is None:
+                raise InputError("this Engine has no assistant whose cost could be measured: give it one")
+            self._costs[key] = measure(rounds, rounds.proposer, batch_size)
             self.round_times.learn(*key, self._costs[key].rounds)
         return self._costs[key]
 
@@ -348,34 +373,43 @@ class Engine:
         always = [self.special.end]
         if timestamps:
             always += self.special.timestamps
-        return torch.cat([self.draft_vocabulary.cpu(), torch.tensor(always)]).unique().to(self.device)
+        return torch.tensor(sorted({*self.draft_vocabulary.tolist(), *always}), device=self.device)
 
     def _rounds(self, options: Options) -> Rounds:
-        """Heads and caches for a call; caches are kept between calls while they are large enough."""
-        capacity = power_of_two(options.batch_size) if self.bucketed else options.batch_size
-        if not self._slots.hold(capacity) or self._speakers is None or self._speakers[0] is not self._slots.cache:
-            self._speakers = None
-            self.graphs.clear()
-            cache = self._slots.grow(self.main, capacity, self.encoders.frames)
-            draft = None if self.draft is None else KVCache(self.draft, cache.capacity, self.encoders.frames)
-            self._speakers = cache, draft
+        """The model states of a call; their caches are kept between calls while they are large enough."""
+        rows = options.batch_size
+        main_cache, draft_cache = self._large_enough(power_of_two(rows) if self.bucketed else rows)
         main_head, draft_head = self.heads(options.timestamps)
-        main = ModelState(self.main, main_head, self._speakers[0])
-        draft = ModelState(self.draft, draft_head, self._speakers[1]) if self._drafting(options) else None
-        return Rounds(main, draft, self.graphs, self.special.size)
+        proposer = None
+        if self.draft is not None and draft_head is not None and draft_cache is not None and options.draft_tokens != 0:
+            proposer = Proposer(ModelState(self.draft, draft_head, draft_cache), self.graphs, self.special.size)
+        return Rounds(ModelState(self.main, main_head, main_cache), proposer, self.graphs, self.special.size)
+
+    def _large_enough(self, capacity: int) -> tuple[KVCache, KVCache | None]:
+        """The main's and the draft's KV caches of at least so many rows."""
+        cache = self._slots.grow(self.main, capacity, self.encoders.frames, self._forget_caches)
+        if self._caches is None or self._caches[0] is not cache:
+            self._forget_caches()
+            draft = None if self.draft is None else KVCache(self.draft, cache.capacity, self.encoders.frames)
+            self._caches = cache, draft
+        return self._caches
+
+    def _forget_caches(self) -> None:
+        """And the graphs that read them."""
+        self._caches = None
+        self.graphs.clear()
 
 
 class Slots:
-    """The main's cache, which engines of one main share. One that grew is another: graphs over the old one are void."""
+    """The main's cache, which engines of one main share. A larger one replaces it, and makes graphs invalid."""
 
     def __init__(self) -> None:
         self.cache: KVCache | None = None
 
-    def hold(self, capacity: int) -> bool:
-        return self.cache is not None and self.cache.capacity >= capacity
-
-    def grow(self, main: Decoder, capacity: int, frames: int) -> KVCache:
-        if not self.hold(capacity):
-            self.cache = None  # before the larger one is made
+    def grow(self, main: Decoder, capacity: int, frames: int, forget: Callable[[], None]) -> KVCache:
+        """The cache, of at least so many rows. `forget` lets go of the old one before a larger one is made."""
+        if self.cache is None or self.cache.capacity < capacity:
+            forget()
+            self.cache = None
             self.cache = KVCache(main, capacity, frames)
         return self.cache

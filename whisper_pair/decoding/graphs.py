@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,9 +12,11 @@ MOST_GRAPHS = 256  # kept at once: each holds some megabytes of launches; the on
 
 
 class Captured(NamedTuple):
+    """A graph and the memory that it reads and writes."""
+
     replay: Callable[[], None]
-    places: tuple[Tensor, ...]  # where the inputs are laid
-    output: Tensor  # where the result is found
+    inputs: tuple[Tensor, ...]  # to be written before a replay
+    output: Tensor  # to be read after it
 
 
 class Graphs:
@@ -23,7 +25,7 @@ class Graphs:
     def __init__(self, device: torch.device, enabled: bool):
         self.device, self.enabled = device, enabled
         self._captured: OrderedDict[Hashable, Captured] = OrderedDict()
-        self._pool = None
+        self._pool: Any = None  # a handle, whose type torch does not export
 
     def __call__(self, key: Hashable, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """function(*inputs). What the function reads besides its inputs must stay where it is between calls with one
@@ -35,31 +37,31 @@ class Graphs:
             if len(self._captured) > MOST_GRAPHS:
                 self._captured.popitem(last=False)
         self._captured.move_to_end(key)
-        replay, places, output = self._captured[key]
-        for place, value in zip(places, inputs, strict=True):
-            place.copy_(value, non_blocking=True)
-        replay()
-        return output
+        captured = self._captured[key]
+        for held, value in zip(captured.inputs, inputs, strict=True):
+            held.copy_(value, non_blocking=True)
+        captured.replay()
+        return captured.output
 
     def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Captured:
         with torch.cuda.device(self.device):
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()
             stream = capture_stream(self.device)
-            places = tuple(value.clone() for value in inputs)
+            held = tuple(value.clone() for value in inputs)
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(2):  # workspaces, lazily loaded kernels and compiled code must exist before capture
-                    function(*places)
+                    function(*held)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             try:  # thread_local: what other threads allocate meanwhile is none of this capture's business
                 with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
-                    output = function(*places)
+                    output = function(*held)
             except RuntimeError as error:
                 error.add_note("while capturing a round as a CUDA graph; Engine(graphs=False) decodes without")
                 raise
-        return Captured(graph.replay, places, output)
+        return Captured(graph.replay, held, output)
 
     def clear(self) -> None:
         """Forget all: what the graphs read or write is about to move."""
@@ -70,4 +72,4 @@ class Graphs:
 @cache
 def capture_stream(device: torch.device) -> "torch.cuda.Stream":
     """One for all engines: cuBLAS keeps a workspace of tens of megabytes for every stream that it has seen."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own stub

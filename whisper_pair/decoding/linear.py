@@ -1,7 +1,7 @@
-"""Linear maps for inference. On the CPU oneDNN computes them, over weights that were laid out once in its own blocks.
+"""Linear maps for inference. On the CPU oneDNN computes them, over weights that were rearranged once into its blocks.
 
-PyTorch gives float32 products to the BLAS that it was built with, which lays the weights out again at every call or,
-for a few rows, reads them once a row; bfloat16 ones go to oneDNN, which lays them out again too (a step of
+PyTorch gives float32 products to the BLAS that it was built with, which rearranges the weights at every call or,
+for a few rows, reads them once a row; bfloat16 ones go to oneDNN, which rearranges them too (a step of
 whisper-base then takes four times as long). Over blocks, a step takes about the time of reading its weights, for one
 token as for six: what makes verifying drafts nearly free on a GPU then holds on a CPU too. (`verification` in
 benchmarks/results/decoding-cpu.json.) The operators are those that Inductor uses for frozen weights. The price is a
@@ -11,6 +11,7 @@ second copy of each weight that is used so.
 import copy
 from collections.abc import Callable
 from functools import cached_property, partial
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ WORTH = 1 << 18  # multiplications; for less the operator's own fixed cost, some
 
 
 class Packed:
-    """A weight [N, K], and the same in oneDNN's blocks from when they are first of use."""
+    """A weight [N, K], and the same in oneDNN's blocks once they are needed."""
 
     def __init__(self, weight: Tensor):
         self.weight = weight
@@ -29,21 +30,26 @@ class Packed:
 
     @cached_property
     def blocks(self) -> Tensor:
-        return torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
+        """The weight in oneDNN's layout, made at its first use."""
+        return cast(Tensor, torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS))
 
     def linear(self, x: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+        """x [..., K] -> [..., N]"""
         if x.numel() < self.least:
             y = F.linear(x, self.weight, bias)
             return F.gelu(y) if gelu else y
-        return torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, "gelu" if gelu else "none", [], "none")
+        form = "gelu" if gelu else "none"
+        return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, self.blocks, bias, form, [], "none"))
 
 
 Weight = Tensor | Packed
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def packed(weight: Tensor) -> Weight:
     """Ready for `linear`: packed where that is faster."""
-    worth = weight.device.type == "cpu" and torch.backends.mkldnn.is_available() and _known_to_onednn(weight.dtype)
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own stub
+    worth = weight.device.type == "cpu" and has_onednn and _known_to_onednn(weight.dtype)
     return Packed(weight) if worth else weight
 
 
@@ -53,6 +59,7 @@ def _known_to_onednn(dtype: torch.dtype) -> bool:
 
 
 def unpacked(weight: Weight) -> Tensor:
+    """The plain weight [N, K]."""
     return weight.weight if isinstance(weight, Packed) else weight
 
 
@@ -74,7 +81,7 @@ def at_once(windows: Tensor) -> int:
     return 1 if windows.device.type == "cpu" else len(windows)
 
 
-def with_packed_linears(module: torch.nn.Module, pack: bool = True) -> torch.nn.Module:
+def with_packed_linears(module: Module, pack: bool = True) -> Module:
     """The module for inference: without dropout whatever the module's own mode, its linear layers packed (which a
     compiler cannot take).
 
@@ -84,10 +91,10 @@ def with_packed_linears(module: torch.nn.Module, pack: bool = True) -> torch.nn.
     found = copy.deepcopy(module, shared).eval()
     for part in found.modules():
         if pack and type(part) is torch.nn.Linear and isinstance(weight := packed(part.weight.detach()), Packed):
-            part.forward = partial(forward, weight, part.bias)
+            setattr(part, "forward", partial(forward, weight, part.bias))  # noqa: B010 (a method, to a type checker)
     return found
 
 
 def forward(weight: Packed, bias: Tensor | None, x: Tensor) -> Tensor:
-    """Under autocast, which knows nothing of packed weights, as autocast would have it."""
+    """Under autocast, which cannot use packed weights, as autocast computes it."""
     return F.linear(x, weight.weight, bias) if torch.is_autocast_enabled("cpu") else weight.linear(x, bias)

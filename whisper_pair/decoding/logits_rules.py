@@ -1,8 +1,8 @@
 """Whisper's rules about which token may follow, for many positions at once.
 
-A rule asks three things of a position: how many tokens were decoded before it, what the last two were, and which
-timestamp came last. `TokenHistory` carries just that, so a round's drafted tokens, its verification and a whole
-utterance read in parallel go through the same code.
+A rule depends on three facts of a position: how many tokens were decoded before it, what the last two were, and which
+timestamp came last. `TokenHistory` holds these, so a round's drafted tokens, its verification and a whole
+utterance read in parallel use the same code.
 
 The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsProcessor`):
 
@@ -12,11 +12,12 @@ The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsP
 - a timestamp comes if all timestamps together are likelier than the likeliest other token.
 
 `mask` states them over the logits: the reference, used where probabilities are needed. `choose` is its argmax without
-a copy of the logits: the vocabulary lies in runs, text < end of text <= special < timestamps < added words (as a rule
-none), each of which is allowed or not as a whole but for a range of timestamps, so a maximum of each decides. Added
-words are text: what the rules say of text goes for them.
+a copy of the logits: the vocabulary consists of runs, text < end of text <= special < timestamps < added words (usually
+none). Each run is allowed or not as a whole, except a range of the timestamps, so a maximum of each decides. Added
+words are text: the rules for text apply to them.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -34,13 +35,17 @@ class TokenHistory(NamedTuple):
 
 
 class LogitsRules:
+    """The rules of one model and mode."""
+
     def __init__(self, special: SpecialTokens, timestamps: bool, vocabulary: Tensor | None, device: torch.device):
         """vocabulary [K]: the token ids that the logits stand for, ascending; None: all."""
         self.timestamps = timestamps
         self.vocabulary = vocabulary
         self.end = special.end
         ids = torch.arange(special.size, device=device) if vocabulary is None else vocabulary
-        never = set(special.suppressed) | ({special.no_timestamps} if timestamps else set())
+        never = {*special.suppressed}
+        if timestamps and special.no_timestamps is not None:
+            never.add(special.no_timestamps)
         self.bias = torch.zeros(len(ids), device=device).masked_fill_(among(ids, never), -torch.inf)
         self.first_suppressed = among(ids, special.suppressed_first).nonzero().flatten()  # indices into the logits
         self.timestamp_range = special.timestamps
@@ -88,6 +93,7 @@ class LogitsRules:
         logits[..., self.first_suppressed] = logits[..., self.first_suppressed].masked_fill(first, -torch.inf)
 
     def are_timestamps(self, tokens: Tensor) -> Tensor:
+        """tokens, of any shape -> the same of bool."""
         return (tokens >= self.timestamp_range.start) & (tokens < self.timestamp_range.stop)
 
     def _decoded(self, history: TokenHistory) -> Tensor:
@@ -102,7 +108,7 @@ class LogitsRules:
         last_stamped = stamped[:, 1:] & (decoded >= 1)
         before_stamped = stamped[:, :-1] | (decoded < 2)
         order = torch.arange(decoded.shape[1], device=tokens.device)
-        seen = torch.where(last_stamped, order, -1).cummax(1).values  # where the last timestamp stands, if it was fed
+        seen = torch.where(last_stamped, order, -1).cummax(1).values  # where the last timestamp is, if it was fed
         latest = torch.where(seen >= 0, tokens[:, 1:].gather(1, seen.clamp(min=0)), history.timestamp)
         text_forbidden = last_stamped & ~before_stamped  # a pair is open: a timestamp or the end must close it
         lower = torch.where(text_forbidden, latest, latest + 1)  # -1 + 1: no timestamp yet, none is too early
@@ -130,5 +136,6 @@ class LogitsRules:
         return torch.maximum(text, word), torch.where(word > text, word_choice + self.stamped, choice)
 
 
-def among(ids: Tensor, some) -> Tensor:
+def among(ids: Tensor, some: Iterable[int]) -> Tensor:
+    """ids [K] -> [K] whether each is one of `some`."""
     return torch.isin(ids, torch.tensor(sorted(some), dtype=torch.long, device=ids.device))

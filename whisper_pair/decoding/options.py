@@ -7,11 +7,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Options:
+    """How `Engine.decode` decodes."""
+
     language: str | None = None  # code or English name; None: detected once a window, where the model is multilingual
     task: str = "transcribe"  # or "translate"
     timestamps: bool = False  # decode <|0.00|> ... tokens under Whisper's rules for them
     max_new_tokens: int | None = None  # decoded tokens at most; always at most what the model's positions hold
-    batch_size: int = 8  # rows decoded at once; a finished row's place is refilled
+    batch_size: int = 8  # rows decoded at once; a finished row is replaced by the next window
     draft_tokens: int | Literal["auto"] = "auto"  # drafted a round; 0: plain greedy; "auto": by the measured cost model
     confidence: float | None = None  # a round's drafting ends after a token that the draft holds less likely than this
     temperature: float | Sequence[float] = 0.0  # 0: greedy; several: tried in turn while a threshold below is missed
@@ -23,10 +25,12 @@ class Options:
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        return tuple(self.temperature) if isinstance(self.temperature, tuple | list) else (self.temperature,)
+        """In the order in which they are tried."""
+        return tuple(self.temperature) if isinstance(self.temperature, Sequence) else (self.temperature,)
 
     @property
     def needs_log_probabilities(self) -> bool:
+        """Asked for, or needed to decide whether a row is tried again."""
         return self.log_probabilities or self.log_probability_threshold is not None
 
 
@@ -41,6 +45,8 @@ class Round:
 
 @dataclass(frozen=True)
 class Decoded:
+    """One window's result."""
+
     tokens: list[int]  # decoded after the prefix, the end-of-text token included where it was emitted
     prompt: list[int]  # the forced prefix: previous text, start, language, task, timestamps
     language: str | None  # given or detected; None: English-only model
@@ -53,4 +59,4 @@ class Decoded:
     temperature: float  # the one that gave these tokens
     mean_log_probability: float | None = None  # where asked for; of the decoded tokens under the main and the rules
     no_speech_probability: float | None = None  # where asked for
-    silent: bool = False  # no_speech_threshold says that there is nothing to hear: leave the tokens out
+    silent: bool = False  # no_speech_threshold says that the window holds no speech: leave the tokens out

@@ -1,8 +1,8 @@
 """What a round costs at each draft length and batch size, learnt as far as "auto" needs it while windows are decoded.
 
 Decoding does not wait for it. A batch size is measured when it first occurs (rounded up to a power of two, and 1 too:
-between two known ones lies a straight line), one draft length at a time between a call's rounds, for at most SHARE of
-the time that the call has taken; until it is known, a few tokens are drafted on trust (`DraftLength`). Lengths are
+a straight line between known ones), one draft length at a time between a call's rounds, for at most SHARE of
+the time that the call has taken; until it is known, a few tokens are drafted (`DraftLength`). Lengths are
 measured upwards, and a longer one only while the longest yet would be the best for a draft that is nearly always right.
 """
 
@@ -49,12 +49,15 @@ class Ladder:
         return best_draft_tokens(HOPEFUL, relative(self.times, known[-1]), known) == known[-1]
 
     def measure(self, round_seconds: Callable[[int], float]) -> None:
+        """Time the next length, if one is left."""
         count = self.next()
+        if count is None:
+            return
         self.seen.setdefault(count, []).append(round_seconds(count))
 
 
 class RoundTimes:
-    """What one engine knows."""
+    """The round times that one engine knows."""
 
     def __init__(self) -> None:
         self.known: dict[Key, Times] = {}
@@ -109,6 +112,7 @@ class RoundTimes:
             self.learn(batch_size, timestamps, ladder.times)
 
     def learn(self, batch_size: int, timestamps: bool, times: Times) -> None:
+        """Take in a batch size's measured times."""
         self.known[batch_size, timestamps] = times
         self._taken.clear()
         if self.store is not None:

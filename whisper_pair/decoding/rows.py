@@ -1,4 +1,4 @@
-"""One window on its way through the engine: what the host knows of it between rounds."""
+"""One window being decoded: the state that the host keeps of it between rounds."""
 
 import math
 import zlib
@@ -8,23 +8,26 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .options import Decoded, Options, Round
+from .rounds import VerificationResult
 from .special_tokens import SpecialTokens
 
 
 @dataclass(eq=False)
 class Row:
+    """One window's tokens, what the caches hold of them, and the counters of its rounds."""
+
     index: int  # of the window in the call
     prompt: Sequence[int] | None  # previous text
-    states: Tensor | None  # the main's encoder states [F, d]; dropped once they are of no more use
-    draft_states: Tensor | None  # the draft's own, if its encoder differs
+    states: Tensor  # the main's encoder states [F, d]; empty once they are of no more use
+    draft_states: Tensor  # those of the draft's own encoder, or the main's
     tokens: list[int] = field(default_factory=list)  # prefix and what was decoded
     start: int = 0  # length of the prefix
     limit: int = 0  # length at which the row ends
     end: int = -1  # the end-of-text token
     timestamps: range = range(0)
     language: str | None = None
-    draft_cached: int = 0  # tokens that the draft's cache surely holds
-    main_cached: int = 0  # tokens that the main's cache holds: all but the last, once the prefix was read
+    draft_cached: int = 0  # tokens whose keys and values are surely in the draft's KV cache
+    main_cached: int = 0  # the same of the main's: all but the last, once the prefix was read
     timestamp: int = -1  # the last one decoded
     finished: bool = False
     drafted: list[int] = field(default_factory=list)  # a round
@@ -33,7 +36,8 @@ class Row:
     no_speech_probability: float | None = None
 
     def begin(self, special: SpecialTokens, options: Options, language: int | None) -> None:
-        """Forget what was decoded, if anything, and stand after the prefix, which no model has read."""
+        """Forget what was decoded, if anything, and set the prefix, which no model has read yet."""
+        self.language = special.language_of(language)
         self.tokens = special.prefix(language, options.task, options.timestamps, self.prompt)
         self.start, self.draft_cached, self.main_cached = len(self.tokens), 0, 0
         self.limit = special.limit(self.start, options.max_new_tokens)
@@ -41,8 +45,13 @@ class Row:
         self.timestamp, self.finished, self.log_probability = -1, False, 0.0
         self.drafted, self.accepted = [], []
 
+    def release_states(self) -> None:
+        """Free the encoder states: the cross-attention's keys and values are computed."""
+        self.states = self.draft_states = self.states.new_empty(0)
+
     @property
     def done(self) -> bool:
+        """Has the text ended, or reached the length limit?"""
         return self.finished or len(self.tokens) >= self.limit
 
     def inputs(self, width: int) -> list[int]:
@@ -51,48 +60,48 @@ class Row:
         last = self.tokens[-width:]
         return [last[0]] * (width - len(last)) + last + [length, length - self.start, self.timestamp]
 
-    def advance(
-        self, drafts: list[int], accepted: int, following: int, offered: int, log_probabilities: list[float] | None
-    ) -> Round:
+    def advance(self, result: VerificationResult) -> Round:
         """Take a round's tokens: the accepted drafts and the main's own, up to the end of text or the limit.
 
         Drafted are the tokens up to the limit and, if the draft ended the text no later than the main first disagreed,
-        up to that end. (An end further on lies on a path that the main has left; as the rows of a batch draft equally
+        up to that end. (An end further on is on a path that the main has left; as the rows of a batch draft equally
         many tokens, it would save nothing. Counted so, the counters follow from the main's text and the draft's
         choices along it: see acceptance.py.)
         """
-        length = len(self.tokens)
-        drafted = min(offered, self.limit - length)
-        if self.end in drafts[: accepted + 1]:
-            drafted = min(drafted, drafts.index(self.end) + 1)
-        accepted = min(accepted, drafted)
-        new = [*drafts[:accepted], following][: self.limit - length]
+        length, proposed = len(self.tokens), result.proposed
+        drafted = min(result.offered, self.limit - length)
+        if self.end in proposed[: result.accepted + 1]:
+            drafted = min(drafted, proposed.index(self.end) + 1)
+        accepted = min(result.accepted, drafted)
+        new = [*proposed[:accepted], result.following][: self.limit - length]
         if self.end in new:
             new = new[: new.index(self.end) + 1]
             self.finished = True
         self.tokens += new
         self.main_cached = len(self.tokens) - 1
-        if drafts:  # the draft was fed all its tokens but the last
-            self.draft_cached = length + min(accepted, len(drafts) - 1)
+        if proposed:  # the draft was fed all its tokens but the last
+            self.draft_cached = length + min(accepted, len(proposed) - 1)
         for token in new:
             if token in self.timestamps:
                 self.timestamp = token
-        if log_probabilities is not None:
-            self.log_probability += sum(log_probabilities[: len(new)])
+        if result.log_probabilities is not None:
+            self.log_probability += sum(result.log_probabilities[: len(new)])
         self.drafted.append(drafted)
         self.accepted.append(accepted)
-        return Round(tuple(drafts[:drafted]), accepted, tuple(new))
+        return Round(tuple(proposed[:drafted]), accepted, tuple(new))
 
     @property
     def mean_log_probability(self) -> float:
+        """Of the decoded tokens, natural logarithm."""
         return self.log_probability / max(1, len(self.tokens) - self.start)
 
     def silent(self, options: Options) -> bool:
-        return (
-            options.no_speech_threshold is not None
-            and self.no_speech_probability > options.no_speech_threshold
-            and self.mean_log_probability < options.log_probability_threshold
-        )
+        """Do the thresholds say that the window holds no speech?"""
+        if options.no_speech_threshold is None or options.log_probability_threshold is None:
+            return False
+        if self.no_speech_probability is None or self.no_speech_probability <= options.no_speech_threshold:
+            return False
+        return self.mean_log_probability < options.log_probability_threshold
 
     def poor(self, options: Options, vocabulary_size: int) -> bool:
         """Does Whisper's fallback ask for another try at a higher temperature?"""
@@ -106,6 +115,7 @@ class Row:
         return threshold is not None and self.mean_log_probability < threshold
 
     def decoded(self, options: Options, temperature: float) -> Decoded:
+        """The row's result, once it is done."""
         return Decoded(
             tokens=self.tokens[self.start :],
             prompt=self.tokens[: self.start],

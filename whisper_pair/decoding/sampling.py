@@ -5,20 +5,30 @@ At the first one that is not, the token comes from norm(max(p - q, 0)); if all a
 way its distribution is p: q(x) min(1, p/q) + P(rejected) norm(max(p - q, 0)) = min(p, q) + max(p - q, 0) = p.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+class Sampling(NamedTuple):
+    """How a round with probabilities draws."""
+
+    temperature: float  # 0: the likeliest token
+    confidence: float | None  # a row's drafting ends after a token that the draft holds less likely than this
+    generator: torch.Generator
+
+
 def distribution(masked: Tensor, temperature: float) -> Tensor:
-    """Logits under the rules -> probabilities; temperature 0 puts everything on the argmax."""
+    """Logits under the rules [..., V] -> probabilities; temperature 0 puts everything on the argmax."""
     if temperature == 0:
         return F.one_hot(masked.argmax(-1), masked.shape[-1]).to(masked.dtype)
     return (masked / temperature).softmax(-1)
 
 
 def draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
-    """[B, T, V] -> ids [B, T]"""
+    """probabilities [B, T, V] -> ids [B, T]"""
     rows = probabilities.flatten(0, -2)
     return torch.multinomial(rows, 1, generator=generator).view(probabilities.shape[:-1])
 
@@ -26,7 +36,7 @@ def draw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
 def accept(
     p: Tensor, q: Tensor, drafts: Tensor, offered: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """p [B, T + 1, V], q [B, T, V], drafts [B, T] of which row b offers the first offered[b]
+    """p [B, T + 1, V], q [B, T, V], drafts [B, T] of which row b proposes the first offered[b]
     -> how many drafts are kept [B], and the token that follows them [B]."""
     open_ = torch.arange(drafts.shape[1], device=p.device) < offered[:, None]  # [B, T]
     chosen = drafts[..., None]

@@ -2,11 +2,11 @@
 
 An id is text, the end of the text, a timestamp or another special token. The vocabulary begins with the text of
 byte-level BPE, then come <|endoftext|> and Whisper's other special tokens, <|notimestamps|> the last of them. The
-timestamps follow, a fixed range. What lies beyond them is no time: words that the checkpoint's owner added, which
+timestamps follow, a fixed range. Ids beyond them are no timestamps: words that the checkpoint's owner added, which
 are text, and padding up to a round size, which is never decoded (it is among the suppressed tokens).
 
 Which ids are which is read from the generation_config. Beyond what transformers writes there, it holds
-`last_timestamp_token_id` and `added_word_ids` where anything lies beyond the timestamps (generation_config.py).
+`last_timestamp_token_id` and `added_word_ids` where there are ids beyond the timestamps (generation_config.py).
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,11 @@ TIMESTAMPS = 1501  # of Whisper's own vocabularies: 0.00 s to 30.00 s in steps o
 
 @dataclass(frozen=True)
 class SpecialTokens:
+    """The ids of one model's vocabulary."""
+
     size: int  # of the vocabulary
     start: int  # <|startoftranscript|>
-    end: int  # <|endoftext|>; the text that the vocabulary was made with lies below it
+    end: int  # <|endoftext|>; the original vocabulary's text is below it
     no_timestamps: int | None  # <|notimestamps|>
     timestamps: range  # the ids of <|0.00|> and what follows it; empty in a model without them
     words: frozenset[int]  # text that was added to the vocabulary
@@ -39,6 +41,7 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, model: WhisperForConditionalGeneration) -> "SpecialTokens":
+        """Raises InputError where the model's generation_config contradicts itself or lacks what decoding needs."""
         config = model.generation_config.to_dict()
         positions = model.config.max_target_positions
         start, end = config.get("decoder_start_token_id"), config.get("eos_token_id")
@@ -78,6 +81,13 @@ class SpecialTokens:
         )
 
     @property
+    def no_speech(self) -> int:
+        """<|nospeech|>, which precedes <|notimestamps|>. Raises InputError for a model without it."""
+        if self.no_timestamps is None:
+            raise InputError("no_speech_threshold needs a main with a <|nospeech|> token, which an old one lacks")
+        return self.no_timestamps - 1
+
+    @property
     def max_prompt(self) -> int:
         """Previous-text tokens that are used, the last ones: half of what a row can hold."""
         return self.positions // 2 - 1
@@ -113,9 +123,11 @@ class SpecialTokens:
         return self.languages[code]
 
     def language_of(self, token: int | None) -> str | None:
+        """The code of a language's token."""
         return next((code for code, known in self.languages.items() if known == token), None)
 
     def check_task(self, task: str) -> None:
+        """Raises InputError for a task that the model does not know."""
         if self.tasks and task not in self.tasks:
             raise InputError(f"task {task!r} is not one of this model's ({', '.join(self.tasks)})")
         if not self.tasks and task != "transcribe":
@@ -128,6 +140,8 @@ class SpecialTokens:
             text = list(prompt)
             if text[0] == self.previous:
                 text = text[1:]
+            if self.previous is None:
+                raise InputError("previous text needs a main whose generation_config has prev_sot_token_id")
             before = [self.previous, *text[-self.max_prompt :]]
         forced = [self.start]
         if language is not None:

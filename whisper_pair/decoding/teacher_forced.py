@@ -1,4 +1,4 @@
-"""What a model would have said at every position of given tokens: one parallel pass, under the same rules."""
+"""What a model would choose at every position of given tokens: one parallel pass, under the same rules."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .decoder import Decoder
 from .logits_rules import TokenHistory
-from .rounds import Head
+from .model_state import Head
 
 POSITIONS_AT_ONCE = 4096  # bounds the logits: [that many, vocabulary]
 
@@ -24,18 +24,18 @@ def choices(
     lengths = [len(prefix) + len(row) - 1 for prefix, row in zip(prefixes, tokens, strict=True)]  # what is fed
     for rows in batches(lengths):
         longest = max(lengths[row] for row in rows)
-        fed = [([*prefixes[row], *tokens[row]][: lengths[row]] + [0] * (longest - lengths[row])) for row in rows]
-        fed = torch.tensor(fed, device=decoder.device)  # [R, T]
+        padded = [([*prefixes[row], *tokens[row]][: lengths[row]] + [0] * (longest - lengths[row])) for row in rows]
+        fed = torch.tensor(padded, device=decoder.device)  # [R, T]
         cross = decoder.cross(torch.stack([states[row] for row in rows]).to(decoder.device))
         first = min(len(prefixes[row]) for row in rows) - 1  # no row decodes before this position
         hidden = decoder.read(fed, cross)[:, first:]
         starts = torch.tensor([[len(prefixes[row])] for row in rows], device=decoder.device)
         before = fed[:, max(first - 1, 0) : max(first - 1, 0) + 1]
         history = TokenHistory(torch.cat([before, fed[:, first:]], 1), first + 1 - starts, torch.full_like(starts, -1))
-        said = head.rules.choose(head.logits(hidden), history).tolist()
-        for row, line in zip(rows, said, strict=True):
+        chosen = head.choose(hidden, history).tolist()
+        for row, choices in zip(rows, chosen, strict=True):
             at = len(prefixes[row]) - 1 - first
-            result[row] = line[at : at + len(tokens[row])]
+            result[row] = choices[at : at + len(tokens[row])]
     return result
 
 

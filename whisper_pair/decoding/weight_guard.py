@@ -1,12 +1,12 @@
 """Whether the weights have changed since an engine was built: it holds copies of them, fused or packed.
 
-Compared are the modules' parts and a parameter's storage, dtype and shape, which tell that it was replaced, moved or
+Compared are the modules' parts and a parameter's storage, dtype and shape, which show that it was replaced, moved or
 cast; its version, which counts the changes in place that autograd sees, `load_state_dict` and optimizer steps among
 them; and values, bit by bit, since a change by `.data` or through a NumPy view shows nowhere else. Biases and norms are
 compared whole, and of every matrix some 130 elements, spread over all of it. They are gathered and compared on their
 device, with one answer read back for each dtype: 2 ms a call for whisper-base on one CPU thread.
 
-What it misses: a change by `.data` of so small a part of a matrix that none of its 130 lies there.
+What it misses: a change by `.data` of so small a part of a matrix that none of its 130 is there.
 """
 
 import weakref
@@ -47,9 +47,11 @@ class WeightGuard:
         if not same:
             raise InputError("the model's weights have changed since this Engine was built: build it again")
 
-    def _now(self) -> tuple[dict[Key, Tensor], dict[int | Key, tuple]]:
-        """The parameters, tied ones once, and what tells of a change in them without a look at their values."""
-        weights, signatures, taken = {}, {}, set()
+    def _now(self) -> tuple[dict[Key, Tensor], dict[int | Key, tuple[object, ...]]]:
+        """The parameters, tied ones once, and signatures that show most changes without comparing values."""
+        weights: dict[Key, Tensor] = {}
+        signatures: dict[int | Key, tuple[object, ...]] = {}
+        taken = set()
         for number, reference in enumerate(self.parts):
             if (part := reference()) is None:
                 continue
@@ -66,9 +68,9 @@ class WeightGuard:
 
 
 def sample(weight: Tensor) -> Tensor:
-    """A view of a vector's elements, or of a matrix's at evenly spaced places, in many rows and columns."""
+    """A view of a vector's elements, or of a matrix's at even spacing, in many rows and columns."""
     values = weight.reshape(-1)
-    step = 1 if weight.dim() < 2 else max(1, len(values) // SAMPLED) | 1  # odd: else all might lie in one column
+    step = 1 if weight.dim() < 2 else max(1, len(values) // SAMPLED) | 1  # odd: otherwise all might be in one column
     return values[::step]
 
 
