@@ -146,7 +146,7 @@ def test_each_repository_has_a_revision_of_its_own(hub, pair):
         Pair.from_pretrained("our/main", "their/assistant", revision=one, assistant_revision=three),
         Pair.from_pretrained(f"our/main@{one}", f"their/assistant@{three}"),
     ):
-        assert found.lineage.layers == (0, 1, 2, 3, 4)
+        assert found.manifest.layers == (0, 1, 2, 3, 4)
     with pytest.raises(InputError, match="weights hold no encoder"):
         Pair.from_pretrained("our/main", "their/assistant", assistant_revision=three)
     with pytest.raises(InputError, match=r"config\.json"):

@@ -4,11 +4,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Protocol
 
 from .commands import compare, demo_server, doctor, evaluate, init, publish, run, stage, synthesize, transcribe
 from .commands.command_line import guarded, parsed
 
-COMMANDS = {
+
+class Command(Protocol):
+    """What each module of `commands` has."""
+
+    SUMMARY: str
+
+    def add(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int | None: ...
+
+
+COMMANDS: dict[str, Command] = {
     "init": init,
     "run": run,
     "train": stage.train,
@@ -27,7 +39,7 @@ COMMANDS = {
 class Version(argparse.Action):
     """Looked up only when asked for."""
 
-    def __call__(self, parser, *_):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         try:
             print(f"whisper-pair {metadata.version('whisper-pair')}")
         except metadata.PackageNotFoundError:

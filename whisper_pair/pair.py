@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What the pair heard in one clip, and how its drafts fared."""
+    """The text of one clip, and how its drafts fared."""
 
     text: str
     tokens: list[int]  # after the forced prefix, end-of-text included
@@ -49,17 +49,17 @@ class Pair:
         main,
         draft,
         processor,
-        lineage: PairManifest | None = None,
+        manifest: PairManifest | None = None,
         draft_vocabulary=None,
         engine: Engine | None = None,
     ):
         """`engine`: one of this main and draft that is there already; None: a new one."""
-        self.main, self.draft, self.processor, self.lineage = main, draft, processor, lineage
+        self.main, self.draft, self.processor, self.manifest = main, draft, processor, manifest
         self.log_mel = LogMel(processor.feature_extractor)
-        self.engine = engine
         if engine is None:
-            self.engine = Engine(main, draft, draft_vocabulary=draft_vocabulary)
-            self.engine.round_times.store = MeasuredRounds(self.engine)
+            engine = Engine(main, draft, draft_vocabulary=draft_vocabulary)
+            engine.round_times.store = MeasuredRounds(engine)
+        self.engine = engine
 
     @classmethod
     def from_pretrained(
@@ -87,16 +87,16 @@ class Pair:
             main, assistant = locate_pair(str(main), revision, assistant_revision)
             revision = assistant_revision = None  # the names hold them
         main_at = checkpoint_folder(str(main), revision)
-        draft = lineage = vocabulary = None
+        draft = manifest = vocabulary = None
         if assistant is not None:
             assistant_at = checkpoint_folder(str(assistant), assistant_revision)
-            lineage = check_pair(main_at, assistant_at)
+            manifest = check_pair(main_at, assistant_at)
             vocabulary = draft_token_ids(assistant_at)
             draft = load_draft(assistant_at, dtype, device)
         model = load_main(main_at, dtype, device)
         if draft is not None:
             share_equal_embeddings(model, draft)
-        return cls(model, draft, load_processor(main_at), lineage, vocabulary)
+        return cls(model, draft, load_processor(main_at), manifest, vocabulary)
 
     def transcribe(
         self,
@@ -163,8 +163,8 @@ class Pair:
             timestamps=timestamps,
             **more,
         )
-        heard = transcribe(self, audio, options, chunked, word_times)
-        return [transcription for _, transcription in sorted(heard, key=lambda item: item[0])]
+        found = transcribe(self, audio, options, chunked, word_times)
+        return [transcription for _, transcription in sorted(found, key=lambda item: item[0])]
 
     def _code(self, language):
         """Of a language by any of its names; what is no text is left for the engine to refuse."""

@@ -43,12 +43,12 @@ def check_model(config: Mapping[str, Any], file: Path) -> None:
 
 def check_weights(config: Mapping[str, Any], folder: Path, decoder_only: bool) -> None:
     """InputError for a model of more parameters than its weights have bytes: what lacks would be filled with chance."""
-    wide = {name: config.get(name) for name in MODEL}
-    if not all(isinstance(wide[name], int) for name in ("vocab_size", "d_model", "decoder_layers", "decoder_ffn_dim")):
+    wide = {name: size for name in MODEL if isinstance(size := config.get(name), int)}
+    if not {"vocab_size", "d_model", "decoder_layers", "decoder_ffn_dim"} <= wide.keys():
         return  # transformers' defaults, which are small
     width = wide["d_model"]
     layers = wide["decoder_layers"] * (8 * width + 2 * wide["decoder_ffn_dim"]) * width
-    if not decoder_only and isinstance(wide["encoder_layers"], int) and isinstance(wide["encoder_ffn_dim"], int):
+    if not decoder_only and {"encoder_layers", "encoder_ffn_dim"} <= wide.keys():
         layers += wide["encoder_layers"] * (4 * width + 2 * wide["encoder_ffn_dim"]) * width
     parameters = layers + wide["vocab_size"] * width
     there = sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -48,16 +48,20 @@ class Capabilities:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            shares = [float(found[name]) for name in ("timestamps", "previous_text")]
-            lists = [_texts(found[name]) for name in ("tasks", "languages")]
-            if not all(0 <= share <= 1 for share in shares):
-                raise ValueError(shares)
+            timestamps, previous_text = (_share(found[name]) for name in ("timestamps", "previous_text"))
+            tasks, languages = (_texts(found[name]) for name in ("tasks", "languages"))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{path}: expected the shares timestamps and previous_text (0 to 1) and the lists tasks and languages; "
                 "train the checkpoint again, or remove the file where it is not known what the checkpoint can do."
             ) from error
-        return cls(*shares, *lists)
+        return cls(timestamps, previous_text, tasks, languages)
+
+
+def _share(found: object) -> float:
+    if not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise ValueError(found)
+    return float(found)
 
 
 def _texts(found: object) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 Weights, tokenizer and feature extractor come from different files, and often from different hands. A checkpoint whose
 tokenizer is missing or another model's would write empty or wrong text in silence; so every part is held against the
-model's configuration first. What can be derived from it is derived and said; everything else is refused with the fix.
+model's configuration first. What can be derived from it is derived and logged; everything else is refused with the fix.
 """
 
 import json

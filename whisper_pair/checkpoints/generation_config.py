@@ -2,7 +2,7 @@
 
 Checkpoints come with generation configs that are missing, of 2022 (no languages and tasks in them), of another model,
 or full of a library's defaults. The tokenizer knows every special token's id, and its text decides whether the model is
-multilingual. What is changed is changed in memory and said in one line; ids that contradict the tokenizer's are
+multilingual. What is changed is changed in memory and logged in one line; ids that contradict the tokenizer's are
 refused, since nobody can tell which of the two is the model's.
 """
 
@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 from ..errors import InputError
 from ..text import CONTROL
@@ -105,7 +106,7 @@ def _check_values(config, size: int, folder: Path) -> None:
 def is_multilingual(names: dict[str, int], config: dict) -> bool:
     """`names`: the tokenizer's, token -> id; `config`: what the generation config holds.
 
-    OpenAI's two vocabularies are told apart by their text: GPT-2's, which English-only models have, is one token
+    OpenAI's two vocabularies are recognised by their text: GPT-2's, which English-only models have, is one token
     shorter, and its tokenizer names languages too. In others there are languages and tasks, or there are none; the
     generation config decides where it says "not multilingual" and names no language.
     """
@@ -227,10 +228,10 @@ def _free_lengths(config, positions: int) -> list[str]:
 
 def _ignored(config) -> list[str]:
     found = [key for key, neutral in NEUTRAL.items() if getattr(config, key, None) not in neutral]
-    told = [f"{key}={getattr(config, key)!r}" for key in found]
+    ignored = [f"{key}={getattr(config, key)!r}" for key in found]
     for key in found:
         setattr(config, key, NEUTRAL[key][-1])
-    return [f"{', '.join(told)} ignored"] if told else []
+    return [f"{', '.join(ignored)} ignored"] if ignored else []
 
 
 def _fit_alignment_heads(config, model_config) -> list[str]:
@@ -245,7 +246,7 @@ def _fit_alignment_heads(config, model_config) -> list[str]:
     ]
 
 
-def fits(heads, model_config) -> bool:
+def fits(heads: object, model_config) -> TypeGuard[Sequence[Sequence[int]]]:
     """Are these (layer, head) pairs of this decoder?"""
     layers, count = model_config.decoder_layers, model_config.decoder_attention_heads
 

@@ -20,7 +20,7 @@ def encoder_sha256(folder: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
     digest = hashlib.sha256()
-    where = {}
+    where: dict[str, Path] = {}
     for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as tensors:
@@ -43,7 +43,7 @@ def vocabulary_sha256(tokenizer) -> str:
 
 
 def check_pair(main_folder: Path, assistant_folder: Path) -> PairManifest | None:
-    """Refuses an assistant that was not made for this main. Returns its lineage, None for a foreign assistant.
+    """Refuses an assistant that was not made for this main. Returns its manifest, None for a foreign assistant.
 
     A foreign assistant (no pair.json, say whisper-tiny) must share the vocabulary; a foreign decoder alone must also
     fit the encoder's width.
@@ -59,18 +59,18 @@ def check_pair(main_folder: Path, assistant_folder: Path) -> PairManifest | None
             f"{assistant_folder}: is a decoder of width {assistant['d_model']}, but the encoder of {main_folder} gives "
             f"{main['d_model']}; a decoder-only assistant works over the main that it was cut from."
         )
-    lineage = PairManifest.load(assistant_folder)
-    if lineage is None:
+    manifest = PairManifest.load(assistant_folder)
+    if manifest is None:
         return None
     found = encoder_sha256(main_folder)
-    if found != lineage.encoder_sha256:
+    if found != manifest.encoder_sha256:
         raise InputError(
-            f"{assistant_folder}: was distilled over another encoder (of {lineage.main}) than that of {main_folder}; "
+            f"{assistant_folder}: was distilled over another encoder (of {manifest.main}) than that of {main_folder}; "
             "use that main, or distil an assistant for this one."
         )
-    if vocabulary_sha256(load_processor(main_folder).tokenizer) != lineage.vocabulary_sha256:
+    if vocabulary_sha256(load_processor(main_folder).tokenizer) != manifest.vocabulary_sha256:
         raise InputError(
             f"{assistant_folder}: was distilled with another vocabulary than that of {main_folder}; "
-            f"use the main that it was made for, {lineage.main}."
+            f"use the main that it was made for, {manifest.main}."
         )
-    return lineage
+    return manifest

@@ -51,21 +51,24 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
         if (main / "config.json").is_file() and (folder / "assistant" / "config.json").is_file():
             _refuse_revision(place, assistant_revision)
             return str(main), str(folder / "assistant")
-    lineage = PairManifest.load(folder)
-    if lineage is None and (folder / "assistant").is_dir():
-        lineage, folder = PairManifest.load(folder / "assistant"), folder / "assistant"  # the run's main lies elsewhere
-    if lineage is None and not local:
+    manifest = PairManifest.load(folder)
+    if manifest is None and (folder / "assistant").is_dir():
+        manifest, folder = (
+            PairManifest.load(folder / "assistant"),
+            folder / "assistant",
+        )  # the main lies elsewhere
+    if manifest is None and not local:
         assistant = _published_assistant(place, assistant_revision)
         return at(place, revision), str(assistant)
     _refuse_revision(place, assistant_revision)
-    if lineage is None:
+    if manifest is None:
         raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
-    if not HUB_ID.fullmatch(lineage.main) and not (local and Path(lineage.main).is_dir()):
+    if not HUB_ID.fullmatch(manifest.main) and not (local and Path(manifest.main).is_dir()):
         raise InputError(
-            f"{place}: its {PAIR_FILE} names the main {lineage.main!r}, which is not here; name both with --main and"
+            f"{place}: its {PAIR_FILE} names the main {manifest.main!r}, which is not here; name both with --main and"
             " --assistant."
         )
-    return at(lineage.main, lineage.main_revision), str(folder)
+    return at(manifest.main, manifest.main_revision), str(folder)
 
 
 def at(name: str, revision: str | None) -> str:
@@ -87,7 +90,7 @@ def _published_assistant(main: str, revision: str | None) -> Path:
         raise InputError(
             f"{main}: holds no assistant, and {main}-assistant was not found; name both with --main and --assistant."
         ) from error
-    lineage = PairManifest.load(folder)
-    if lineage is None or lineage.main != main:
-        raise InputError(f"{main}-assistant: was made for {lineage.main if lineage else 'no main that it names'}.")
+    manifest = PairManifest.load(folder)
+    if manifest is None or manifest.main != main:
+        raise InputError(f"{main}-assistant: was made for {manifest.main if manifest else 'no main that it names'}.")
     return folder

@@ -54,18 +54,18 @@ class PairManifest:
             if type(version) is int and version > VERSION:
                 raise InputError(f"{path}: is of version {version}, and this Whisper Pair reads {VERSION}; upgrade it.")
             known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
-            lineage = cls(**known | {"layers": tuple(found["layers"])})
-            if not lineage._is_well_formed():
+            manifest = cls(**known | {"layers": tuple(found["layers"])})
+            if not manifest._is_well_formed():
                 raise ValueError(found)
-            return lineage._with_hub_id()
+            return manifest._with_hub_id()
         except InputError:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: is not a pair.json of this toolkit; distil the assistant again.") from error
 
     def _is_well_formed(self) -> bool:
-        texts = (self.main, self.encoder_sha256, self.vocabulary_sha256, self.language, self.task)
-        texts += () if self.main_revision is None else (self.main_revision,)
+        texts = [self.main, self.encoder_sha256, self.vocabulary_sha256, self.language, self.task]
+        texts += [] if self.main_revision is None else [self.main_revision]
         numbers = (self.version, *self.layers)
         return all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
 

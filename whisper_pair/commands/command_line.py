@@ -54,7 +54,7 @@ def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
 
 
 def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
-    """The action's exit status. What a user can fix is said in one sentence by the first process: 2 for a mistake in
+    """The action's exit status. What a user can fix is one sentence, printed by the first process: 2 for a mistake in
     the input, 1 for work that cannot go on, 128 + the signal's number for a run that was asked to stop."""
     show_messages()
     try:
@@ -65,7 +65,7 @@ def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
             sys.stdout.flush()  # a full disk or a reader that has gone may refuse only now
         return status
     except (Exception, KeyboardInterrupt) as error:
-        status, sentence = _told(error)
+        status, sentence = _sentence_of(error)
         _let_go_of_closed_output()
         if debug or sentence is None:
             raise
@@ -84,7 +84,7 @@ def _let_go_of_closed_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _told(error: BaseException) -> tuple[int, str | None]:
+def _sentence_of(error: BaseException) -> tuple[int, str | None]:
     """(exit status, sentence); no sentence for what is our bug."""
     torch = sys.modules.get("torch")
     match error:
@@ -101,7 +101,7 @@ def _told(error: BaseException) -> tuple[int, str | None]:
         case _ if (refused := disk_failure(error)) is not None:
             return 1, f"error: {refused}"
         case _ if torch is not None and isinstance(error, torch.OutOfMemoryError):
-            said = " ".join(str(error).split())[:200]
-            return 1, f"error: out of memory; lower batch_size, label_batch_size or eval.batch_sizes ({said})."
+            reason = " ".join(str(error).split())[:200]
+            return 1, f"error: out of memory; lower batch_size, label_batch_size or eval.batch_sizes ({reason})."
         case _:
             return 1, None

@@ -1,4 +1,4 @@
-"""`whisper-pair demo-server DIR`: a page that hears with the main alone and with the pair, side by side."""
+"""`whisper-pair demo-server DIR`: a page that transcribes with the main alone and with the pair, side by side."""
 
 import argparse
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from ..errors import InputError
 from .console import show_messages
 from .transcribe import add_precision, load
 
-SUMMARY = "a page to see it: the main alone and the pair hear you, side by side"
+SUMMARY = "a page to see it: the main alone and the pair transcribe you, side by side"
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     for part in (versions, devices, attention, audio, hub, lambda: disk(Path(args.output)), exactness):
         try:
             findings = list(part())
-        except ImportError as error:  # told with the versions
+        except ImportError as error:  # named with the versions
             findings = [Finding(getattr(part, "__name__", "check"), f"not tried ({error})", "see above")]
         for finding in findings:
             print(finding, flush=True)
@@ -154,7 +154,7 @@ def disk(output: Path) -> Iterator[Finding]:
         while not there.exists():
             there = there.parent
         free = shutil.disk_usage(there).free
-        fix = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run tells of a config"
+        fix = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run says what a config takes"
         yield Finding(name, f"{free / 1e9:.0f} GB free", "" if free > ROOM else fix, needed=False)
 
 
@@ -168,10 +168,10 @@ def exactness() -> Iterator[Finding]:
 
     for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
         tested = self_test(device)
-        told = (
+        found = (
             f"greedy, speculative ({100 * tested.accepted:.0f} % of drafts accepted) and transformers' tokens are "
             f"{'the same' if tested.exact else 'NOT the same'} in {tested.windows} windows of a random tiny pair; "
             f"{tested.greedy:.0f}, {tested.speculative:.0f} and {tested.transformers:.0f} tokens/s"
         )
         fix = "" if tested.exact else "install the versions of constraints.txt, and report this line"
-        yield Finding(f"exactness on {device}", told, fix)
+        yield Finding(f"exactness on {device}", found, fix)

@@ -6,9 +6,15 @@ Random weights end no sentence and know no language, which is all the same to a 
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 WINDOWS, TOKENS, DRAFT_TOKENS = 4, 48, 4
 END, START, NO_TIMESTAMPS, SIZE = 1000, 1001, 1002, 1100  # text lies below END, timestamps above NO_TIMESTAMPS
@@ -31,26 +37,31 @@ def self_test(device: str = "cpu") -> SelfTest:
     generator = torch.Generator().manual_seed(1)
     features = 2 * torch.randn(WINDOWS, main.config.num_mel_bins, 200, generator=generator).to(device)
     engine = Engine(main, draft)
-    runs = {
-        "greedy": lambda: engine.decode(features, Options(draft_tokens=0, batch_size=1)),
-        "speculative": lambda: engine.decode(features, Options(draft_tokens=DRAFT_TOKENS, batch_size=1)),
+    accepted = 0.0
+
+    def decoded(draft_tokens: int) -> list[list[int]]:
+        nonlocal accepted
+        rows = engine.decode(features, Options(draft_tokens=draft_tokens, batch_size=1))
+        if draft_tokens:
+            accepted = sum(row.accepted for row in rows) / max(1, sum(row.drafted for row in rows))
+        return [row.tokens for row in rows]
+
+    runs: dict[str, Callable[[], list[list[int]]]] = {
+        "greedy": lambda: decoded(0),
+        "speculative": lambda: decoded(DRAFT_TOKENS),
         "transformers": lambda: [generated(main, window) for window in features],
     }
     found, speed = {}, {}
     for name, run in runs.items():
         run()  # warms up
         begun = _now(device)
-        decoded = run()
-        seconds = _now(device) - begun
-        found[name] = [row if isinstance(row, list) else row.tokens for row in decoded]
-        speed[name] = sum(map(len, found[name])) / seconds
-        if name == "speculative":
-            accepted = sum(row.accepted for row in decoded) / max(1, sum(row.drafted for row in decoded))
+        found[name] = run()
+        speed[name] = sum(map(len, found[name])) / (_now(device) - begun)
     exact = found["greedy"] == found["speculative"] == found["transformers"]
     return SelfTest(WINDOWS, exact, accepted, speed["greedy"], speed["speculative"], speed["transformers"])
 
 
-def random_pair(device: str):
+def random_pair(device: str) -> "tuple[WhisperForConditionalGeneration, WhisperForCausalLM]":
     """An English-only main of four layers, and an assistant of its first three."""
     from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
 
@@ -72,7 +83,9 @@ def random_pair(device: str):
         eos_token_id=END, bos_token_id=END, pad_token_id=END, decoder_start_token_id=START, max_length=TOKENS,
         no_timestamps_token_id=NO_TIMESTAMPS, is_multilingual=False, return_timestamps=False,
     )  # fmt: skip
-    return main.to(device).eval(), draft.to(device).eval()
+    for model in (main, draft):
+        nn.Module.to(model, device)
+    return main.eval(), draft.eval()
 
 
 def generated(main, window) -> list[int]:

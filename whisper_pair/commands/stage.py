@@ -4,21 +4,16 @@ A checkout's `accelerate launch -m train` does the same; an installed package ha
 """
 
 import argparse
-from dataclasses import dataclass
 
 from .run import add_config, checked, command_of, status_of
 
 
-@dataclass(frozen=True)
 class StageCommand:
     """One stage, with what a module of this folder has."""
 
-    stage: str
-    SUMMARY: str
-
-    @property
-    def __doc__(self) -> str:
-        return f"`whisper-pair {self.stage} CONFIG`: {self.SUMMARY}."
+    def __init__(self, stage: str, summary: str):
+        self.stage, self.SUMMARY = stage, summary
+        self.__doc__ = f"`whisper-pair {stage} CONFIG`: {summary}."
 
     def add(self, parser: argparse.ArgumentParser) -> None:
         add_config(parser)

@@ -7,7 +7,9 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from ..audio import view
 from ..checkpoints import add_pair_arguments, pair_from_arguments
@@ -21,12 +23,6 @@ from ..text import code_of
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
 FORMATS = ("txt", "srt", "vtt", "tsv", "json")
-FALLBACK = {  # Whisper's own: hotter while a window repeats itself or is unlikely; silence is left out
-    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-    "compression_ratio_threshold": 1.35,
-    "log_probability_threshold": -1.0,
-    "no_speech_threshold": 0.6,
-}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--no-timestamps", action="store_true", help="for a main that has forgotten them; implies --chunked"
     )
     parser.add_argument("--track", type=int, default=1, metavar="N", help="which of a file's audio tracks (1)")
-    parser.add_argument("--words", action="store_true", help="when each word was said; subtitles by it")
+    parser.add_argument("--words", action="store_true", help="the time of each word; subtitles by it")
     parser.add_argument(
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
     )
@@ -88,9 +84,16 @@ def run(args: argparse.Namespace) -> int:
         timestamps=not args.no_timestamps,
         batch_size=args.batch_size if chunked else min(args.batch_size, len(wanted)),
         draft_tokens=draft_tokens if assistant else 0,
-        **(FALLBACK if args.fallback else {}),
     )
-    bar, late, heard, notes, start = Bar(), [], [], [], time.perf_counter()
+    if args.fallback:  # Whisper's own: hotter while a window repeats itself or is unlikely; silence is left out
+        options = replace(
+            options,
+            temperature=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+            compression_ratio_threshold=1.35,
+            log_probability_threshold=-1.0,
+            no_speech_threshold=0.6,
+        )
+    bar, late, done, notes, start = Bar(), [], [], [], time.perf_counter()
     found = transcribe(
         pair,
         [source for source, _ in wanted],
@@ -103,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for index, transcription in found:
         source, target = wanted[index]
-        heard.append(transcription)
+        done.append(transcription)
         notes += [f"{shown(source)}: {note}" for note in transcription.notes]
         text = WRITERS[args.format](transcription)
         try:
@@ -126,8 +129,8 @@ def run(args: argparse.Namespace) -> int:
     failed = len(failures) + len(late)
     if failed and len(args.files) > 1:
         print(f"{failed} of {len(args.files)} files failed", file=sys.stderr)
-    if heard:
-        print(summary(heard, time.perf_counter() - start), file=sys.stderr)
+    if done:
+        print(summary(done, time.perf_counter() - start), file=sys.stderr)
     return 2 if failed else 0
 
 
@@ -143,8 +146,8 @@ def complain(failure: str) -> None:
 
 def reason(file: str, error: Exception) -> str:
     """One line that names the file."""
-    said = shown(" ".join(str(error).split())) or type(error).__name__
-    return said if isinstance(error, InputError) else f"{shown(file)}: cannot be transcribed ({said[:200]})."
+    why = shown(" ".join(str(error).split())) or type(error).__name__
+    return why if isinstance(error, InputError) else f"{shown(file)}: cannot be transcribed ({why[:200]})."
 
 
 def todo(args: argparse.Namespace) -> tuple[list[tuple[str, Path | None]], list[str]]:
@@ -171,7 +174,7 @@ def todo(args: argparse.Namespace) -> tuple[list[tuple[str, Path | None]], list[
         tempfile.TemporaryFile(dir=folder).close()  # not only after an hour of decoding
     except OSError as error:
         raise InputError(f"--output {folder}: cannot be written to ({error.strerror}).") from error
-    wanted = []
+    wanted: list[tuple[str, Path | None]] = []
     for file, target in zip(files, targets, strict=True):
         try:
             if not is_there(target) or args.overwrite:
@@ -182,7 +185,7 @@ def todo(args: argparse.Namespace) -> tuple[list[tuple[str, Path | None]], list[
 
 
 def unreadable(file: str) -> str | None:
-    """Why a file cannot be opened, told before any work."""
+    """Why a file cannot be opened, found before any work."""
     try:
         mode = os.stat(file).st_mode
     except FileNotFoundError:
@@ -210,10 +213,13 @@ def is_there(target: Path) -> bool:
     return False
 
 
-def drafts(text: str) -> int | str:
-    if text != "auto" and not text.isdecimal():
+def drafts(text: str) -> int | Literal["auto"]:
+    """The value of --draft-tokens. Raises InputError for what is no number."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
         raise InputError(f"--draft-tokens {text}: expected auto or a whole number.")
-    return text if text == "auto" else int(text)
+    return int(text)
 
 
 def load(main: str, assistant: str | None, device: str | None, precision: str):
@@ -248,32 +254,32 @@ def refuse_missing(device: str) -> None:
         raise InputError(f"--device {device}: is not here, or torch was not built for it; use --device cpu.") from error
 
 
-def summary(heard, seconds: float) -> str:
+def summary(done, seconds: float) -> str:
     """Speed and acceptance of the whole call, reading files included."""
-    audio = sum(transcription.seconds for transcription in heard)
-    drafted, accepted = (sum(getattr(t, name) for t in heard) for name in ("drafted", "accepted"))
-    files = "1 file" if len(heard) == 1 else f"{len(heard)} files"
-    told = f"{files}, {audio:.1f} s of audio in {seconds:.1f} s: {audio / seconds:.1f}x real time"
-    return told + (f"; {accepted} of {drafted} drafted tokens accepted" if drafted else "; nothing was drafted")
+    audio = sum(transcription.seconds for transcription in done)
+    drafted, accepted = (sum(getattr(t, name) for t in done) for name in ("drafted", "accepted"))
+    files = "1 file" if len(done) == 1 else f"{len(done)} files"
+    line = f"{files}, {audio:.1f} s of audio in {seconds:.1f} s: {audio / seconds:.1f}x real time"
+    return line + (f"; {accepted} of {drafted} drafted tokens accepted" if drafted else "; nothing was drafted")
 
 
 class Bar:
-    """Seconds of audio heard, out of those of the files opened so far."""
+    """Seconds of audio transcribed, out of those of the files opened so far."""
 
-    def __init__(self):
-        self.tqdm = None
-        self.heard: dict[int, float] = {}
+    def __init__(self) -> None:
+        self.tqdm: Any = None
+        self.seconds: dict[int, float] = {}
 
     def at(self, index: int, seconds: float, total: float) -> None:
         from tqdm import tqdm
 
         if self.tqdm is None:
             self.tqdm = tqdm(total=0, bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]")
-        if index not in self.heard:
-            self.heard[index] = 0.0
+        if index not in self.seconds:
+            self.seconds[index] = 0.0
             self.tqdm.total += total
-        self.tqdm.update(seconds - self.heard[index])
-        self.heard[index] = seconds
+        self.tqdm.update(seconds - self.seconds[index])
+        self.seconds[index] = seconds
 
     def aside(self):
         return nullcontext() if self.tqdm is None else self.tqdm.external_write_mode(file=sys.stdout)

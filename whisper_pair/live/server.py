@@ -138,7 +138,7 @@ class Server:
 
     def _made_for(self, what: str, known: list[str]) -> str:
         """The language or task that the assistant was distilled for, where the main knows it."""
-        value = getattr(self.pair.lineage, what, None)
+        value = getattr(self.pair.manifest, what, None)
         return value if value in known else known[0]
 
     def _setting(self, drafts: str) -> str:

@@ -47,9 +47,9 @@ def token_ends(
     weights = attention(main, states, torch.tensor(padded, device=states.device), heads)  # [R, heads, T, F]
     width = main.config.median_filter_width
     ends = []
-    for row, (prefix, said, count) in enumerate(zip(prefixes, tokens, frames, strict=True)):
-        if len(said) < 2:
-            ends.append([0.0] * len(said))
+    for row, (prefix, decoded, count) in enumerate(zip(prefixes, tokens, frames, strict=True)):
+        if len(decoded) < 2:
+            ends.append([0.0] * len(decoded))
             continue
         times = jump_times(weights[row, :, len(prefix) : len(fed[row]), :count], width)
         ends.append([*times, times[-1]])

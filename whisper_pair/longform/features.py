@@ -102,7 +102,8 @@ def file_spectrogram(log_mel: LogMel, sound: Sound, device: torch.device) -> Who
         raise InputError(f"{sound.name}: the audio is empty.")
     if len(head) <= log_mel.samples:
         return Whole(*spectrogram(log_mel, head, device))
-    half, logs, loudest, first, ended = log_mel.n_fft // 2, [], -float("inf"), 0, False
+    half, loudest, first, ended = log_mel.n_fft // 2, -float("inf"), 0, False
+    logs: list[Tensor] | None = []
     while not ended:
         begin, end = max(0, first * log_mel.hop - half), (first + BLOCK) * log_mel.hop + half
         samples = sound.read(begin, end - begin)
@@ -130,7 +131,8 @@ def silence(features: Tensor) -> float:
 
 def quiet_cuts(features: Tensor, frames: int, size: int) -> list[tuple[int, int]]:
     """(first frame, frames) of windows without overlap, cut where the last third of each is quietest."""
-    cuts, first = [], 0
+    cuts: list[tuple[int, int]] = []
+    first = 0
     while not cuts or first < frames:
         end = quiet_end(Whole(features, frames), first, size)
         cuts.append((first, end - first))

@@ -1,4 +1,4 @@
-"""A recording on its way through the engine, window after window, and what was heard in it."""
+"""A recording on its way through the engine, window after window, and its transcription."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcription:
-    """What the pair heard in one recording, and how its drafts fared."""
+    """The text of one recording, and how its drafts fared."""
 
     text: str
     language: str | None  # given or detected; None: English-only main
@@ -59,11 +59,11 @@ class Recording:
     timestamps: range  # their token ids
     chunks: bool  # cut at quiet places, instead of where the last segment ended
     language: str | None
-    seek: int = 0  # the frame up to which it has been heard
+    seek: int = 0  # the frame up to which it is transcribed
     segments: list[Segment] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
     sound: Sound | None = None  # the file that it is read from
-    failure: Exception | None = None  # why it cannot be heard any further
+    failure: Exception | None = None  # why it cannot be read any further
 
     @property
     def frames(self) -> int:
@@ -75,7 +75,7 @@ class Recording:
         return self.seek >= self.frames
 
     def windows(self, language_is_known: bool) -> Iterator[Window]:
-        """The windows that can be heard now: of a sequential recording the next, of a chunked one all that are left."""
+        """The windows that can be decoded now: the next of a sequential recording, all those left of a chunked one."""
         if not self.chunks:
             yield self._window(self.seek, min(self.frames - self.seek, self.size), 0.0)
             return
@@ -94,7 +94,7 @@ class Recording:
         )
 
     def take(self, window: Window, decoded: Decoded, end: int) -> list[Span]:
-        """What was heard in a window; moves on, and returns where its segments stand in the window's tokens."""
+        """Takes the result of a window; moves on, and returns where its segments stand in the window's tokens."""
         self.decoded.append(decoded)
         self.language = self.language or decoded.language
         tokens = without_end(decoded.tokens, end)
@@ -110,10 +110,10 @@ class Recording:
     def add(self, window: Window, spans: list[Span], tokens: list[int], text, words: list[list[Word]]) -> None:
         """Segments of a window, on the recording's clock; `text` makes tokens readable."""
         offset = window.first * STEP / self.stride
-        for span, said in zip(spans, words, strict=True):
+        for span, its_words in zip(spans, words, strict=True):
             own = tokens[span.first : span.last]
             start, end = offset + span.start * STEP, offset + span.end * STEP
-            self.segments.append(Segment(round(start, 3), round(end, 3), text(own), own, said))
+            self.segments.append(Segment(round(start, 3), round(end, 3), text(own), own, its_words))
 
     def transcription(self) -> Transcription:
         return Transcription(

@@ -26,11 +26,11 @@ class Cue:
     text: str
 
 
-def cues(heard: Transcription) -> list[Cue]:
+def cues(transcription: Transcription) -> list[Cue]:
     """In order, each over before the next begins."""
     found = []
-    for segment in heard.segments:
-        timed = parts(segment.words, LONGEST_CUE) or parts(shared_out(segment, heard.language))
+    for segment in transcription.segments:
+        timed = parts(segment.words, LONGEST_CUE) or parts(shared_out(segment, transcription.language))
         found += [Cue(part[0].start, part[-1].end, escaping.cue(balanced_lines(part))) for part in timed]
     return [replace(cue, end=min(cue.end, max(cue.start, after.start))) for cue, after in pairwise(found)] + found[-1:]
 
@@ -87,34 +87,36 @@ def clock(seconds: float, point: str) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{thousandths:03}"
 
 
-def as_txt(heard: Transcription) -> str:
-    return heard.text + "\n"
+def as_txt(transcription: Transcription) -> str:
+    return transcription.text + "\n"
 
 
-def as_srt(heard: Transcription) -> str:
+def as_srt(transcription: Transcription) -> str:
     blocks = (
         f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{escaping.srt(cue.text)}\n"
-        for number, cue in enumerate(cues(heard), 1)
+        for number, cue in enumerate(cues(transcription), 1)
     )
     return "\n".join(blocks)
 
 
-def as_vtt(heard: Transcription) -> str:
-    blocks = (f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{escaping.vtt(cue.text)}\n" for cue in cues(heard))
+def as_vtt(transcription: Transcription) -> str:
+    blocks = (
+        f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{escaping.vtt(cue.text)}\n" for cue in cues(transcription)
+    )
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def as_tsv(heard: Transcription) -> str:
+def as_tsv(transcription: Transcription) -> str:
     """A segment a row, times in milliseconds, as openai/whisper writes them."""
     rows = (
         f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{' '.join(segment.text.split())}\n"
-        for segment in heard.segments
+        for segment in transcription.segments
     )
     return "".join(["start\tend\ttext\n", *rows])
 
 
-def as_json(heard: Transcription) -> str:
-    return json.dumps(asdict(heard), ensure_ascii=False, indent=1) + "\n"
+def as_json(transcription: Transcription) -> str:
+    return json.dumps(asdict(transcription), ensure_ascii=False, indent=1) + "\n"
 
 
 FORMATS: dict[str, Callable[[Transcription], str]] = {

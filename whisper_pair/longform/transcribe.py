@@ -20,13 +20,13 @@ from ..errors import InputError
 from ..text import text_of
 from .alignment import alignment_heads, token_ends, words
 from .features import InPieces, Whole, file_spectrogram, spectrogram
-from .recording import Recording, Transcription, Window, without_end
+from .recording import Recording, Transcription, Window, Word, without_end
 from .segments import STEP
 
 FRAMES_PER_SECOND = 100
 WAVE = 256  # windows of a chunked recording that are decoded before their results are kept: about two hours
 
-Progress = Callable[[int, float, float], None]  # index, seconds heard, seconds in all
+Progress = Callable[[int, float, float], None]  # index, seconds transcribed, seconds in all
 
 
 def transcribe(
@@ -39,13 +39,13 @@ def transcribe(
     on_failure: Callable[[int, Exception], None] | None = None,
     track: int = 1,
 ) -> Iterator[tuple[int, Transcription]]:
-    """(index, what was heard) of each recording, as it ends. `options.language` None: detected in its first window.
+    """(index, transcription) of each recording, as it ends. `options.language` None: detected in its first window.
 
     `options.timestamps` off, which `chunked` alone allows: a window is one segment; for mains that have forgotten them.
     `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
     `options.batch_size` are open at once.
-    `on_failure` is told of audio that cannot be read; without it the error is raised. `track` chooses one of a file's
-    audio tracks, counted from 1.
+    `on_failure` is called for audio that cannot be read; without it the error is raised. `track` chooses one of a
+    file's audio tracks, counted from 1.
     """
     options = checked_options(options, pair.engine.special)
     if word_times:
@@ -60,7 +60,7 @@ def transcribe(
         active += islice(opened, options.batch_size - len(active))
         if not active:
             return
-        _hear(pair, active, options, word_times, on_progress)
+        _wave(pair, active, options, word_times, on_progress)
         for recording in active:
             if recording.failure is not None or recording.done:
                 recording.features.close()
@@ -108,25 +108,26 @@ def _features(pair, clip, index: int, track: int) -> tuple[Whole | InPieces, Sou
     return Whole(*spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)), None
 
 
-def _hear(pair, active: list[Recording], options: Options, word_times: bool, on_progress: Progress | None) -> None:
-    """One wave. Recordings whose language is known and those where it must be heard go apart."""
+def _wave(pair, active: list[Recording], options: Options, word_times: bool, on_progress: Progress | None) -> None:
+    """One wave. Recordings whose language is known and those where it must be detected go apart."""
     by_language: dict[str | None, list[Recording]] = defaultdict(list)
     for recording in active:
         by_language[recording.language].append(recording)
     for language, recordings in by_language.items():
         known = language is not None or not pair.engine.special.languages
         windows: list[Window] = []  # as they are drawn
-        heard = pair.engine.decode(
+        results = pair.engine.decode(
             _drawn(recordings, known, windows),
             replace(options, language=language),
-            on_round=_told(windows, pair.engine.special.end, on_progress if recordings[0].chunks else None),
+            on_round=_reporter(windows, pair.engine.special.end, on_progress if recordings[0].chunks else None),
         )
-        for window, decoded in zip(windows, heard, strict=True):
+        for window, decoded in zip(windows, results, strict=True):
             with _its_own(window.recording):
                 _keep(pair, window, decoded, word_times)
-        for recording in recordings if on_progress else ():
-            on_progress(recording.index, min(recording.seek / recording.frames, 1) * recording.seconds,
-                        recording.seconds)  # fmt: skip
+        if on_progress is not None:
+            for recording in recordings:
+                share = min(recording.seek / recording.frames, 1)
+                on_progress(recording.index, share * recording.seconds, recording.seconds)
 
 
 def _drawn(recordings: list[Recording], known: bool, windows: list[Window]) -> Iterator[Tensor]:
@@ -148,18 +149,18 @@ def _its_own(recording: Recording) -> Iterator[None]:
         recording.failure = error
 
 
-def _told(windows: list[Window], end: int, on_progress: Progress | None) -> Callable[[int, Round], None] | None:
-    """In a wave of many windows, progress is told as they end."""
+def _reporter(windows: list[Window], end: int, on_progress: Progress | None) -> Callable[[int, Round], None] | None:
+    """In a wave of many windows, progress is reported as they end."""
     if on_progress is None:
         return None
-    heard: dict[Recording, int] = defaultdict(int)  # frames
+    finished: dict[Recording, int] = defaultdict(int)  # frames
 
     def on_round(index: int, step: Round) -> None:
         window = windows[index]
         if end in step.tokens:
             recording = window.recording
-            heard[recording] += window.frames
-            share = min((recording.seek + heard[recording]) / recording.frames, 1)
+            finished[recording] += window.frames
+            share = min((recording.seek + finished[recording]) / recording.frames, 1)
             on_progress(recording.index, share * recording.seconds, recording.seconds)
 
     return on_round
@@ -169,7 +170,7 @@ def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
     special, recording = pair.engine.special, window.recording
     spans = recording.take(window, decoded, special.end)
     tokens = without_end(decoded.tokens, special.end)
-    said = [[] for _ in spans]
+    timed: list[list[Word]] = [[] for _ in spans]
     if word_times and spans:
         offset = window.first * STEP / recording.stride
         features = window.features()
@@ -178,7 +179,7 @@ def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
             pair.main, states, [decoded.prompt], [decoded.tokens], [-(-window.frames // recording.stride)]
         )
         ends = [0.0, *ends]
-        said = [
+        timed = [
             words(pair.processor.tokenizer, tokens[span.first : span.last], ends[span.first : span.last + 1],
                   offset, special, recording.language)
             for span in spans
@@ -187,4 +188,4 @@ def _keep(pair, window: Window, decoded: Decoded, word_times: bool) -> None:
     def text(own: list[int]) -> str:
         return text_of(pair.processor.tokenizer, special.text(own))
 
-    recording.add(window, spans, tokens, text, said)
+    recording.add(window, spans, tokens, text, timed)

@@ -67,9 +67,9 @@ def _vanishing() -> Iterator[Path]:
     from ..training import WRITES  # which loads torch
 
     if "RANK" not in os.environ:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as name:
             try:
-                yield Path(folder)
+                yield Path(name)
             finally:
                 WRITES.flush()
         return

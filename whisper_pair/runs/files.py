@@ -111,13 +111,15 @@ def readable_to_others(folder: Path) -> None:
 def disk_failure(error: BaseException) -> str | None:
     """What the disk refused and the fix, in a sentence; None where the error is of another kind."""
     text = str(error)
-    found = next((told for words, told in WORDS.items() if words.search(text)), None)
+    found = next((known for words, known in WORDS.items() if words.search(text)), None)
     number = error.errno if isinstance(error, OSError) else None
-    if number is None and (said := NUMBERS.search(text)):
-        number = int(said[1])
-    if found is None and number not in WHY:
+    if number is None and (named := NUMBERS.search(text)):
+        number = int(named[1])
+    if found is None and number is not None:
+        found = WHY.get(number)
+    if found is None:
         return None
-    what, fix = found or WHY[number]
+    what, fix = found
     where = getattr(error, "filename", None)
     at = f" at {os.fsdecode(where)}" if isinstance(where, str | bytes | Path) else ""
     return terminal(f"{what}{at}; what was saved stays good, {fix}.")

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..errors import StoppedError
 
@@ -20,33 +21,33 @@ IMPATIENT = 1.0  # seconds after which another Ctrl-C is a second one
 
 
 class StopRequest:
-    """Inside `with Asked() as asked`, the first signal sets `asked.signal`.
+    """Inside `with StopRequest() as asked`, the first signal sets `asked.signal`.
 
     Launchers and schedulers repeat theirs, which changes nothing; a user's second Ctrl-C acts at once, as usual.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: int | None = None
         self._since = 0.0
-        self._before: dict = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._heard) for number in ASKING}
+            self._before = {number: signal.signal(number, self._received) for number in ASKING}
         return self
 
     def __exit__(self, *_) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _heard(self, number: int, _frame) -> None:
+    def _received(self, number: int, _frame) -> None:
         if self.signal is None:
             self.signal, self._since = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._since > IMPATIENT:
             raise KeyboardInterrupt
 
     def soon(self, seconds: float = 1.0) -> bool:
-        """Whether a stop is asked for, or will be within a moment: of several processes one hears it first."""
+        """Whether a stop is asked for, or will be within a moment: of several processes one receives it first."""
         end = time.monotonic() + seconds
         while self.signal is None and time.monotonic() < end:
             time.sleep(0.05)
@@ -72,7 +73,7 @@ def stop_on_signals(kept: Callable[[], str]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stopped_error(number: int | None, said: str) -> StoppedError:
+def stopped_error(number: int | None, kept: str) -> StoppedError:
     """`number` None: another process of the run was asked."""
     number = number or signal.SIGTERM
-    return StoppedError(f"stopped by {signal.Signals(number).name}; {said}", 128 + number)
+    return StoppedError(f"stopped by {signal.Signals(number).name}; {kept}", 128 + number)

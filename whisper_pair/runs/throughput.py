@@ -32,7 +32,7 @@ class Throughput:
         self.seconds += seconds
         self.batches += 1
 
-    def told(self, processes: int = 1) -> dict[str, Any]:
+    def figures(self, processes: int = 1) -> dict[str, Any]:
         """Over all processes of the launch, which work alike."""
         memory, where = peak_memory()
         return {
@@ -46,11 +46,11 @@ class Throughput:
         }
 
     def save(self, folder: Path, processes: int = 1) -> None:
-        write_json(folder / WORK_FILE, self.told(processes))
+        write_json(folder / WORK_FILE, self.figures(processes))
 
     def __str__(self) -> str:
-        told = self.told()
+        figures = self.figures()
         return (
-            f"{told['windows_per_second']:.3g} windows/s a process, {told['seconds_a_batch']:.3g} s a batch, at most "
-            f"{gigabytes(told['peak_memory_bytes'])} of {told['memory_of']} memory"
+            f"{figures['windows_per_second']:.3g} windows/s a process, {figures['seconds_a_batch']:.3g} s a batch, at "
+            f"most {gigabytes(figures['peak_memory_bytes'])} of {figures['memory_of']} memory"
         )
