@@ -15,9 +15,11 @@ class Command(Protocol):
 
     SUMMARY: str
 
-    def add(self, parser: argparse.ArgumentParser) -> None: ...
+    def add(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's arguments."""
 
-    def run(self, args: argparse.Namespace) -> int | None: ...
+    def run(self, args: argparse.Namespace) -> int | None:
+        """Does the work, and returns the exit status; None is 0."""
 
 
 COMMANDS: dict[str, Command] = {
@@ -48,6 +50,7 @@ class Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line, one subparser a command."""
     whole = argparse.ArgumentParser(prog="whisper-pair", description="Matched Whisper main/assistant pairs.")
     whole.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -59,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0, 1 (failed), 2 (mistake in the input), 128 + signal (stopped)."""
     args = parsed(parser(), argv)
     return guarded(lambda: COMMANDS[args.command].run(args), args.debug)
 

@@ -33,6 +33,7 @@ def refuse_adapter(folder: Path) -> None:
 
 
 def merge_command(base: str, adapter: str, merged: str) -> str:
+    """The shell command that merges a LoRA adapter into its base."""
     lines = (
         "from peft import PeftModel as A",
         "from transformers import WhisperForConditionalGeneration as M, WhisperProcessor as P",

@@ -55,6 +55,7 @@ def wanted(files: list[str], shards: Callable[[str], list[str]]) -> list[str]:
 
 
 def like(file: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a file's name fits one of the shell patterns."""
     return any(fnmatch.fnmatch(file, pattern) for pattern in patterns)
 
 

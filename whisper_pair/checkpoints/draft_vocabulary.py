@@ -24,6 +24,8 @@ DRAFT_VOCABULARY_FILE = "draft_vocabulary.json"
 
 @dataclass(frozen=True)
 class DraftVocabulary:
+    """The tokens that a draft's smaller output head can propose."""
+
     tokens: tuple[int, ...]  # ascending
     share: float  # of the labels' tokens that was asked for
     covered: float  # that the list covers
@@ -48,6 +50,7 @@ class DraftVocabulary:
         return torch.tensor(self.tokens, dtype=torch.long)
 
     def save(self, folder: Path) -> None:
+        """Writes `folder`/draft_vocabulary.json, whole or not at all."""
         write_text(folder / DRAFT_VOCABULARY_FILE, json.dumps(asdict(self)) + "\n")
 
     @classmethod

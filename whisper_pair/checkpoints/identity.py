@@ -38,6 +38,7 @@ def encoder_sha256(folder: Path) -> str:
 
 
 def vocabulary_sha256(tokenizer) -> str:
+    """Of a tokenizer's (token, id) pairs, in the order of the ids."""
     pairs = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
     return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from .generation_config import completed, default_alignment_heads
 
 
 def read_config(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json. Raises InputError for one that is unreadable or no Whisper's."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = config["model_type"]
@@ -28,6 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def is_decoder_only(config: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds a decoder without an encoder: an assistant of ours."""
     return config.get("architectures") == ["WhisperForCausalLM"]
 
 

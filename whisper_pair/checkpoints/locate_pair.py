@@ -72,6 +72,7 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
 
 
 def at(name: str, revision: str | None) -> str:
+    """name@revision for a repository on the Hub; the name alone for a folder."""
     return f"{name}@{revision}" if revision and HUB_ID.fullmatch(name) else name
 
 

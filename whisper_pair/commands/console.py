@@ -28,6 +28,7 @@ class Console(logging.Handler):
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line."""
         warns = record.levelno >= logging.WARNING
         if not warns and os.environ.get("RANK", "0") != "0":
             return

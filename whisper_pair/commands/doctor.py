@@ -19,6 +19,8 @@ ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and 
 
 @dataclass(frozen=True)
 class Finding:
+    """One line of the check: what was looked at, what was found, and what fixes it."""
+
     name: str
     found: str
     fix: str = ""  # the command or step that fixes it; empty: all is well
@@ -26,6 +28,7 @@ class Finding:
 
     @property
     def fails(self) -> bool:
+        """Whether nothing works before it is fixed."""
         return bool(self.fix) and self.needed
 
     def __str__(self) -> str:
@@ -34,10 +37,12 @@ class Finding:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("--output", type=home, default=".", help="the folder whose disk is looked at, default here")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Prints each finding as it comes; status 1 where something needed is missing."""
     failed = 0
     for part in (versions, devices, attention, audio, hub, lambda: disk(Path(args.output)), exactness):
         try:
@@ -69,6 +74,7 @@ def versions() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
+    """The GPUs that torch can use, and the CPU's cores."""
     import torch
 
     from ..precision import resolved
@@ -85,6 +91,7 @@ def devices() -> Iterator[Finding]:
 
 
 def attention() -> Iterator[Finding]:
+    """The attention implementations that transformers can use here."""
     import torch
     from transformers.utils import is_flash_attn_2_available
 
@@ -147,6 +154,7 @@ def _login() -> Finding:
 
 
 def disk(output: Path) -> Iterator[Finding]:
+    """Room on the disks of the output and of the Hub's cache."""
     from huggingface_hub import constants
 
     for name, folder in (("disk of the output", output), ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE))):
@@ -159,6 +167,7 @@ def disk(output: Path) -> Iterator[Finding]:
 
 
 def exactness() -> Iterator[Finding]:
+    """The self-test on each device: whether all ways of decoding give the same tokens."""
     import torch
     from transformers.utils import logging
 

@@ -24,6 +24,7 @@ QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("--main", required=True, help="a Whisper checkpoint: a folder or a Hub id")
     parser.add_argument("--assistant", required=True, help="the same, or a decoder alone")
     parser.add_argument(
@@ -46,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Runs the eval stage on a config made from the arguments."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "evaluate.yaml"
         file.write_text(yaml.safe_dump(question(args), allow_unicode=True), encoding="utf-8")

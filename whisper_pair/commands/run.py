@@ -26,6 +26,7 @@ ENDED_BY = {
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     add_config(parser)
 
 
@@ -110,6 +111,7 @@ def finished_report(output: Path) -> str:
 
 
 def summary(report: dict) -> str:
+    """The main figures of a report.json, one a line."""
     quality, speed = report["quality"], report["speed"]
     rows = [(f"{quality['metric'].upper()} of the {name}", f"{100 * quality[name]['rate']:.1f} %")
             for name in ("main", "assistant", "pair")]  # fmt: skip

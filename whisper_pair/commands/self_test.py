@@ -22,6 +22,8 @@ END, START, NO_TIMESTAMPS, SIZE = 1000, 1001, 1002, 1100  # text lies below END,
 
 @dataclass(frozen=True)
 class SelfTest:
+    """What the self-test found on one device."""
+
     windows: int
     exact: bool  # all three gave the same tokens
     accepted: float  # share of the drafted tokens that were accepted
@@ -31,6 +33,7 @@ class SelfTest:
 
 
 def self_test(device: str = "cpu") -> SelfTest:
+    """Decodes random windows in three ways and compares tokens and speed."""
     from ..decoding import Engine, Options
 
     main, draft = random_pair(device)

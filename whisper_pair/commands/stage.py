@@ -16,11 +16,13 @@ class StageCommand:
         self.__doc__ = f"`whisper-pair {stage} CONFIG`: {summary}."
 
     def add(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's arguments."""
         add_config(parser)
         if self.stage == "eval":
             parser.add_argument("--strict", action="store_true", help="exit with status 1 unless the verdict passes")
 
     def run(self, args: argparse.Namespace) -> int:
+        """Runs the stage in processes of its own, and returns their status."""
         checked(args)
         strict = ["--strict"] if self.stage == "eval" and args.strict else []
         return status_of(command_of(self.stage, args) + strict)

@@ -26,6 +26,7 @@ FORMATS = ("txt", "srt", "vtt", "tsv", "json")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio or video")
     add_pair_arguments(parser)
     parser.add_argument("--language", help="nl, Dutch ...; unset: detected in each file's first window")
@@ -51,6 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Declares --precision."""
     parser.add_argument(
         "--precision",
         default="auto",
@@ -60,6 +62,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Transcribes the files, and returns 2 where one of them failed."""
     wanted, failures = todo(args)
     for failure in failures:
         complain(failure)
@@ -141,6 +144,7 @@ def say(text: str) -> None:
 
 
 def complain(failure: str) -> None:
+    """One line on stderr."""
     print(f"error: {terminal(failure)}", file=sys.stderr)
 
 
@@ -271,6 +275,7 @@ class Bar:
         self.seconds: dict[int, float] = {}
 
     def at(self, index: int, seconds: float, total: float) -> None:
+        """File `index` is transcribed up to `seconds` of `total`."""
         from tqdm import tqdm
 
         if self.tqdm is None:
@@ -282,8 +287,10 @@ class Bar:
         self.seconds[index] = seconds
 
     def aside(self):
+        """Inside, stdout may be written to without breaking into the bar."""
         return nullcontext() if self.tqdm is None else self.tqdm.external_write_mode(file=sys.stdout)
 
     def close(self) -> None:
+        """Leaves the bar as it stands."""
         if self.tqdm is not None:
             self.tqdm.close()

@@ -58,12 +58,15 @@ class Whole:
 
     @property
     def silence(self) -> float:
+        """What digital silence is in this spectrogram."""
         return silence(self.features)
 
     def stretch(self, first: int, last: int) -> Tensor:
+        """Frames `first` to `last`, [mel, last - first]."""
         return self.features[:, first:last]
 
     def close(self) -> None:
+        """Nothing is open."""
         pass
 
 
@@ -80,9 +83,11 @@ class InPieces:
 
     @property
     def silence(self) -> float:
+        """What digital silence is in this spectrogram."""
         return (self.loudest + 4.0) / 4.0 - 2.0
 
     def stretch(self, first: int, last: int) -> Tensor:
+        """Frames `first` to `last`, or up to the end: [mel, frames]."""
         last = min(last, self.frames)
         if self._last is None or not self._last[0] <= first <= last <= self._last[0] + self._last[1].shape[1]:
             begin = max(0, first * self.log_mel.hop - self.log_mel.n_fft // 2)
@@ -92,6 +97,7 @@ class InPieces:
         return self._last[1][:, first - self._last[0] : last - self._last[0]]
 
     def close(self) -> None:
+        """Closes the file."""
         self.sound.close()
 
 

@@ -13,6 +13,8 @@ from .segments import STEP, Span, chunked, sequential
 
 @dataclass(frozen=True)
 class Word:
+    """A word and when it was spoken."""
+
     text: str  # with the space before it, where the language writes one
     start: float  # seconds from the recording's begin
     end: float
@@ -20,6 +22,8 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
+    """A stretch of a transcription between two timestamps, or a window without any."""
+
     start: float  # seconds from the recording's begin
     end: float
     text: str
@@ -43,6 +47,8 @@ class Transcription:
 
 @dataclass(frozen=True)
 class Window:
+    """What the engine decodes at once: up to 30 s of a recording."""
+
     recording: "Recording"
     first: int  # frame of the recording
     frames: int  # that hold sound
@@ -51,6 +57,8 @@ class Window:
 
 @dataclass(eq=False)
 class Recording:
+    """How far a recording is transcribed, and what came of it so far."""
+
     index: int  # among the audio that was given
     features: Whole | InPieces
     seconds: float
@@ -72,6 +80,7 @@ class Recording:
 
     @property
     def done(self) -> bool:
+        """Whether it is transcribed up to its end."""
         return self.seek >= self.frames
 
     def windows(self, language_is_known: bool) -> Iterator[Window]:
@@ -116,6 +125,7 @@ class Recording:
             self.segments.append(Segment(round(start, 3), round(end, 3), text(own), own, its_words))
 
     def transcription(self) -> Transcription:
+        """The whole result, once it is done."""
         return Transcription(
             text="".join(segment.text for segment in self.segments).strip(),
             language=self.language,
@@ -129,4 +139,5 @@ class Recording:
 
 
 def without_end(tokens: list[int], end: int) -> list[int]:
+    """Tokens without the end of text."""
     return tokens[:-1] if tokens and tokens[-1] == end else tokens

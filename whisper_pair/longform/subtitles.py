@@ -21,6 +21,8 @@ LONGEST_CUE = 7.0  # seconds
 
 @dataclass(frozen=True)
 class Cue:
+    """One subtitle: its time and its lines."""
+
     start: float  # seconds
     end: float
     text: str
@@ -88,10 +90,12 @@ def clock(seconds: float, point: str) -> str:
 
 
 def as_txt(transcription: Transcription) -> str:
+    """The text alone, on one line."""
     return transcription.text + "\n"
 
 
 def as_srt(transcription: Transcription) -> str:
+    """SubRip subtitles."""
     blocks = (
         f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{escaping.srt(cue.text)}\n"
         for number, cue in enumerate(cues(transcription), 1)
@@ -100,6 +104,7 @@ def as_srt(transcription: Transcription) -> str:
 
 
 def as_vtt(transcription: Transcription) -> str:
+    """WebVTT subtitles."""
     blocks = (
         f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{escaping.vtt(cue.text)}\n" for cue in cues(transcription)
     )
@@ -116,6 +121,7 @@ def as_tsv(transcription: Transcription) -> str:
 
 
 def as_json(transcription: Transcription) -> str:
+    """All that is known: segments, words, tokens, counts of drafts."""
     return json.dumps(asdict(transcription), ensure_ascii=False, indent=1) + "\n"
 
 

@@ -58,4 +58,5 @@ def _occupied(folder: Path) -> int:
 
 
 def gigabytes(count: int) -> str:
+    """Bytes in words: 1.2 GB, 3.4 MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

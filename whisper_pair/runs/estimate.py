@@ -22,6 +22,8 @@ REUSED = ("main", "labels", "assistant")  # finished parts of a run that a rehea
 
 @dataclass(frozen=True)
 class Estimate:
+    """What a stage will take, and its sentence."""
+
     stage: str
     windows: int
     steps: int | None

@@ -28,6 +28,7 @@ def provenance(config: Config, device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide results; those not installed are left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -38,6 +39,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, Any]:
+    """The device in use, the CPU and the GPUs."""
     import torch
 
     found: dict[str, Any] = {"device": device, "cpu_cores": os.cpu_count(), "platform": platform.machine()}

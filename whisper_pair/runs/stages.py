@@ -33,9 +33,11 @@ class Stage:
 
     @property
     def work(self) -> Path:
+        """Where unfinished work lies."""
         return self.folder.with_name(self.folder.name + ".partial")
 
     def finished(self) -> bool:
+        """Whether the results are there and were made from these inputs."""
         return self._recorded(self.folder) == self.inputs
 
     def refuse_other_inputs(self, overwrite: bool) -> None:

@@ -24,6 +24,7 @@ class Throughput:
     seconds: float = 0.0
 
     def add(self, windows: int, tokens: int, seconds: float) -> None:
+        """One batch: its windows and tokens, and the seconds that it took."""
         if self.batches == 1:  # the first one alone so far
             self.windows = self.tokens = 0
             self.seconds = 0.0
@@ -46,6 +47,7 @@ class Throughput:
         }
 
     def save(self, folder: Path, processes: int = 1) -> None:
+        """Writes `folder`/work.json, whole or not at all."""
         write_json(folder / WORK_FILE, self.figures(processes))
 
     def __str__(self) -> str:
