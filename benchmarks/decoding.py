@@ -10,10 +10,7 @@ Inside the stopwatch: encoder, prefix, all rounds, results on the host. Outside:
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -28,10 +25,10 @@ from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperFor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.results import write_result
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
 from whisper_pair.decoding import Decoder, Engine, Options, Packed, unpacked
 
-RESULTS = Path(__file__).parent / "results"
 LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
 THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
@@ -290,15 +287,6 @@ def targets(rows: list[dict]) -> dict:
     return found
 
 
-def machine(device: torch.device) -> dict:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-        cpu = names[0].strip() if names else cpu
-    found = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    return found | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {})
-
-
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", action="append", default=[], metavar="NAME=MAIN,ASSISTANT,AUDIO")
@@ -328,28 +316,7 @@ def main(arguments: list[str] | None = None) -> dict:
                 case.alpha = alpha
                 case.scripted.set_alpha(alpha)
             rows += compare(case, args.batch_sizes, args.repeats, args.draft_tokens)
-    result = {
-        "command": " ".join(["python benchmarks/decoding.py", *map(without_folders, arguments or sys.argv[1:])]),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine(device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "rows": rows,
-        "targets": targets(rows),
-    }
-    out = args.out or RESULTS / f"decoding{'-' + args.machine if args.machine else ''}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["targets"], indent=1))
-    return result
-
-
-def without_folders(argument: str) -> str:
-    """An argument as it reads elsewhere: checkpoints and audio by their own names."""
-    return ",".join("=".join(Path(part).name for part in piece.split("=")) for piece in argument.split(","))
+    return write_result("decoding", args, sys.argv[1:] if arguments is None else arguments, rows, targets(rows))
 
 
 if __name__ == "__main__":

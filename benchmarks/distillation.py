@@ -35,7 +35,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.decoding import RESULTS, machine
+from benchmarks.results import RESULTS, machine
 from distill.student import DistillationLoss, build_student, chosen_layers
 from distill.teacher import Teacher, teacher_cache
 from whisper_pair.config import Data, Distill

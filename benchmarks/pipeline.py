@@ -29,8 +29,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.decoding import RESULTS, machine
 from benchmarks.distillation import matmul_rate, without
+from benchmarks.results import RESULTS, machine
 from benchmarks.scripted_main import LARGE_V3, MICRO, scripted_main
 from whisper_pair.audio import SAMPLE_RATE
 from whisper_pair.runs import WORK_FILE as WORK

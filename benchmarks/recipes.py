@@ -32,7 +32,7 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.decoding import RESULTS, machine
+from benchmarks.results import RESULTS, machine
 from distill.distil import labels_stage
 from distill.labelling import FILE, label_options
 from eval.measuring import acceptance_section

@@ -3,7 +3,6 @@
 import copy
 from contextlib import contextmanager
 
-import pytest
 import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
 
@@ -148,6 +147,8 @@ def theirs(
 @contextmanager
 def packing(everything: bool = True):
     """Of layers as small as these, which are not worth it; for engines that are built inside."""
+    import pytest  # not where a benchmark builds these models
+
     with pytest.MonkeyPatch.context() as patch:
         if everything:
             patch.setattr("whisper_pair.decoding.linear.WORTH", 0)

@@ -1,0 +1,73 @@
+"""The benchmarks for a GPU run at small shapes on a CPU, and say what they should."""
+
+import json
+
+import pytest
+
+from benchmarks import exactness, service
+
+
+@pytest.fixture
+def few_cells(monkeypatch):
+    """Of one main: 2 assistants, with and without timestamps, 2 ways to decode 5 windows."""
+    monkeypatch.setattr(exactness, "WINDOWS", 5)
+    monkeypatch.setattr(exactness, "BATCHES", ((3, "auto"),))
+    monkeypatch.setattr(exactness, "EXTRAS", ({}, {"log_probabilities": True}))
+
+
+def test_the_engine_is_transformers_token_for_token_in_every_cell(tmp_path, few_cells):
+    out = tmp_path / "exactness.json"
+    result = exactness.main(["--seeds", "1", "--out", str(out)])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(result))
+    assert len(result["rows"]) == 2 * 2 * 2
+    assert not any(row["differing"] or row["failed"] for row in result["rows"])
+    (target,) = result["targets"].values()
+    assert target["reached"] == target["target"] == 1.0
+
+
+def test_a_cell_that_differs_or_fails_is_counted_and_the_others_run(tmp_path, few_cells, monkeypatch):
+    decode, calls = exactness.Engine.decode, []
+
+    def broken(self, *given, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no kernel")
+        rows = decode(self, *given, **named)
+        if len(calls) == 3:
+            rows[4].tokens[0] += 1
+        return rows
+
+    monkeypatch.setattr(exactness.Engine, "decode", broken)
+    result = exactness.main(["--seeds", "1", "--out", str(tmp_path / "exactness.json")])
+    assert result["rows"][1]["failed"] == "RuntimeError: no kernel"
+    assert result["rows"][2]["differing"] == [4]
+    (target,) = result["targets"].values()
+    assert target["reached"] == pytest.approx(6 / 8)
+
+
+def test_clips_of_unlike_length_go_through_one_queue_and_each_has_its_latency(tmp_path):
+    out = tmp_path / "service.json"
+    few = ["--shape", "tiny-test", "--in-flight", "1", "3", "--seconds", "1", "4", "--clips", "6", "--threads", "1"]
+    result = service.main([*few, "--out", str(out)])
+    assert json.loads(out.read_text()) == json.loads(json.dumps(result))
+    assert str(tmp_path) not in result["command"]
+    assert len(result["rows"]) == 2 * 2 * 2
+    for row in result["rows"]:
+        assert row["clips"] == max(6, 3 * row["in_flight"])
+        assert 0 < row["latency_p50"] <= row["latency_p95"] <= row["seconds"]
+        assert row["windows_per_second"] == pytest.approx(row["clips"] / row["seconds"], rel=0.01)
+        assert row["rtfx"] == pytest.approx(row["clip_seconds"] * row["windows_per_second"], rel=0.01)
+    tokens = {row["clip_seconds"]: row["tokens"] / row["clips"] for row in result["rows"]}
+    assert 2.4 <= tokens[1.0] <= 5.3
+    assert 4 * 2.4 <= tokens[4.0] <= 4 * 5.3
+
+
+def test_a_clips_latency_ends_with_its_last_token(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(service.time, "perf_counter", lambda: float(next(now)))
+    pair = type("Pair", (), {"features": ["a", "b"]})
+    queue = service.Queue(pair, 2)
+    assert list(queue) == ["a", "b"]  # drawn at 0 and 1
+    for index in (0, 1, 1, 0):  # at 2, 3, 4 and 5
+        queue.on_round(index, None)
+    assert queue.latencies == [3.0, 5.0]
