@@ -1,4 +1,4 @@
-.PHONY: demo docs lint test wheel
+.PHONY: coverage demo docs lint test wheel
 
 # A .venv from PyPI alone; made again when the pins or the dependencies change.
 .venv/ready: constraints.txt pyproject.toml
@@ -13,6 +13,10 @@ demo: .venv/ready
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup -m 'not real'
+
+# The share of lines that the tests reach, and the lines that none reaches.
+coverage: .venv/ready
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup -m 'not real' --cov --cov-report=term
 
 # The site, in site/. A link to nowhere is an error.
 docs: .venv/ready

@@ -1,7 +1,7 @@
 """Every command in the README and the docs is run here, or says above its fence what it needs or which test runs it.
 
 <!-- needs a GPU -->                 not run by any test
-<!-- run by tests/test_stages.py --> run there
+<!-- run by tests/runs/test_stages.py --> run there
 """
 
 import re
@@ -16,7 +16,7 @@ import yaml
 
 from benchmarks.pair import PAGES, fill
 from tests.conftest import ROOT
-from tests.runs import write_report, write_run
+from tests.finished_run import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import COMMANDS, main
 from whisper_pair.config.schema import load_config

@@ -16,7 +16,7 @@ from eval.reading.compare import compare
 from eval.reading.page import page
 from eval.reading.plots import figures, svg
 from eval.reading.report import markdown as report_markdown
-from tests.runs import write_report, write_run
+from tests.finished_run import write_report, write_run
 from whisper_pair.cli import main
 from whisper_pair.config.schema import Data
 from whisper_pair.data.clips import Clip

@@ -13,8 +13,8 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 
 from tests.conftest import ROOT
+from tests.finished_run import write_report, write_run
 from tests.hub_server import TOKEN, Hub
-from tests.runs import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.checkpoints.identity import check_pair
 from whisper_pair.checkpoints.locate_pair import locate_pair

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.runs import write_run
+from tests.conftest import ROOT
+from tests.finished_run import write_run
 from tests.sounds import encode, melody, written
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.checkpoints.locate_pair import locate_pair
@@ -163,7 +164,7 @@ def test_a_track_is_chosen_and_what_was_odd_is_said(run, clips, tmp_path, capsys
 
 def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
     command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", *clips, "--pair", str(run), "--language", "nl"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
