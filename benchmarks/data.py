@@ -96,7 +96,7 @@ def loading(examples: list[Example], log_mel: LogMel, batch: int, workers: int, 
         drawn = iter(loader)
         next(drawn)
         began = time.perf_counter()
-        windows = sum(len(item["samples"]) for item in drawn)
+        windows = sum(len(batch.names) for batch in drawn)
         rates.append(windows / (time.perf_counter() - began))
     return {
         "measure": "loading",
@@ -115,11 +115,11 @@ def training(examples: list[Example], log_mel: LogMel, model, batch: int, steps:
     rates = []
     for step in range(steps + 1):
         numbers = range(step * batch, (step + 1) * batch)
-        item = batches.collate([batches.load(number % len(examples), 0) for number in numbers])
+        loaded = batches.collate([batches.load(number % len(examples), 0) for number in numbers])
         began = time.perf_counter()
-        audio_features = encoding.states(item, device)
+        audio_features = encoding.states(loaded.audio, device)
         module(
-            audio_features=audio_features, inputs=item["inputs"].to(device), labels=item["labels"].to(device)
+            audio_features=audio_features, inputs=loaded.inputs.to(device), labels=loaded.labels.to(device)
         ).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -17,6 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.recipe_results import table as recipes_table
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 PAGES = [README, *sorted((HERE.parent / "docs").glob("*.md"))]
@@ -159,8 +161,6 @@ def fill(text: str) -> str:
     def again(match: re.Match) -> str:
         result = json.loads((HERE / "results" / f"{match[2]}.json").read_text(encoding="utf-8"))
         if "question" in result["rows"][0]:
-            from benchmarks.recipes import table as recipes_table  # late: it needs torch
-
             return match[1] + recipes_table(result) + match[3]
         if "quality" not in result:  # another benchmark's, which fills its tables itself
             return match[0]

@@ -3,17 +3,16 @@
     python benchmarks/pipeline.py --machine NAME      # large-v3's size, meant to take less than four minutes on a GPU
     python benchmarks/pipeline.py --shape micro --clips 24 --device cpu --machine NAME
 
-The main (scripted_main.py) is stored in float16, as large-v3 is, and says one text whatever it hears; the clips are
-noise. So no network, corpus or weights are needed, and nothing is said about accuracy. Every stage is launched as its
-user would launch it. The figures are those that a stage itself keeps in work.json: its first batch, which warms up,
-apart. FLOP are counted by formula, products of matrices alone; a trained layer counts three times.
+The main (scripted_main.py) is stored in float16, as large-v3 is, and writes one text for any audio; the clips are
+noise. So no network, corpus or weights are needed, and nothing is measured of accuracy. Every stage is launched as its
+user would launch it. The figures are those that a stage itself writes into work.json, without its first batch, which
+warms up. FLOP are counted by formula, matrix products alone; a trained layer counts three times.
 """
 
 import argparse
 import csv
 import datetime
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -24,14 +23,13 @@ from random import Random
 import numpy as np
 import soundfile
 import torch
-import transformers
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.distillation import matmul_rate, without
-from benchmarks.results import RESULTS, machine
+from benchmarks.results import RESULTS, machine, versions, without
 from benchmarks.scripted_main import LARGE_V3, MICRO, scripted_main
+from benchmarks.stopwatch import matmul_rate
 from whisper_pair.audio import SAMPLE_RATE
 from whisper_pair.runs import WORK_FILE as WORK
 from whisper_pair.synthetic.grammar import distinct_sentences
@@ -55,7 +53,7 @@ SCALES = {"large-v3": Scale(LARGE_V3, 40, 7.0, 16), "micro": Scale(MICRO, 8, 2.0
 
 
 def write_speech(folder: Path, clips: int, longest: float) -> None:
-    """Clips of noise with sentences of as many words as can be said in them, as audiofolders."""
+    """Clips of noise with sentences, as audiofolders."""
     random, noise = Random(0), np.random.default_rng(0)
     sentences = iter(distinct_sentences(random, clips + sum(SPLITS.values())))
     for split, count in {"train": clips, **SPLITS}.items():
@@ -89,7 +87,7 @@ def config_of(scale: Scale, folder: Path) -> dict:
 
 
 def run_stage(stage: str, config: Path, device: str, limit: float) -> dict:
-    """Its row, a failure told in it."""
+    """Its row, with the failure if it failed."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", *(["--cpu"] if device == "cpu" else [])]
     command = [*launch, "-m", stage, str(config)] if stage != "eval" else [sys.executable, "-m", "eval", str(config)]
@@ -116,8 +114,8 @@ def rows_of(stage: dict, folder: Path, scale: Scale, rate: float) -> list[dict]:
         found.append({"stage": name, **work, "flop_a_window": flop, "share_of_matmul_rate": share})
     report = folder / "pair" / "eval" / "report.json"
     if stage["stage"] == "eval" and report.is_file():
-        told = json.loads(report.read_text(encoding="utf-8"))
-        stage |= {"memory": told["memory"], "verdict": told["verdict"]["passed"]}
+        found_report = json.loads(report.read_text(encoding="utf-8"))
+        stage |= {"memory": found_report["memory"], "verdict": found_report["verdict"]["passed"]}
     return found
 
 
@@ -168,7 +166,6 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")
     arguments = sys.argv[1:] if arguments is None else arguments
     args = parser.parse_args(arguments)
-    args.clock = "wall"
     if args.folder.exists():
         raise SystemExit(f"{args.folder}: is there already; remove it or name another --folder.")
     scale, folder = SCALES[args.shape], args.folder.resolve()
@@ -176,7 +173,7 @@ def main(arguments: list[str] | None = None) -> dict:
     scripted_main(folder / "start", scale.size, scale.words, torch.float16, args.device)
     config = folder / "pair.yaml"
     config.write_text(yaml.safe_dump(config_of(scale, folder)), encoding="utf-8")
-    rate = matmul_rate(args)
+    rate = matmul_rate(torch.device(args.device), getattr(torch, args.dtype))
     rows: list[dict] = []
     for stage in ("train", "distill", "eval"):
         row = run_stage(stage, config, args.device, args.limit)
@@ -188,8 +185,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "command": " ".join(["python benchmarks/pipeline.py", *without(arguments, "--out", "--folder")]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device(args.device)) | {"matmul_flop_per_second": rate, "matmul_dtype": args.dtype},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "transformers": transformers.__version__},
+        "versions": versions(),
         "rows": rows,
         "targets": targets(rows, args.shape),
     }  # fmt: skip

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.pair import lines, rounded
 from distill.label_filter import LabelFilter
-from distill.labelling import Labeller, label_options, label_windows, read_labels
+from distill.labelling import Labeller, label_options, label_windows
+from distill.labels import LabelRow, read_labels
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, Data, Distill, Source
@@ -43,7 +44,7 @@ ALONE = SimpleNamespace(
 )  # what labelling asks of accelerate
 
 
-def labels(model: str, corpus: Corpus, config: Config, packed: bool, work: Path) -> list[dict]:
+def labels(model: str, corpus: Corpus, config: Config, packed: bool, work: Path) -> list[LabelRow]:
     """Rows of the model's labels; goes on where an earlier run stopped."""
     folder = work / f"{Path(model).name}-{'packed' if packed else 'alone'}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,26 +85,26 @@ def texts(corpus: Corpus, data: Data) -> dict:
     }
 
 
-def signs(rows: Sequence[dict], judge: LabelFilter) -> list[dict]:
+def signs(rows: Sequence[LabelRow], label_filter: LabelFilter) -> list[dict]:
     """Of each sign: how labels spread, and what its default drops, by itself."""
-    s = judge.settings
-    errors = np.array([row["error"] for row in rows])
-    measures: dict[str, tuple[Callable[[dict], float], float | None]] = {
-        "tokens per second": (lambda row: len(row["tokens"]) / row["seconds"], s.max_tokens_per_second),
-        "compression ratio": (lambda row: row["compression_ratio"], s.max_compression_ratio),
-        "repeats in a row": (judge.repeats, s.max_repeats),
-        "without an end": (lambda row: float(not row["finished"]), 0.0),
+    s = label_filter.settings
+    errors = np.array([row.error for row in rows])
+    measures: dict[str, tuple[Callable[[LabelRow], float], float | None]] = {
+        "tokens per second": (lambda row: len(row.tokens) / row.seconds, s.max_tokens_per_second),
+        "compression ratio": (lambda row: row.compression_ratio, s.max_compression_ratio),
+        "repeats in a row": (label_filter.repeats, s.max_repeats),
+        "without an end": (lambda row: float(not row.finished), 0.0),
     }
     found, everything = [], np.zeros(len(rows), bool)
     for name, (measure, limit) in measures.items():
         values = np.array([measure(row) for row in rows])
         dropped = values > limit
         everything |= dropped
-        found.append({"measure": name, "limit": limit, **spread(values), **judged(dropped, errors)})
-    return [*found, {"measure": "all together", **judged(everything, errors)}]
+        found.append({"measure": name, "limit": limit, **spread(values), **counts(dropped, errors)})
+    return [*found, {"measure": "all together", **counts(everything, errors)}]
 
 
-def judged(dropped: np.ndarray, errors: np.ndarray) -> dict[str, int]:
+def counts(dropped: np.ndarray, errors: np.ndarray) -> dict[str, int]:
     worthless, sound = errors >= WORTHLESS, errors <= SOUND
     return {
         "labels": len(errors),
@@ -151,11 +152,11 @@ def main(arguments: list[str] | None = None) -> dict:
     config = Config(args.language, args.models[0], "none", data)
     corpus = load_training_clips(data.train, data, 30.0)
     rows = [texts(corpus, Data((), (), ()))]
-    judge = LabelFilter(Distill(), args.language, Normalizer(args.language))
+    label_filter = LabelFilter(Distill(), args.language, Normalizer(args.language))
     for model in args.models:
         for packed in (False, True):
             of = {"model": Path(model).name, "of": "windows" if packed else "single clips"}
-            rows += [of | row for row in signs(labels(model, corpus, config, packed, args.work), judge)]
+            rows += [of | row for row in signs(labels(model, corpus, config, packed, args.work), label_filter)]
     given = [Path(word).name if Path(word).is_absolute() else word for word in arguments or sys.argv[1:]]
     result = {
         "command": " ".join(["python benchmarks/thresholds.py", *given]),

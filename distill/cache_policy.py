@@ -1,4 +1,4 @@
-"""What is worth keeping on disk: reading it is timed against computing it again, on this disk and this device."""
+"""What is worth caching on disk: reading is timed against computing again, on this disk and this device."""
 
 import json
 import os
@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Distill
@@ -17,28 +19,33 @@ from whisper_pair.decoding import encode, with_packed_linears
 from whisper_pair.errors import InputError
 from whisper_pair.runs import write_json
 from whisper_pair.training import WRITES, WindowCache
+from whisper_pair.training.losses import TeacherTargets
 
 from .teacher import DTYPES, Teacher, teacher_fields
 
-WINDOWS, TOKENS = 4, 100  # what is timed: so many windows, and so many tokens in each
+WINDOWS, TOKENS = 4, 100  # that are timed: windows, and tokens of each
 
-MOST_OF_THE_DISK = 0.5  # of what is free; more is kept only where the configuration says so
+MOST_OF_THE_DISK = 0.5  # of what is free; more is cached only where the configuration says so
 
 
 @dataclass(frozen=True)
 class CachePolicy:
+    """What is cached on disk, and why."""
+
     states: bool  # the encoder's
-    teacher: bool  # what is learnt of the main's distribution
+    teacher: bool  # teacher targets
     why: str
 
     @classmethod
-    def chosen(cls, settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> "CachePolicy":
-        """As configured; `auto` is decided once, by measuring, and remembered in the stage's work folder."""
+    def chosen(
+        cls, settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], work: Path
+    ) -> "CachePolicy":
+        """As configured. `auto` is measured once and stored in `work`, the stage's work folder."""
         if settings.cache != "auto":
             return cls(
                 settings.cache in ("states", "all"), settings.cache == "all", f"distill.cache is {settings.cache}"
             )
-        file = work / "keeping.json"
+        file = work / "cache_policy.json"
         if file.is_file():
             return cls(**json.loads(file.read_text(encoding="utf-8")))
         found = _measured(settings, main, log_mel, windows, work)
@@ -50,35 +57,38 @@ class CachePolicy:
         return f"kept on disk: {' and '.join(kept) or 'nothing'} ({self.why})"
 
 
-def _measured(settings: Distill, main, log_mel: LogMel, windows: Sequence[Window], work: Path) -> CachePolicy:
+def _measured(settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], work: Path) -> CachePolicy:
     some = _readable(windows)
     frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
-    device, encoder, teacher = main.device, with_packed_linears(main.model.encoder), Teacher(main, settings)
+    encoder: Any = with_packed_linears(main.model.encoder)
+    device, teacher = main.device, Teacher(main, settings)
 
-    def hear():
+    def encode_windows() -> Tensor:
         return encode(encoder, log_mel.features([window.pcm()[: log_mel.samples] for window in some], device))
 
-    states = hear()
+    states = encode_windows()
     tokens = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)
 
-    def listen():
-        return teacher.knows(states, tokens, tokens, range(len(some)))
+    def compute_targets() -> TeacherTargets:
+        return teacher.targets(states, tokens, tokens, range(len(some)))
 
     of_states = _Disk({"states": (dtype, width)}, frames, len(some), work)
     of_teacher = _Disk(teacher_fields(settings, width), tokens.shape[1], len(some), work)
     free = shutil.disk_usage(work).free * MOST_OF_THE_DISK
-    told, keep = [], []
-    for name, compute, disk in (("encoder states", hear, of_states), ("the main's distribution", listen, of_teacher)):
+    cached, reasons = [], []
+    compared = (
+        ("encoder states", encode_windows, of_states),
+        ("the main's distribution", compute_targets, of_teacher),
+    )
+    for name, compute, disk in compared:
         computing, reading = _seconds(compute, device) / len(some), disk.seconds(device) / len(some)
         size = disk.bytes_a_window * len(windows)
         fits = size <= free
         free -= size if fits and reading < computing else 0
-        keep.append(fits and reading < computing)
-        told.append(
-            f"{name}: {1000 * computing:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
-        )
-        told[-1] += "" if fits else f" of {free / 1e9:.2f} that may be filled"
-    return CachePolicy(*keep, "; ".join(told))
+        cached.append(fits and reading < computing)
+        reason = f"{1000 * computing:.1f} ms a window to compute, {1000 * reading:.1f} to read, {size / 1e9:.2f} GB"
+        reasons.append(f"{name}: {reason}" + ("" if fits else f" of {free / 1e9:.2f} that may be filled"))
+    return CachePolicy(cached[0], cached[1], "; ".join(reasons))
 
 
 def _readable(windows: Sequence[Window]) -> list[Window]:
@@ -99,7 +109,7 @@ def _readable(windows: Sequence[Window]) -> list[Window]:
 
 @dataclass(frozen=True)
 class _Disk:
-    """A small cache like the one to be, in the place where it would be."""
+    """A small cache like the planned one, in the same place."""
 
     fields: dict[str, tuple[str, int]]
     rows: int
@@ -108,10 +118,11 @@ class _Disk:
 
     @property
     def bytes_a_window(self) -> int:
+        """Bytes on disk."""
         return self.rows * sum(getattr(torch, dtype).itemsize * width for dtype, width in self.fields.values())
 
     def seconds(self, device: torch.device) -> float:
-        """To read all windows and bring them to the device, from the disk and not from memory where that can be had."""
+        """To read all windows and copy them to the device; from the disk, not from memory, if the system allows it."""
         folder = self.work / "probe"
         shutil.rmtree(folder, ignore_errors=True)
         cache = WindowCache(folder, self.fields, [self.rows] * self.windows, {})
@@ -119,7 +130,7 @@ class _Disk:
             cache.write(window, {name: torch.ones(self.rows, width) for name, (_, width) in self.fields.items()})
         WRITES.flush()
 
-        def read():
+        def read() -> None:
             for window in range(self.windows):
                 for tensor in (cache.read(window) or {}).values():
                     tensor.to(device)
@@ -143,7 +154,7 @@ def _seconds(action: Callable[[], object], device: torch.device, before: Callabl
 
 
 def _forget(folder: Path) -> None:
-    """Asks the system to drop the shards from memory."""
+    """Has the system drop the shards from memory."""
     for path in folder.glob("shard-*"):
         with open(path, "rb+") as file:
             os.fsync(file.fileno())

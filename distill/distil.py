@@ -1,8 +1,10 @@
 """Distils the assistant: the main's labels -> training -> `assistant/`, a stock decoder with its pair.json."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +21,7 @@ from whisper_pair.checkpoints import (
     vocabulary_sha256,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import fingerprint, padding_saved, windowing_settings
+from whisper_pair.data import Clip, fingerprint, padding_saved, windowing_settings
 from whisper_pair.errors import InputError
 from whisper_pair.precision import (
     DTYPES,
@@ -44,6 +46,7 @@ from whisper_pair.runs import (
     write_text,
 )
 from whisper_pair.training import (
+    Batch,
     Plan,
     Validator,
     begin_stage,
@@ -58,14 +61,14 @@ from .distillation_data import DistillationData, prepare_distillation_data
 from .inputs import DistillationInputs
 from .student import DistillationLoss, build_student, check_start, chosen_layers
 from .teacher import digest_of
-from .validation import DraftValidator, HeldOutTranscripts, joined
+from .validation import DraftValidator, HeldOutTranscripts, JoinedClips, joined
 
 logger = logging.getLogger("whisper_pair.distill")
 
 
 def labels_stage(config: Config, main: Path, precision: str) -> Stage:
-    """The main's labels; `precision`: what `auto` came to, in which the main speaks."""
-    decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # the latter holds decoding's rules
+    """The labelling, identified by all that decides the labels; `precision`: of the main, with `auto` resolved."""
+    decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # it holds decoding's rules
     inputs = {
         "main": {file.name: file_digest(file) for file in sorted(decisive)},
         "language": config.language,
@@ -80,6 +83,7 @@ def labels_stage(config: Config, main: Path, precision: str) -> Stage:
 
 
 def assistant_stage(config: Config, labels: Stage, start: Path | None) -> Stage:
+    """The distillation, identified by all that decides its outcome; `start`: the checkpoint of distill.start."""
     inputs = {
         "labels": labels.inputs,
         "start": None if start is None else _weights(start),
@@ -95,7 +99,10 @@ def _weights(folder: Path) -> dict[str, str]:
 
 
 def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Path:
-    """Returns the folder of the finished assistant; at once where it is already there. `dry_run`: says its cost."""
+    """Returns the folder of the finished assistant, at once if it is there. `dry_run`: only prints what it would take.
+
+    Raises InputError for what cannot be used, before anything is computed.
+    """
     settings = config.distill
     folder = main_folder(config)
     precision = resolved(settings.precision, device_type(), "distill.precision", trains=True)
@@ -110,8 +117,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     stage.refuse_other_inputs(overwrite)
     labels.refuse_other_inputs(overwrite)
 
-    material = DistillationInputs.read(config, folder, DTYPES[precision])
-    main = material.main
+    given = DistillationInputs.read(config, folder, DTYPES[precision])
+    main = given.main
     layers = chosen_layers(settings.layers, main.config.decoder_layers)
     if start is not None:
         check_start(start, folder, layers)
@@ -124,11 +131,11 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     if accelerator.is_main_process and not labels.finished():
         labels.begin(config)
     begin_stage(accelerator, stage, config)
-    logger.info(material.corpus.report("training"))
-    packed = [window for window in material.windows if window.perturbation is None]
-    logger.info(padding_saved(packed, material.log_mel.seconds))
+    logger.info(given.corpus.report("training"))
+    packed = [window for window in given.windows if window.perturbation is None]
+    logger.info(padding_saved(packed, given.log_mel.seconds))
     main.to(accelerator.device)
-    lessons = prepare_distillation_data(material, labels, stage, accelerator, dry_run)
+    data = prepare_distillation_data(given, labels, stage, accelerator, dry_run)
 
     torch.manual_seed(config.seed)
     first = None if start is None else load_draft(start, torch.float32)
@@ -136,54 +143,54 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     exact = main if main.dtype in (stored, torch.float32) else load_main(folder, stored)  # not as rounded to run
     student = build_student(exact, layers, first, settings.train_embeddings).to(accelerator.device)
     del exact
-    module = DistillationLoss(student, main.proj_out.weight, settings)
+    module = DistillationLoss(student, settings)
     if settings.gradient_checkpointing:
         student.gradient_checkpointing_enable({"use_reentrant": False})
-    drafting = draft_validator(material, lessons, accelerator, labels.folder, stage.work)
+    validator = draft_validator(given, data, accelerator, labels.folder, stage.work)
 
-    def prepare(batch):
-        inputs, targets = (batch[name].to(accelerator.device) for name in ("inputs", "labels"))
-        audio_features = lessons.encoding.states(batch, accelerator.device)
-        known = lessons.teacher.knows(audio_features, inputs, targets, batch["samples"])
-        return {"audio_features": audio_features, "inputs": inputs, "labels": targets, "teacher": known}
+    def prepare(batch: Batch) -> dict[str, Any]:
+        inputs, labels = batch.inputs.to(accelerator.device), batch.labels.to(accelerator.device)
+        audio_features = data.encoding.states(batch.audio, accelerator.device)
+        targets = data.teacher.targets(audio_features, inputs, labels, batch.audio.samples)
+        return {"audio_features": audio_features, "inputs": inputs, "labels": labels, "teacher": targets}
 
-    def save(trained, target: Path) -> None:
+    def save(trained: Any, target: Path) -> None:
         save_model(trained, target)
-        save_processor(material.processor, target)
-        write_text(target / "examples.md", drafting.examples)
-        if lessons.vocabulary is not None:
-            lessons.vocabulary.save(target)
+        save_processor(given.processor, target)
+        write_text(target / "examples.md", validator.examples)
+        if data.vocabulary is not None:
+            data.vocabulary.save(target)
         name, revision = origin(config, folder)
         PairManifest(
             main=name,
             main_revision=revision,
             encoder_sha256=encoder_sha256(folder),
-            vocabulary_sha256=vocabulary_sha256(material.processor.tokenizer),
+            vocabulary_sha256=vocabulary_sha256(given.processor.tokenizer),
             layers=layers,
             language=config.language,
             task=config.task,
         ).save(target)
 
-    disk = lessons.cache_bytes + training_bytes(module, student, saved_as, settings)
+    disk = data.cache_bytes + training_bytes(module, student, saved_as, settings)
     if dry_run:
-        windows, processes = len(material.windows), accelerator.num_processes
+        windows, processes = len(given.windows), accelerator.num_processes
         steps = Plan.of(settings, windows, processes, config.seed).steps
-        a_step = probe(accelerator, module, settings, lessons.batches, prepare, lessons.count)
-        seconds = lessons.labelling_seconds + steps * a_step
+        a_step = probe(accelerator, module, settings, data.batches, prepare, data.count)
+        seconds = data.labelling_seconds + steps * a_step
         parts = memory_parts(module, [main])
         estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes, parts)
-        hours = lessons.labelling_seconds / 3600
+        hours = data.labelling_seconds / 3600
         logger.info("%s; %.2g hours of them to label, validations apart", estimate, hours)
         return stage.folder
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
-    plan = Plan.of(settings, lessons.count, accelerator.num_processes, config.seed)
+    plan = Plan.of(settings, data.count, accelerator.num_processes, config.seed)
     best = fit(
-        accelerator, module, settings, plan, lessons.batches, prepare, lambda: gathered_model(accelerator, student),
-        drafting.score, save, stage.work, config.data.workers, saved_as,
+        accelerator, module, settings, plan, data.batches, prepare, lambda: gathered_model(accelerator, student),
+        validator.score, save, stage.work, config.data.workers, saved_as,
     )  # fmt: skip
     if accelerator.is_main_process:
         warn_of_other_type(best, saved_as)
-        about = provenance(config, str(accelerator.device)) | {"kept": asdict(lessons.keeping)}
+        about = provenance(config, str(accelerator.device)) | {"kept": asdict(data.policy)}
         write_json(best / "provenance.json", about)
         stage.finish(best)
         logger.info("%s: the assistant", stage.folder)
@@ -192,22 +199,23 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
 
 
 def draft_validator(
-    material: DistillationInputs, lessons: DistillationData, accelerator, labels: Path, work: Path
+    given: DistillationInputs, data: DistillationData, accelerator: Any, labels: Path, work: Path
 ) -> DraftValidator:
     """Scores students on held-out clips, alone and joined into full windows.
 
-    What the main says of them is kept beside its labels: the next assistant of this main is scored by the same.
+    The main's transcripts of them are stored in `labels`, so that the next assistant of this main is scored by the
+    same ones. `work`: the stage's work folder.
     """
-    config = material.config
+    config = given.config
     speech = fingerprint(config.data.validation)
 
-    def spoken_in(clips: list, name: str) -> HeldOutTranscripts:
-        keep = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in clips]])[:12]}"
-        keep.mkdir(exist_ok=True)
-        listener = Validator(clips, material.log_mel, material.processor.tokenizer, config, keep / "heard")
-        return HeldOutTranscripts(material.main, listener, material.options, accelerator, keep / "spoken")
+    def transcripts_of(clips: Sequence[Clip | JoinedClips], name: str) -> HeldOutTranscripts:
+        folder = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in clips]])[:12]}"
+        folder.mkdir(exist_ok=True)
+        validator = Validator(clips, given.log_mel, given.processor.tokenizer, config, folder / "states")
+        return HeldOutTranscripts(given.main, validator, given.options, accelerator, folder / "transcripts")
 
-    full = joined(material.held_out, config, material.log_mel.seconds)
-    in_windows = spoken_in(full, "windows") if full else None
-    tokens = lessons.vocabulary and lessons.vocabulary.tensor
-    return DraftValidator(spoken_in(material.held_out, "clips"), in_windows, work / "costs.json", tokens)
+    full = joined(given.held_out, config, given.log_mel.seconds)
+    in_windows = transcripts_of(full, "windows") if full else None
+    tokens = None if data.vocabulary is None else data.vocabulary.tensor
+    return DraftValidator(transcripts_of(given.held_out, "clips"), in_windows, work / "costs.json", tokens)

@@ -1,4 +1,4 @@
-"""What the student learns from: the main's trusted labels, and what is kept on disk of encoder and teacher."""
+"""The student's training data: the main's filtered labels, and the caches of encoder states and teacher targets."""
 
 import logging
 import time
@@ -19,7 +19,8 @@ from whisper_pair.training import WRITES, Batches, EncoderCache, Example, Frozen
 from .cache_policy import CachePolicy
 from .inputs import DistillationInputs
 from .label_filter import FilteredLabels, LabelFilter, trusted_labels
-from .labelling import Labeller, label_windows, read_labels
+from .labelling import Labeller, label_windows
+from .labels import LabelRow, read_labels
 from .teacher import DTYPES, Teacher, digest_of, teacher_cache
 
 logger = logging.getLogger("whisper_pair.distill")
@@ -27,32 +28,35 @@ logger = logging.getLogger("whisper_pair.distill")
 
 @dataclass(frozen=True)
 class DistillationData:
+    """What the student is trained on."""
+
     batches: Batches
     encoding: FrozenEncoder  # of the main's frozen encoder
     teacher: Teacher
-    vocabulary: DraftVocabulary | None
-    keeping: CachePolicy
-    cache_bytes: int  # of disk, for what is kept of encoder and teacher
+    vocabulary: DraftVocabulary | None  # None: the draft may propose all tokens
+    policy: CachePolicy
+    cache_bytes: int  # of disk
     labelling_seconds: float  # for all windows; 0 where the labels were there
 
     @property
     def count(self) -> int:
+        """Examples in an epoch."""
         return len(self.batches.examples)
 
 
 def prepare_distillation_data(
-    material: DistillationInputs, labels: Stage, stage: Stage, accelerator, rehearsed: bool
+    given: DistillationInputs, labels: Stage, stage: Stage, accelerator: Any, rehearsed: bool
 ) -> DistillationData:
-    """Labels what is not labelled yet. `rehearsed`: a few windows only, to see what all of them would take."""
-    settings, main, windows = material.config.distill, material.main, material.windows
+    """Labels what is not labelled yet. `rehearsed`: a few windows only, to estimate what all of them would take."""
+    settings, main, windows = given.config.distill, given.main, given.windows
     if rehearsed and not labels.finished():
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
     with accelerator.main_process_first():
-        keeping = CachePolicy.chosen(settings, main, material.log_mel, windows, stage.work)
-    logger.info(keeping)
+        policy = CachePolicy.chosen(settings, main, given.log_mel, windows, stage.work)
+    logger.info(policy)
     each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
-    disk = cache_bytes(len(material.windows) * keeping.states, main.config, each)
-    disk += cache_bytes(len(material.held_out), main.config)
+    disk = cache_bytes(len(given.windows) * policy.states, main.config, each)
+    disk += cache_bytes(len(given.held_out), main.config)
     if not rehearsed:
         require_disk(stage.work, disk, "distill.cache: none", labels.folder, labels.work)
 
@@ -61,22 +65,22 @@ def prepare_distillation_data(
         return made_by | {"windows": digest_of([window.key for window in windows])}
 
     def states(folder: Path, windows: Sequence[Window]) -> EncoderCache | None:
-        if not keeping.states:
+        if not policy.states:
             return None
         with accelerator.main_process_first():
             dtype = DTYPES[settings.cache_dtype]
-            return EncoderCache(folder / "states", len(windows), *material.states_shape, about(windows), dtype)
+            return EncoderCache(folder / "states", len(windows), *given.states_shape, about(windows), dtype)
 
     cache = states(labels.folder if labels.finished() else labels.work, windows)
     engine = Engine(main)
     rounding = getattr(torch, DTYPES[settings.cache_dtype])
-    encoding = FrozenEncoder(engine.encoders.main, material.log_mel, None, cache, rounding)
-    labeller = Labeller(engine, encoding, material.targets, material.config, material.normalizer, material.options)
+    encoding = FrozenEncoder(engine.encoders.main, given.log_mel, None, cache, rounding)
+    labeller = Labeller(engine, encoding, given.targets, given.config, given.normalizer, given.options)
     seconds = 0.0
     if not labels.finished():
         begun = time.perf_counter()
         label_windows(labeller, windows, labels.work, accelerator)
-        seconds = (time.perf_counter() - begun) * len(material.windows) / len(windows)
+        seconds = (time.perf_counter() - begun) * len(given.windows) / len(windows)
         WRITES.flush()  # before the folder moves
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -84,54 +88,54 @@ def prepare_distillation_data(
         accelerator.wait_for_everyone()
         cache = states(labels.folder, windows)  # the files have moved with their folder
 
-    encoding.cache = None  # of windows by number, which those that are labelled again do not have
+    encoding.cache = None  # it knows windows by number, and those that are labelled again have none
     rows = read_labels(labels.folder)
     if rehearsed:  # whose main may be untrained
-        labelled = FilteredLabels([(windows[row["window"]], row) for row in rows])
+        labelled = FilteredLabels([(windows[row.window], row) for row in rows])
     else:
-        judge = LabelFilter(settings, material.config.text_language, material.normalizer)
-        labelled = trusted_labels(judge, labeller, windows, rows, labels.folder, accelerator)
-    _report(labelled, material, accelerator)
-    numbers = [row["window"] for _, row in labelled.kept]
-    if labelled.again:  # the windows are others
+        label_filter = LabelFilter(settings, given.config.text_language, given.normalizer)
+        labelled = trusted_labels(label_filter, labeller, windows, rows, labels.folder, accelerator)
+    _report(labelled, given, accelerator)
+    numbers = [row.window for _, row in labelled.kept]
+    if labelled.again:  # then the windows have changed
         cache, numbers = states(stage.work, [window for window, _ in labelled.kept]), list(range(len(labelled.kept)))
-    shown = repeated_by_weight([window for window, _ in labelled.kept], material.config.seed)
+    shown = repeated_by_weight([window for window, _ in labelled.kept], given.config.seed)
     examples = [labelled_example(*labelled.kept[number]) for number in shown]
     encoding.cache = cache and cache.of([numbers[number] for number in shown])
     teacher = Teacher(main, settings)
-    if keeping.teacher:
+    if policy.teacher:
         with accelerator.main_process_first():
             where, width = labels.folder / "teacher", main.config.d_model
             teacher.cache = teacher_cache(where, examples, settings, width, about(windows))
         disk += teacher.cache.row_bytes * sum(teacher.cache.lengths)
     return DistillationData(
-        batches=Batches(examples, material.log_mel, encoding.cache),
+        batches=Batches(examples, given.log_mel, encoding.cache),
         encoding=encoding,
         teacher=teacher,
         vocabulary=_vocabulary(labelled, settings.draft_vocabulary, accelerator),
-        keeping=keeping,
+        policy=policy,
         cache_bytes=disk,
         labelling_seconds=seconds,
     )
 
 
-def labelled_example(window: Window, row: dict) -> Example:
-    """What the main said in a window, after the prefix that it was given."""
-    return Example(window, (*row["prefix"], *row["tokens"]), len(row["prefix"]))
+def labelled_example(window: Window, row: LabelRow) -> Example:
+    """A window with its label, after the prefix that the main was given."""
+    return Example(window, (*row.prefix, *row.tokens), len(row.prefix))
 
 
-def _report(labelled: FilteredLabels, material: DistillationInputs, accelerator) -> None:
+def _report(labelled: FilteredLabels, given: DistillationInputs, accelerator: Any) -> None:
     logger.info(labelled.report())
     if accelerator.is_main_process:
         kept = [window for window, _ in labelled.kept]
-        tokens = [len(row["tokens"]) for _, row in labelled.kept]
-        output, seconds = Path(material.config.output), material.log_mel.seconds
-        write_data_report(output, "assistant", material.corpus, kept, tokens, seconds, labelled.section())
+        tokens = [len(row.tokens) for _, row in labelled.kept]
+        output, seconds = Path(given.config.output), given.log_mel.seconds
+        write_data_report(output, "assistant", given.corpus, kept, tokens, seconds, labelled.section())
 
 
-def _vocabulary(labelled: FilteredLabels, share: float | None, accelerator) -> DraftVocabulary | None:
+def _vocabulary(labelled: FilteredLabels, share: float | None, accelerator: Any) -> DraftVocabulary | None:
     if share is None:
         return None
-    found = DraftVocabulary.covering((row["tokens"] for _, row in labelled.kept), share)
+    found = DraftVocabulary.covering((row.tokens for _, row in labelled.kept), share)
     logger.info("draft vocabulary: %d tokens, %.2f %% of the labels", len(found.tokens), 100 * found.covered)
     return found

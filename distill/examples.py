@@ -1,36 +1,42 @@
-"""What the student gets wrong, shown in place: the main's text with each rejected draft beside the token it missed."""
+"""Example drafts: the main's text, with each rejected draft beside the token that it missed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from whisper_pair.escaping import markdown
 from whisper_pair.text import text_of
 
 
 @dataclass(frozen=True)
-class Example:
+class DraftExample:
+    """A clip, and what the student drafts at each of the main's tokens."""
+
     clip: str
     tokens: list[int]  # the main's
     choices: list[int]  # the student's at each of them, given those before
 
     @property
     def agreed(self) -> int:
-        return sum(said == wanted for said, wanted in zip(self.choices, self.tokens, strict=True))
+        """How many of the main's tokens the student predicts."""
+        return sum(draft == token for draft, token in zip(self.choices, self.tokens, strict=True))
 
 
-def marked(example: Example, tokenizer) -> str:
+def marked(example: DraftExample, tokenizer: Any) -> str:
     """The main's text, with ~~rejected draft~~ **the main's token** wherever they differ."""
-    parts, run = [], []
-    for wanted, said in zip(example.tokens, example.choices, strict=True):
-        if wanted == said:
-            run.append(wanted)
+    parts: list[str] = []
+    run: list[int] = []
+    for token, draft in zip(example.tokens, example.choices, strict=True):
+        if token == draft:
+            run.append(token)
             continue
-        rejected, right = _text([said], tokenizer).strip(), _text([wanted], tokenizer).strip()
+        rejected, right = _text([draft], tokenizer).strip(), _text([token], tokenizer).strip()
         parts += [_text(run, tokenizer), f" ~~{rejected}~~ **{right}**"]
         run = []
     return "".join([*parts, _text(run, tokenizer)]).strip()
 
 
-def table(examples: list[Example], tokenizer) -> str:
+def table(examples: Sequence[DraftExample], tokenizer: Any) -> str:
     """Markdown: clip, the main's text, the same with rejected drafts in place, and how many of its tokens agree."""
     lines = ["| clip | main | assistant: ~~rejected draft~~ **main's token** | agreed |", "| --- | --- | --- | ---: |"]
     for example in examples:
@@ -40,7 +46,7 @@ def table(examples: list[Example], tokenizer) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(tokens: list[int], tokenizer) -> str:
+def _text(tokens: list[int], tokenizer: Any) -> str:
     """With special tokens, such as the end of text, by their names; spaces at the ends stay."""
     text = text_of(tokenizer, tokens, special_tokens=True)
     before, after = text[:1].isspace(), text[-1:].isspace()

@@ -1,4 +1,4 @@
-"""What a distillation starts from: the main, and the speech that it is to speak of."""
+"""What a distillation starts from: the main, and the speech that it labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ from .labelling import label_options
 
 @dataclass(frozen=True)
 class DistillationInputs:
+    """The main and the speech, loaded and checked."""
+
     config: Config
-    main: Any  # its weights are frozen, and in the precision that it runs in
-    processor: Any
+    main: Any  # frozen, in the precision that it runs in
+    processor: Any  # WhisperProcessor
     log_mel: LogMel
     targets: TargetTokens
     normalizer: Normalizer
@@ -60,7 +62,7 @@ class DistillationInputs:
 
     @property
     def options(self) -> Options:
-        """How the main labels: plain greedy."""
+        """How the main labels: plain greedy decoding."""
         return label_options(self.config)
 
     @property

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,8 +11,7 @@ from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
 from whisper_pair.training.losses import (
     IGNORE,
-    TopKTeacher,
-    WholeTeacher,
+    TeacherTargets,
     likeliest_tokens,
     mismatch_weights,
     mixed_loss,
@@ -19,7 +19,7 @@ from whisper_pair.training.losses import (
 
 
 def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, ...]:
-    """Which of the main's layers the assistant starts from: evenly spaced, first and last in, or as listed.
+    """Which of the main's layers the assistant starts from: evenly spaced, with the first and the last, or as listed.
 
     Raises InputError for more layers than the main has.
     """
@@ -34,8 +34,8 @@ def chosen_layers(wanted: int | tuple[int, ...], available: int) -> tuple[int, .
     return tuple(round(i * (available - 1) / (wanted - 1)) for i in range(wanted))
 
 
-def build_student(main, layers: tuple[int, ...], start=None, with_its_embeddings: bool = False):
-    """A WhisperForCausalLM holding copies of the main's `layers` and its embeddings and final norm.
+def build_student(main: Any, layers: tuple[int, ...], start: Any = None, with_its_embeddings: bool = False) -> Any:
+    """A WhisperForCausalLM with copies of the main's `layers` and its embeddings and final norm.
 
     `start`: an assistant with as many layers, whose layers and final norm are taken instead, and its embeddings where
     they are to be trained.
@@ -57,14 +57,15 @@ def build_student(main, layers: tuple[int, ...], start=None, with_its_embeddings
         if with_its_embeddings:
             target.embed_tokens.load_state_dict(start.model.decoder.embed_tokens.state_dict())
             target.embed_positions.load_state_dict(start.model.decoder.embed_positions.state_dict())
-    student.generation_config = copy.deepcopy(main.generation_config)
-    student.generation_config._from_model_config = False
-    student.generation_config.alignment_heads = default_alignment_heads(config)  # the main's are of other layers
+    generation_config: Any = copy.deepcopy(main.generation_config)
+    generation_config._from_model_config = False
+    generation_config.alignment_heads = default_alignment_heads(config)  # the main's are of other layers
+    student.generation_config = generation_config
     return student.to(main.device)
 
 
 def check_start(folder: Path, main: Path, layers: tuple[int, ...]) -> None:
-    """Raises InputError for an assistant whose weights cannot be the student's first ones."""
+    """Raises InputError for an assistant whose weights the student cannot start from."""
     check_pair(main, folder)
     found, wanted = read_config(folder), read_config(main) | {"decoder_layers": len(layers)}
     for key in ("decoder_layers", "d_model", "decoder_attention_heads", "decoder_ffn_dim", "max_target_positions"):
@@ -78,17 +79,18 @@ class DistillationLoss(nn.Module):
     Holds the student alone. With `train_embeddings` off its embeddings are frozen, so they stay the main's.
     """
 
-    def __init__(self, student, teacher_head: Tensor, settings: Distill):
+    def __init__(self, student: Any, settings: Distill):
         super().__init__()
         self.decoder, self.head = student.model.decoder, student.proj_out
         self.decoder.embed_tokens.requires_grad_(settings.train_embeddings)
         self.decoder.embed_positions.requires_grad_(settings.train_embeddings)
         self.losses = settings.losses
-        self._teacher_head = [teacher_head]  # in a list: the teacher's, neither wrapped nor saved with the student
 
-    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor, teacher: dict[str, Tensor]) -> Tensor:
-        """audio_features [rows, frames, width]; inputs and labels [rows, tokens]; teacher: what WholeTeacher or
-        TopKTeacher holds of the counted tokens, {"hidden"} or {"ids", "log_probabilities", ...}."""
+    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor, teacher: TeacherTargets) -> Tensor:
+        """The loss summed over the counted tokens, a float32 scalar.
+
+        audio_features [rows, frames, width]; inputs, labels [rows, tokens]; teacher: targets of the counted tokens.
+        """
         hidden = self.decoder(input_ids=inputs, encoder_hidden_states=audio_features, use_cache=False).last_hidden_state
         counted = labels != IGNORE
         hidden, head, wanted = hidden[counted], self.head.weight, labels[counted]
@@ -98,8 +100,4 @@ class DistillationLoss(nn.Module):
             weights = mismatch_weights(
                 likeliest_tokens(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay
             )
-        if "hidden" in teacher:
-            known = WholeTeacher(teacher["hidden"], self._teacher_head[0])
-        else:
-            known = TopKTeacher(**teacher, temperature=self.losses.temperature)
-        return mixed_loss(hidden, head, wanted, known, self.losses, weights)
+        return mixed_loss(hidden, head, wanted, teacher, self.losses, weights)

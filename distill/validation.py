@@ -1,17 +1,20 @@
-"""How fast the pair would be with the student as it is: what chooses the best checkpoint.
+"""Validation of the student: how fast the pair would be with it. This chooses the best checkpoint.
 
-The main's greedy transcripts of the validation clips are decoded once. From then on a validation is one parallel pass
-of the student over them, which decides every round at every draft length (whisper_pair.decoding.acceptance). The same
+The main's greedy transcripts of the validation clips are decoded once. After that a validation is one parallel pass of
+the student over them, which decides every round at every draft length (whisper_pair.decoding.acceptance). The same
 clips joined into full windows are scored beside them: there the student drafts deeper into a text.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
+from torch import Tensor
 
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, Window, pack
@@ -20,7 +23,7 @@ from whisper_pair.precision import in_dtype
 from whisper_pair.runs import write_json
 from whisper_pair.training import ValidationScore, Validator
 
-from .examples import Example, table
+from .examples import DraftExample, table
 
 SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
 
@@ -28,78 +31,92 @@ EXAMPLES = 8  # clips in the table of examples
 
 
 @dataclass(frozen=True)
-class Joined:
-    """A window of held-out clips, heard as if it were one clip."""
+class JoinedClips:
+    """A window of held-out clips, read like one clip."""
 
     window: Window
 
     @property
     def name(self) -> str:
+        """The window's."""
         return self.window.name
 
+    @property
+    def text(self) -> str | None:
+        """Their human text; None where a clip has none."""
+        return self.window.text
+
     def read(self) -> np.ndarray:
+        """16-bit samples at 16 kHz."""
         return self.window.pcm()
 
 
-def joined(clips: list[Clip], config: Config, window_seconds: float) -> list[Joined]:
+def joined(clips: Sequence[Clip], config: Config, window_seconds: float) -> list[JoinedClips]:
     """The clips as training packs them; none where it does not, or where no two fit together."""
     windows = pack(clips, replace(config.data, unpacked_share=0.0), window_seconds, config.seed)
-    return [Joined(window) for window in windows if len(window.clips) > 1]
+    return [JoinedClips(window) for window in windows if len(window.clips) > 1]
 
 
 class HeldOutTranscripts:
-    """What the main says about clips, of which each process takes its share."""
+    """The main's transcripts of clips; each process takes its share of them."""
 
-    def __init__(self, main, listener: Validator, options: Options, accelerator, file: Path):
-        """`file`: where this process keeps the main's tokens for a later start of the same training."""
-        self.main, self.listener, self.accelerator = main, listener, accelerator
+    def __init__(self, main: Any, validator: Validator, options: Options, accelerator: Any, file: Path):
+        """`file`: the start of the name of the file in which a process stores the transcripts, for later trainings."""
+        self.main, self.validator, self.accelerator = main, validator, accelerator
         self.options = replace(options, log_probabilities=False)
-        clips = range(len(listener.clips))
+        clips = range(len(validator.clips))
         self.rows = list(clips[accelerator.process_index :: accelerator.num_processes])
         self.tokens = self._transcripts(Path(f"{file}-{accelerator.process_index}.json"))
 
     def _transcripts(self, file: Path) -> list[list[int]]:
         if file.is_file():
-            kept = json.loads(file.read_text())
-            if kept["rows"] == self.rows:
-                return kept["tokens"]
-        tokens = [decoded.tokens for decoded in self.listener.transcribe(self.main, self.rows)] if self.rows else []
+            stored = json.loads(file.read_text())
+            if stored["rows"] == self.rows:
+                return [list(tokens) for tokens in stored["tokens"]]
+        tokens = [decoded.tokens for decoded in self.validator.transcribe(self.main, self.rows)] if self.rows else []
         write_json(file, {"rows": self.rows, "tokens": tokens})
         return tokens
 
     def matches(self, engine: Engine) -> list[TokenMatches]:
-        """Of all processes' clips."""
+        """Where the student's likeliest token is the main's, in all processes' clips."""
         found = []
         for start in range(0, len(self.rows), 32):  # bounds the encoder states held at once
             rows, tokens = self.rows[start : start + 32], self.tokens[start : start + 32]
-            found += engine.agreement(self.listener.states(self.main, rows), tokens, self.options)
+            found += engine.agreement(self.validator.states(self.main, rows), tokens, self.options)
         if self.accelerator.num_processes == 1:
             return found
         gathered: list[list[TokenMatches]] = [[] for _ in range(self.accelerator.num_processes)]
         torch.distributed.all_gather_object(gathered, found)
         return [match for part in gathered for match in part]
 
-    def examples(self, engine: Engine) -> list[Example]:
-        """Of this process's first clips."""
+    def examples(self, engine: Engine) -> list[DraftExample]:
+        """The drafts in this process's first clips."""
         rows, tokens = self.rows[:EXAMPLES], self.tokens[:EXAMPLES]
         if not rows:
             return []
-        chosen = engine.choices(self.listener.states(self.main, rows), tokens, self.options)
-        names = [self.listener.clips[row].name for row in rows]
-        return [Example(*each) for each in zip(names, tokens, chosen, strict=True)]
+        chosen = engine.choices(self.validator.states(self.main, rows), tokens, self.options)
+        names = [self.validator.clips[row].name for row in rows]
+        return [DraftExample(*each) for each in zip(names, tokens, chosen, strict=True)]
 
 
 class DraftValidator:
     """Scores students against one main: on clips, as tests hold them, and on the windows that they fill together."""
 
-    def __init__(self, clips: HeldOutTranscripts, windows: HeldOutTranscripts | None, yardstick: Path, vocabulary=None):
-        """`yardstick`: the file that keeps the costs; `vocabulary`: the ids that the draft may propose, None: all."""
-        self.yardstick = yardstick
+    def __init__(
+        self,
+        clips: HeldOutTranscripts,
+        windows: HeldOutTranscripts | None,
+        costs_file: Path,
+        vocabulary: Tensor | None = None,
+    ):
+        """`costs_file`: stores the measured costs; `vocabulary`: ids that the draft may propose, None: all."""
+        self.costs_file = costs_file
         self.clips, self.windows, self.vocabulary = clips, windows, vocabulary
-        self.costs: Costs | None = None  # measured at the first score, then kept: one yardstick for all checkpoints
+        self.costs: Costs | None = None  # measured at the first score, the same for all checkpoints
         self.examples = ""  # of the latest student, as Markdown
 
-    def score(self, student) -> ValidationScore:
+    def score(self, student: Any) -> ValidationScore:
+        """The score is the speedup that the measured costs predict at the best draft length."""
         main = self.clips.main
         student = in_dtype(student, main.dtype)  # as the pair will run
         engine = Engine(main, student, self.vocabulary)
@@ -121,14 +138,14 @@ class DraftValidator:
             figures["agreement_of_all_tokens"] = agreement(self.clips.matches(Engine(main, student)))
         if self.windows is not None:
             figures["agreement_in_full_windows"] = agreement(self.windows.matches(engine))
-        self.examples = table(self.clips.examples(engine), self.clips.listener.tokenizer)
+        self.examples = table(self.clips.examples(engine), self.clips.validator.tokenizer)
         return ValidationScore(figures, speedups[best], {"examples": self.examples})
 
     def _costs(self, engine: Engine) -> Costs:
-        """Measured by the first process for all and kept on disk: a run that goes on judges by its first clock."""
-        kept = [None]
+        """Measured by the first process and stored: a run that is resumed compares by the same costs."""
+        stored = [None]
         if self.clips.accelerator.is_main_process:
-            if not self.yardstick.is_file():
-                write_json(self.yardstick, asdict(engine.costs(1)))
-            kept = [json.loads(self.yardstick.read_text())]
-        return Costs.of_json(broadcast_object_list(kept)[0])
+            if not self.costs_file.is_file():
+                write_json(self.costs_file, asdict(engine.costs(1)))
+            stored = [json.loads(self.costs_file.read_text())]
+        return Costs.of_json(broadcast_object_list(stored)[0])

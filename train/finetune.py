@@ -2,8 +2,10 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_model, save_processor
@@ -39,6 +41,7 @@ from whisper_pair.runs import (
 )
 from whisper_pair.text import metric_name
 from whisper_pair.training import (
+    Batch,
     Batches,
     EncoderCache,
     Example,
@@ -61,7 +64,7 @@ logger = logging.getLogger("whisper_pair.train")
 
 
 def stage_of(config: Config, start: Path, precision: str) -> Stage:
-    """The fine-tuning of `start`, identified by all that decides its outcome; `precision`: what `auto` came to."""
+    """The fine-tuning of `start`, identified by all that decides its outcome; `precision`: with `auto` resolved."""
     names = ("language", "task", "seed", "model", "revision", "train")
     inputs = {name: value for name, value in config.resolved().items() if name in names}
     inputs["train"] = deciding_settings(inputs["train"]) | {"precision": precision}
@@ -73,7 +76,10 @@ def stage_of(config: Config, start: Path, precision: str) -> Stage:
 
 
 def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> Path:
-    """Returns the folder of the finished main; at once where it is already there. `dry_run`: says what it will take."""
+    """Returns the folder of the finished main, at once if it is there. `dry_run`: only prints what it would take.
+
+    Raises InputError for what cannot be used, before anything is computed.
+    """
     settings, data = config.train, config.data
     if settings is None:
         raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it stands.")
@@ -117,26 +123,26 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     shown = repeated_by_weight(windows, config.seed)
     batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
     encoding = FrozenEncoder(encoder, log_mel, settings.spec_augment, batches.cache)
-    listener = Validator(validation, log_mel, tokenizer, config, stage.work / "heard" if frozen else None)
+    validator = Validator(validation, log_mel, tokenizer, config, stage.work / "validation-states" if frozen else None)
 
-    def prepare(batch):
-        encode = encoding.states if frozen else encoding.features
-        told = {name: batch[name].to(accelerator.device) for name in ("inputs", "labels")}
-        return told | {"audio_features": encode(batch, accelerator.device)}
+    def prepare(batch: Batch) -> dict[str, Tensor]:
+        encode, device = encoding.states if frozen else encoding.features, accelerator.device
+        tokens = {"inputs": batch.inputs.to(device), "labels": batch.labels.to(device)}
+        return tokens | {"audio_features": encode(batch.audio, device)}
 
-    def validate(trained) -> ValidationScore:
+    def validate(trained: Any) -> ValidationScore:
         running = in_dtype(trained, DTYPES[precision], encoder if frozen else None)
-        rates = listener.error_rates(running, accelerator.process_index, accelerator.num_processes)
+        rates = validator.error_rates(running, accelerator.process_index, accelerator.num_processes)
         rate = pooled_over_processes(accelerator, rates).rate
         return ValidationScore({f"validation_{metric_name(config.text_language)}": rate}, -rate)
 
-    def save(trained, folder: Path) -> None:
+    def save(trained: Any, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)
 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)
-    kept = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows whose encoder states stay
-    disk = training_bytes(module, model, saved_as, settings) + cache_bytes(kept, model.config)
+    cached = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows with encoder states on disk
+    disk = training_bytes(module, model, saved_as, settings) + cache_bytes(cached, model.config)
     if dry_run:
         seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, len(examples))
         estimate = Estimate(
@@ -160,7 +166,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
 
 def make_examples(corpus: Corpus, config: Config, targets: TargetTokens, window_seconds: float) -> list[Example]:
-    """Windows of clips that have text, with that text as the target."""
+    """Windows of the clips that have text, with that text as the target. Raises InputError where no clip has."""
     for clip in corpus.clips:
         if clip.text is None:
             corpus.drop("without text", clip.name)
@@ -173,9 +179,9 @@ def make_examples(corpus: Corpus, config: Config, targets: TargetTokens, window_
     return [Example(window, *targets.human(window)) for window in windows]
 
 
-def save_checkpoint(model, processor, folder: Path) -> None:
-    """A stock checkpoint. SpecAugment is ours, applied to batches, so nothing of it is in the model's configuration."""
+def save_checkpoint(model: Any, processor: Any, folder: Path) -> None:
+    """Saves a stock checkpoint. SpecAugment is applied to batches by us, so the model's configuration has it off."""
     model.config.apply_spec_augment = False
-    model.generation_config._from_model_config = False  # else lang_to_id and the like are lost on reloading
+    model.generation_config._from_model_config = False  # otherwise lang_to_id and the like are lost on reloading
     save_model(model, folder)
     save_processor(processor, folder)

@@ -1,5 +1,7 @@
 """Which of the main's weights are trained, and the loss over them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,10 +12,10 @@ from whisper_pair.training import gathered_model, gathered_weights, model_with_w
 from whisper_pair.training.losses import IGNORE, cross_entropy
 
 
-def placed(model, settings: Train, dtype: torch.dtype, device: torch.device):
-    """The model with what is trained on the device, in float32, and the encoder that runs there, in `dtype` if frozen.
+def placed(model: Any, settings: Train, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """The model, with what is trained on the device in float32, and the encoder that runs there, in `dtype` if frozen.
 
-    The model's own copy of a frozen encoder then waits on the host, to be saved as it was.
+    The model's own copy of a frozen encoder then stays on the host, and is saved as it was.
     """
     encoder = model.model.encoder
     if not settings.encoder_is_frozen or dtype == torch.float32:
@@ -23,7 +25,7 @@ def placed(model, settings: Train, dtype: torch.dtype, device: torch.device):
     return model, frozen(encoder, dtype, device)
 
 
-def choose_parameters(model, settings: Train):
+def choose_parameters(model: Any, settings: Train) -> Any:
     """Leaves gradients on for what the settings train; with LoRA, returns the model with adapters put in."""
     model.requires_grad_(settings.parameters == "all")
     model.model.encoder.embed_positions.requires_grad_(False)  # sinusoids, never trained
@@ -34,7 +36,7 @@ def choose_parameters(model, settings: Train):
     return model
 
 
-def _with_adapters(model, settings: Train):
+def _with_adapters(model: Any, settings: Train) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = "|".join(settings.lora.targets)
@@ -52,14 +54,14 @@ def _with_adapters(model, settings: Train):
         raise InputError(f"train.lora.targets: no layer of the main has a name among {names}.") from error
 
 
-def stock(model, settings: Train, accelerator):
-    """A stock model of whole weights, with the adapters folded in; the model itself where it is one."""
+def stock(model: Any, settings: Train, accelerator: Any) -> Any:
+    """A stock model of gathered weights, with the adapters merged; the model itself where it is one."""
     if settings.parameters != "lora":
         return gathered_model(accelerator, model)
-    return model_with_weights(model, folded(model, gathered_weights(model)))
+    return model_with_weights(model, merged(model, gathered_weights(model)))
 
 
-def folded(model, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def merged(model: Any, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """W + scaling B A (2106.09685) in place of each adapted weight, under its stock name."""
     from peft.tuners.lora import LoraLayer
 
@@ -78,7 +80,7 @@ class TranscriptLoss(nn.Module):
     only where it is trained too.
     """
 
-    def __init__(self, model, settings: Train):
+    def __init__(self, model: Any, settings: Train):
         super().__init__()
         self.encoder = None if settings.encoder_is_frozen else model.model.encoder
         self.decoder = model.model.decoder

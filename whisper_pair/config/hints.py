@@ -1,4 +1,4 @@
-"""What an unknown key of a config likely means: another word for a key, a mistyped one, or one of another section."""
+"""Suggestions for an unknown key of a config: another word for a key, a mistyped one, or one of another section."""
 
 import dataclasses
 import difflib
@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-# Words of other toolkits and of papers for keys of ours; the first that the section has is meant.
+# Words of other toolkits and of papers -> our keys; the first one that the section has is suggested.
 SYNONYMS = {
     "audio_column_name": ("audio",),
     "base_model": ("model",),
@@ -98,12 +98,14 @@ SYNONYMS = {
     "warmup_steps": ("warmup",),
     "wd": ("weight_decay",),
 }
-ENOUGH = 0.75  # of difflib's ratio: what is mistyped has it
+SIMILAR = 0.75  # of difflib's ratio: a mistyped word reaches it
 
 
 def meant_by(key: Any, fields: typing.Collection[str], prefix: str, root: type) -> str:
-    """A clause that names the keys likely meant. `fields` are the section's, `prefix` is its path, `root` the whole
-    config's class."""
+    """A clause that names the keys that were likely meant.
+
+    `fields`: the section's; `prefix`: its path, with a dot; `root`: the class of the whole config.
+    """
     word = str(key).strip().lower().replace("-", "_")
     own = [word, *SYNONYMS.get(word, ())]
     here = [prefix + name for name in own if name in fields][:1]
@@ -112,9 +114,9 @@ def meant_by(key: Any, fields: typing.Collection[str], prefix: str, root: type) 
         elsewhere.setdefault(path.rpartition(".")[2], []).append(path)
     if not here and word in SYNONYMS:
         here = next((elsewhere[name] for name in own if name in elsewhere), [])
-    here = here or [prefix + name for name in difflib.get_close_matches(word, fields, n=1, cutoff=ENOUGH)]
+    here = here or [prefix + name for name in difflib.get_close_matches(word, fields, n=1, cutoff=SIMILAR)]
     here = here or elsewhere.get(word, [])
-    here = here or [path for name in difflib.get_close_matches(word, elsewhere, 1, ENOUGH) for path in elsewhere[name]]
+    here = here or [path for name in difflib.get_close_matches(word, elsewhere, 1, SIMILAR) for path in elsewhere[name]]
     if here:
         return f"the nearest known one is {' or '.join(here[:3])}"
     return f"known here are {', '.join(fields)}"
@@ -129,9 +131,10 @@ def paths(kind: type, prefix: str = "") -> Iterator[str]:
 
 
 def sections(hint: Any) -> Iterator[tuple[type, str]]:
+    """The dataclasses within a type, each with the path to it: "" or, in a list, "0."."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
-        yield hint, ""
+        yield typing.cast("type", hint), ""
     elif origin is Annotated:
         yield from sections(args[0])
     elif origin in (types.UnionType, typing.Union):

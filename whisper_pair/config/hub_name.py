@@ -8,7 +8,7 @@ PINNED = re.compile(r"(\w[\w.-]*/\w[\w.-]*)@(.+)")
 
 
 def named(name: str, revision: str | None = None) -> tuple[str, str | None]:
-    """owner/name@revision as (owner/name, revision). Raises InputError where `revision` is another one."""
+    """owner/name@revision as (owner/name, revision). Raises InputError where `revision` names another one."""
     found = PINNED.fullmatch(name)
     if found is None:
         return name, revision

@@ -1,6 +1,6 @@
 """Nested YAML -> frozen dataclasses: types, bounds and defaults are checked, and a mistake is named by its full path.
 
-A config's schema is its dataclasses. What a type cannot say of a number or a text stands in its `Annotated` bound.
+A config's schema is its dataclasses. Limits of a number or a text stand in the field's `Annotated` bound.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ from .hints import meant_by
 
 
 class Bound(NamedTuple):
-    """What a number's type cannot say."""
+    """A limit of a value, beyond its type."""
 
     expected: str
     holds: Callable[[float], bool]
 
 
-DEEPEST, MOST = 50, 100_000  # nesting and parts of a config with its aliases written out; ours have a few hundred
+DEEPEST, MOST = 50, 100_000  # nesting and parts of a config with its aliases expanded; ours have a few hundred
 
 
 def parse_yaml(text: str) -> Any:
     """A YAML document. Raises ValueError or yaml.YAMLError; a few aliases of aliases that stand for billions of parts
-    are refused before they are written out."""
+    are refused before they are expanded."""
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         if node is not None and _parts(node, {}, DEEPEST) > MOST:
@@ -39,7 +39,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _parts(node: yaml.Node, known: dict[int, int], depth: int) -> int:
-    """How many parts a node has, itself included, with aliases written out."""
+    """Number of parts of a node, itself included, with aliases expanded."""
     if depth == 0:
         raise ValueError("it is nested too deep")
     if id(node) not in known:
@@ -50,12 +50,14 @@ def _parts(node: yaml.Node, known: dict[int, int], depth: int) -> int:
 
 
 def plain(value: Any) -> Any:
+    """Dataclasses as mappings, tuples as lists, at any depth: what YAML can hold."""
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def apply_override(tree: dict, override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Sets key.sub=value in a nested YAML tree, in place. Raises InputError for one that has no place there."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"{override}: expected an override of the form key.sub=value.")
@@ -81,20 +83,23 @@ def apply_override(tree: dict, override: str) -> None:
         raise InputError(f"{key}: {'.'.join(parents)} is {show(node)}, which has no key {last}.")
 
 
-def _refuse_null(node: dict, part: str, path: str, key: str) -> None:
-    """What the file switches off is not switched on by the way."""
+def _refuse_null(node: dict[str, Any], part: str, path: str, key: str) -> None:
+    """An override of a part must not switch on what the file switches off."""
     if part in node and node[part] is None:
         raise InputError(f"{key}: {path} is null, which switches it off; to switch it on, put {path}={{}} before this.")
 
 
-def _list_index(items: list, part: str, path: str) -> int:
+def _list_index(items: list[Any], part: str, path: str) -> int:
     if not part.isdecimal() or int(part) >= len(items):
         raise InputError(f"{path}.{part}: expected an index from 0 to {len(items) - 1} into the list {path}.")
     return int(part)
 
 
 def build(kind: type, tree: Any, path: str, root: type | None = None) -> Any:
-    """A dataclass from nested YAML; `path` is where it stands in the config, whose class is `root`."""
+    """A dataclass of class `kind` from nested YAML; `path`: its place in the config, whose class is `root`.
+
+    Raises InputError, naming the full path, for a missing or unknown key and for a value of the wrong kind.
+    """
     root = root or kind
     if not isinstance(tree, Mapping):
         raise InputError(f"{path}: expected keys and values, found {show(tree)}.")
@@ -137,7 +142,7 @@ def _convert(hint: Any, value: Any, path: str, root: type) -> Any:
             raise InputError(f"{path}: expected a list, found {show(value)}.")
         return tuple(_convert(args[0], item, f"{path}.{i}", root) for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
-        return build(hint, value, path, root)
+        return build(typing.cast("type", hint), value, path, root)
     if hint is float:
         value = _number(value)
     if not _fits(hint, value):
@@ -175,7 +180,7 @@ def _expected(hint: Any) -> str:
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return args[1].expected
+        return str(args[1].expected)
     if origin is Literal:
         return "one of " * (len(args) > 1) + ", ".join(args)
     if origin in (types.UnionType, typing.Union):
@@ -186,6 +191,7 @@ def _expected(hint: Any) -> str:
 
 
 def show(value: Any) -> str:
+    """A value as an error message shows it: as YAML writes it, at most 60 characters."""
     if value is None:
         return "null"
     text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
@@ -193,13 +199,14 @@ def show(value: Any) -> str:
 
 
 def require(condition: bool, path: str, expected: str, found: Any) -> None:
+    """Raises InputError for the key at `path` unless the condition holds."""
     if not condition:
         raise InputError(f"{path}: expected {expected}, found {show(found)}.")
 
 
 def home(path: str) -> str:
-    """`~/...` as the folder that it means: a shell leaves it alone behind an equals sign, as in --output=~/x."""
+    """`~/...` as the folder it stands for: a shell does not expand it after an equals sign, as in --output=~/x."""
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # no user of that name
         return path

@@ -1,7 +1,7 @@
-"""One YAML file describes a pair: what is trained, on which speech, how, and how it is judged.
+"""One YAML file describes a pair: what is trained, on which speech, how, and how it is evaluated.
 
-The schema is the dataclasses below; every key of a config is a field here, with its default and its reason. Nothing
-heavy is imported, so a mistake is answered at once: `load_config` names the key's full path and what was expected.
+The schema is the dataclasses below: every key of a config is a field here, with its default and its reason. Nothing
+heavy is imported, so a mistake is reported at once: `load_config` names the key's full path and what was expected.
 """
 
 import itertools
@@ -55,19 +55,24 @@ class Source:
 
     @property
     def kind(self) -> str:
+        """Which of KINDS it is."""
         return next(kind for kind in KINDS if getattr(self, kind))
 
     @property
     def name(self) -> str:
+        """As messages and reports call it."""
         return f"{self.hub}{f'/{self.config}' if self.config else ''}:{self.split}" if self.hub else self.path
 
     @property
     def path(self) -> str:
-        return getattr(self, self.kind)
+        """Where it lies: the value of its kind."""
+        return str(getattr(self, self.kind))
 
 
 @dataclass(frozen=True)
 class Data:
+    """Which speech is used, and how clips become windows."""
+
     train: tuple[Source, ...]
     validation: tuple[Source, ...]
     test: tuple[Source, ...]
@@ -76,13 +81,13 @@ class Data:
     min_characters_per_second: NotNegative = 0.3  # below: the text is another clip's, or most of it is missing
     max_characters_per_second: Positive = 50.0  # above: the same; the fastest of 1157 Dutch clips: 24
     long_audio: Literal["drop", "split"] = "drop"  # training clips over the window; split: the pieces lose their text
-    long_test_audio: Literal["refuse", "drop"] = "refuse"  # the same in validation and test; drop is counted and said
+    long_test_audio: Literal["refuse", "drop"] = "refuse"  # in validation and test; what is dropped is printed
     special_tokens: Literal["drop", "refuse", "times"] = "drop"  # in texts: <|0.00|>, <|nl|>, ...; times: of segments
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
     timestamps: Share = 0.0  # share of the windows whose target has timestamp tokens where its clips begin and end
-    previous_text: Share = 0.0  # share of the windows prompted with what their speaker said before (needs speaker)
+    previous_text: Share = 0.0  # share of the windows prompted with their speaker's text before (needs speaker)
     workers: CountOrZero = 2  # processes that read audio, per training process
 
 
@@ -98,6 +103,8 @@ class SpecAugment:
 
 @dataclass(frozen=True)
 class Lora:
+    """Low-rank adapters (2106.09685), merged into the weights when the main is saved."""
+
     rank: Count = 32  # of the update of each weight
     alpha: Count = 64  # the update is scaled by alpha / rank
     dropout: Share = 0.0  # of the adapters' inputs
@@ -138,12 +145,13 @@ class Train(Optimization):
 
     @property
     def encoder_is_frozen(self) -> bool:
+        """Whether the main keeps the encoder that it starts from."""
         return self.parameters == "decoder" or (self.parameters == "lora" and not self.lora.encoder)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Weights of the losses in the assistant's mix, and what they take; formulas in whisper_pair/losses."""
+    """Weights of the losses in the assistant's mix, and what they take; formulas in whisper_pair/training/losses."""
 
     cross_entropy: NotNegative = 1.0  # on the main's tokens
     kl: NotNegative = 1.0  # KL(main || assistant)
@@ -166,6 +174,7 @@ class Losses:
 
     @property
     def divergences(self) -> bool:
+        """Whether any loss compares the two distributions."""
         return self.kl > 0 or self.unsoftened
 
 
@@ -183,7 +192,7 @@ class Perturb:
 
 @dataclass(frozen=True)
 class Distill(Optimization):
-    """Stage 2: label with the main, then train the assistant on what the main says."""
+    """Stage 2: label with the main, then train the assistant on these labels."""
 
     epochs: Positive = 10.0
     learning_rate: Positive = 3e-4
@@ -193,8 +202,8 @@ class Distill(Optimization):
     perturb: Perturb = field(default_factory=Perturb)
     # of the main's distribution at each token: all, or the likeliest so many and the rest as one outcome
     teacher_tokens: Literal["all"] | Count = "all"
-    # what lies on disk: encoder states; with `all` what is learnt of the main's distribution too (large-v3, half
-    # precision: 3.8 MB a window; 2.6 kB a token of all, 0.2 kB of 32). auto: what is cheaper to read than to compute
+    # what is cached on disk: encoder states; with `all` the teacher targets too (large-v3, half precision: 3.8 MB a
+    # window; 2.6 kB a token of all, 0.2 kB of 32). auto: what is cheaper to read than to compute
     cache: Literal["auto", "all", "states", "none"] = "auto"
     # encoder states and the main's distribution are rounded to this, on disk or not: `cache` changes no loss
     cache_dtype: Literal["fp16", "bf16", "fp32"] = (
@@ -228,7 +237,7 @@ class Require:
 
     agreement: Share = 0.5  # of the main's tokens that the assistant predicts; below half, most rounds begin in vain
     speedup: AtLeastOne = 1.0  # over the main alone, at each timed batch size at which the pair drafts; never unclear
-    assistant_speedup: Positive | None = None  # the main's time for a token over the assistant's; null: not asked
+    assistant_speedup: Positive | None = None  # the main's time for a token over the assistant's; null: not required
 
 
 @dataclass(frozen=True)
@@ -236,13 +245,13 @@ class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
     assistant: Name | None = None  # a folder, owner/name or owner/name@revision; null: the one that this config distils
-    draft_tokens: tuple[DraftLength, ...] = (2, 4, 8)  # lengths timed beside "auto"; acceptance is told for all, 1-16
+    draft_tokens: tuple[DraftLength, ...] = (2, 4, 8)  # lengths timed beside "auto"; acceptance covers all, 1-16
     batch_sizes: tuple[Count, ...] = (1, 4, 16)  # batch sizes that are timed
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
     timed_clips: Count = 24  # test clips that are timed; acceptance and quality use them all
     compare: tuple[str, ...] = ()  # other assistants (checkpoints) measured beside ours
     precision: Precision = "auto"
-    long_form_minutes: NotNegative = 5.0  # of joined test clips, heard as long recordings, about; 0: none
+    long_form_minutes: NotNegative = 5.0  # about, of test clips joined into long recordings; 0: none
     limit: Count | None = None  # test clips at most, taken evenly from the whole set; null: all
     require: Require = field(default_factory=Require)  # what the verdict asks
     published: Published | None = None  # figures to print beside ours
@@ -250,6 +259,8 @@ class Eval:
 
 @dataclass(frozen=True)
 class Config:
+    """A whole config, with every default."""
+
     language: Name  # a code or a name (nl, nl-BE, Dutch, Nederlands); kept as Whisper's code
     model: Name  # the Whisper checkpoint to start from: a folder, or on the Hub owner/name or owner/name@revision
     output: Name  # the folder that receives everything
@@ -269,7 +280,7 @@ class Config:
 
     def resolved(self) -> dict[str, Any]:
         """This config as plain YAML types, every default written out."""
-        return plain(self)
+        return dict(plain(self))
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -292,7 +303,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         apply_override(tree, override)
     _pass_over_old_keys(tree)
-    config = build(Config, tree, "")
+    config: Config = build(Config, tree, "")
     config = replace(config, language=code_of(config.language))
     if not Path(config.model).is_dir():
         model, revision = named(config.model, config.revision)
@@ -304,27 +315,28 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    return yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True)
+    """The config as YAML, every default written out."""
+    return str(yaml.safe_dump(config.resolved(), sort_keys=False, allow_unicode=True))
 
 
 def _pass_over_old_keys(tree: dict[str, Any]) -> None:
-    """Every config that an older version resolved holds `cache_top_k` at its default; another value was chosen."""
+    """Drops `cache_top_k` at its default, which resolved configs of an older version hold; another value is refused."""
     distill = tree.get("distill")
     if not isinstance(distill, dict) or "cache_top_k" not in distill:
         return
     k = distill.pop("cache_top_k")
     if k != 32:
         raise InputError(
-            "distill.cache_top_k: is now distill.teacher_tokens, which says what is learnt from, cached or not: "
+            "distill.cache_top_k: is now distill.teacher_tokens, which says what is learned from, cached or not: "
             f"{show(k)} for the {show(k)} likeliest tokens, all for the whole distribution."
         )
 
 
 def _check(config: Config) -> None:
-    """What types alone cannot say."""
+    """Checks what types and bounds alone cannot."""
     for split in ("train", "validation", "test"):
         sources = getattr(config.data, split)
-        if split == "test" or config.eval.assistant is None:  # a pair that is only judged needs no other speech
+        if split == "test" or config.eval.assistant is None:  # a pair that is only evaluated needs no other speech
             require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"

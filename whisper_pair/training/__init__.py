@@ -1,6 +1,6 @@
 """What both training stages share: the loop, batches, caches, target tokens and validation."""
 
-from .batches import Batches, Example, FrozenEncoder
+from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_tokens
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
 from .loop import ValidationScore, fit
@@ -14,6 +14,8 @@ from .write_behind import WRITES
 
 __all__ = [
     "WRITES",
+    "AudioBatch",
+    "Batch",
     "Batches",
     "EncoderCache",
     "Example",
@@ -31,6 +33,7 @@ __all__ = [
     "gathered_weights",
     "make_accelerator",
     "model_with_weights",
+    "padded_tokens",
     "pooled_over_processes",
     "probe",
 ]

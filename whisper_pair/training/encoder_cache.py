@@ -2,7 +2,7 @@
 
 With a frozen encoder its output is a function of the window alone, so later epochs read it (in half precision
 1500 x 512 x 2 bytes = 1.5 MB a window for whisper-base, 3.8 MB for large-v3) instead of running the encoder and
-decoding the audio again. Filled as windows are first met.
+decoding the audio again. The first epoch fills the cache.
 """
 
 import copy
@@ -28,7 +28,8 @@ class EncoderCache:
         about: Mapping[str, Any] = {},
         dtype: str = "float16",
     ):
-        """`about`: what the states are computed from; empty where the folder belongs to one main and data set."""
+        """`frames`, `width`: of a window's states; `about`: what they are computed from, empty where the folder belongs
+        to one main and data set; `dtype`: torch's name of the type on disk."""
         self.dtype = getattr(torch, dtype)
         self._cache = WindowCache(folder, {"states": (dtype, width)}, [frames] * windows, about)
 
@@ -36,7 +37,7 @@ class EncoderCache:
         return window in self._cache
 
     def read(self, window: int) -> Tensor | None:
-        """[frames, width]; None where it is not there or damaged"""
+        """States [frames, width]; None where they are not there or damaged."""
         found = self._cache.read(window)
         return None if found is None else found["states"]
 
@@ -47,4 +48,5 @@ class EncoderCache:
         return view
 
     def write(self, window: int, states: Tensor) -> None:
+        """Has states [frames, width] written soon."""
         self._cache.write(window, {"states": states})

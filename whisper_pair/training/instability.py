@@ -1,7 +1,7 @@
-"""What stops a training that has gone wrong, before it spoils hours: each guard one sentence with the fix.
+"""Checks that stop a training that has gone wrong, before it wastes hours. Each says in one sentence what to change.
 
-Gradients are clipped, so a single large one does no harm. Several in a row, a thousand times their median, are no
-longer gradients of a model that learns.
+Gradients are clipped, so a single large one does no harm. Several in a row that are a thousand times their median show
+that the model no longer learns.
 """
 
 import math
@@ -18,40 +18,48 @@ ENOUGH = 20  # norms that make a median worth comparing with
 
 
 class InstabilityGuard:
-    """Watches loss and gradient of every step, all processes alike."""
+    """Checks loss and gradient of every step, the same on all processes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.norms: deque[float] = deque(maxlen=100)
-        self.wild = 0
+        self.exploded = 0
 
     def check(self, step: int, loss: float, norm: float, names: Sequence[str], scaled: bool) -> None:
-        """Raises TrainingError before the step is taken. `scaled`: fp16, whose scaler skips a step that overflows."""
-        told = ", ".join(names)
+        """Raises TrainingError before the step is taken.
+
+        `loss`: the mean per token; `norm`: of the gradient, before clipping; `names`: the step's windows; `scaled`:
+        training in fp16, whose scaler skips a step that overflows.
+        """
+        clips = ", ".join(names)
         if not math.isfinite(loss):
-            raise TrainingError(f"The loss became {loss} at step {step}, on {told}; lower the learning rate.")
+            raise TrainingError(f"The loss became {loss} at step {step}, on {clips}; lower the learning rate.")
         typical = statistics.median(self.norms) if len(self.norms) >= ENOUGH else math.inf
         if not math.isfinite(norm) and not scaled:
-            raise TrainingError(f"The gradient became {norm} at step {step}, on {told}; lower the learning rate.")
-        self.wild = self.wild + 1 if not math.isfinite(norm) or norm > EXPLODED * typical else 0
-        if self.wild >= (IN_A_ROW if math.isfinite(norm) else ENOUGH):
+            raise TrainingError(f"The gradient became {norm} at step {step}, on {clips}; lower the learning rate.")
+        self.exploded = self.exploded + 1 if not math.isfinite(norm) or norm > EXPLODED * typical else 0
+        if self.exploded >= (IN_A_ROW if math.isfinite(norm) else ENOUGH):
             raise TrainingError(
-                f"The gradient's norm has been above {EXPLODED:g} times its median for {self.wild} steps ({norm:.3g} "
-                f"at step {step}, on {told}); lower the learning rate, or train with precision bf16 where it is fp16."
+                f"The gradient's norm has been above {EXPLODED:g} times its median for {self.exploded} steps "
+                f"({norm:.3g} at step {step}, on {clips}); lower the learning rate, or train with precision bf16 "
+                "where it is fp16."
             )
         if math.isfinite(norm):
             self.norms.append(norm)
 
 
 def out_of_memory(step: int, batch_size: int, accumulation: int, fits: int | None) -> TrainingError:
-    """`fits`: the largest batch that was seen to fit; None: not tried, since sharded weights cannot be tried alone."""
-    said = f"Out of memory at step {step} with batch_size {batch_size}"
+    """The error for a step without enough memory.
+
+    `fits`: the largest batch that did fit; None: not tried, since sharded weights need all processes.
+    """
+    found = f"Out of memory at step {step} with batch_size {batch_size}"
     if fits:
         spread = math.ceil(batch_size * accumulation / fits)
-        said += f"; {fits} fits, and batch_size={fits} with accumulation={spread} goes on with the same steps"
+        found += f"; {fits} fits, and batch_size={fits} with accumulation={spread} goes on with the same steps"
     elif fits == 0:
-        said += "; not even 1 fits"
+        found += "; not even 1 fits"
     return TrainingError(
-        f"{said}; gradient_checkpointing=true, precision=bf16, a frozen encoder and train.parameters=lora take less."
+        f"{found}; gradient_checkpointing=true, precision=bf16, a frozen encoder and train.parameters=lora take less."
     )
 
 

@@ -1,4 +1,4 @@
-"""accelerate's Accelerator as config and launcher ask for it, and the start of a stage on all processes."""
+"""The Accelerator of a stage, as configuration and launcher set it, and the start of a stage on all processes."""
 
 import json
 import os
@@ -14,7 +14,10 @@ from .sharding import refuse_other_sharding
 
 
 def make_accelerator(config: Config, settings: Optimization, stage: str):
-    """accelerate's Accelerator, as the configuration and the launcher ask for it."""
+    """accelerate's Accelerator for a stage ("train" or "distill"), as the configuration and the launcher set it.
+
+    Raises InputError where the two contradict each other.
+    """
     from accelerate import Accelerator, InitProcessGroupKwargs
 
     refuse_other_sharding()
@@ -38,7 +41,7 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
 
 
 def begin_stage(accelerator, stage: Stage, config: Config) -> None:
-    """The stage's folder and the tracker, on the main process; all processes go on together."""
+    """Makes the stage's folder and starts the tracker, on the main process; all processes go on together."""
     if accelerator.is_main_process:
         stage.begin(config)
     accelerator.wait_for_everyone()
@@ -46,12 +49,12 @@ def begin_stage(accelerator, stage: Stage, config: Config) -> None:
         logs = Path(accelerator.project_dir)
         logs.mkdir(exist_ok=True)
         about = {"stage": stage.folder.name, "config": json.dumps(config.resolved())}
-        asked = {"config": about, "init_kwargs": {"wandb": {"dir": str(logs)}}}
-        started(config.tracker, lambda: accelerator.init_trackers("whisper-pair", **asked))
+        settings = {"config": about, "init_kwargs": {"wandb": {"dir": str(logs)}}}
+        started(config.tracker, lambda: accelerator.init_trackers("whisper-pair", **settings))
 
 
 def _wandb_login() -> bool:
-    """Whether wandb could log in by itself. The key is looked for, never read out."""
+    """Whether wandb can log in by itself. Only the presence of a key is checked."""
     import netrc
 
     if os.environ.get("WANDB_API_KEY"):

@@ -2,14 +2,14 @@
 
 A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
 hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
-however its samples are spread: transformers' Trainer, for Whisper, is not (its loss grows with accumulation).
-Which samples a step takes is plan.py's.
+however its samples are spread. (transformers' Trainer gets this wrong for Whisper: its loss grows with accumulation.)
+plan.py decides which samples a step takes.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..config import Optimization
 from ..errors import TrainingError
 from ..precision import first_not_finite, in_dtype, name_of
 from ..runs import StopRequest, Throughput, stopped_error, write_json
-from .batches import Batches
+from .batches import Batch, Batches
 from .instability import InstabilityGuard, largest_that_fits, out_of_memory
 from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
@@ -34,11 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """A validation's outcome."""
+    """The result of a validation."""
 
-    figures: dict[str, float]  # goes to the tracker
+    figures: dict[str, float]  # name -> figure, for the tracker
     value: float  # decides which checkpoint is best; higher is better
-    texts: dict[str, str] = field(default_factory=dict)  # Markdown, to the tracker too
+    texts: dict[str, str] = field(default_factory=dict)  # name -> Markdown, for the tracker too
+
+
+Prepare = Callable[[Batch], Mapping[str, Any]]  # a batch -> the arguments of the module, on the device
 
 
 def fit(
@@ -47,7 +50,7 @@ def fit(
     settings: Optimization,
     plan: Plan,
     batches: Batches,
-    prepare: Callable[[dict[str, Any]], dict[str, torch.Tensor]],
+    prepare: Prepare,
     whole: Callable[[], Any],
     validate: Callable[[Any], ValidationScore],
     save_best: Callable[[Any, Path], None],
@@ -57,14 +60,13 @@ def fit(
 ) -> Path:
     """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
 
-    A batch's "tokens" entry is how many tokens count; `prepare` turns a batch into inputs on the device by whatever is
-    frozen; `module(**inputs)` gives the loss summed over those tokens. `whole` gives the trained model, its weights
-    gathered where they are sharded; `validate` judges it, on every process, and gives every process the same Score;
-    `save_best` writes it, in the type `saved_as`, on the main process, into a folder. A run that was stopped goes on
-    from its last sound state.
+    `prepare` runs whatever is frozen over a batch and returns the module's arguments; `module(**arguments)` returns the
+    loss summed over the batch's `tokens`. `whole` returns the trained model, its weights gathered where they are
+    sharded. `validate` scores that model, on every process, and must return the same score on each. `save_best` writes
+    it into a folder, in the type `saved_as`, on the main process. `workers`: processes that load batches; 0: none.
+    A run that was stopped goes on from its last sound state.
 
-    Raises StoppedError, with everything saved, where the process is asked to stop, and TrainingError where going on
-    would be a waste.
+    Raises StoppedError, with everything saved, after a signal to stop, and TrainingError for a training gone wrong.
     """
     trainable = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -87,7 +89,7 @@ def fit(
     guard, work = InstabilityGuard(), Throughput()
     module.train()
 
-    def judge(loss: float) -> None:
+    def evaluate(loss: float) -> None:
         """Validates, and keeps the checkpoint where it is the best so far."""
         module.eval()
         model = whole()
@@ -103,19 +105,19 @@ def fit(
         if best:
             progress.save_best(accelerator, score.value, lambda aside: save_best(in_dtype(model, saved_as), aside))
 
-    with StopRequest() as asked:  # before the loader's workers start, which then leave a Ctrl-C to this process
+    with StopRequest() as stop_request:  # before the loader's workers start, which then leave a Ctrl-C to this process
         if progress.owes_validation:
-            judge(progress.history.pop()["loss"])
+            evaluate(progress.history.pop()["loss"])
         micro_batches = iter(loader)
         while progress.step < plan.steps and not _given_up(progress, settings):
             begun = time.perf_counter()
-            step_batches = _read(micro_batches, settings.accumulation, asked)
-            tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, asked)
+            step_batches = _read(micro_batches, settings.accumulation, stop_request)
+            tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, stop_request)
             if save or stop:
                 WRITES.flush()
                 saved = progress.save(accelerator)
             if stop:
-                raise stopped_error(asked.signal, f"saved {saved}; the same command goes on from there.")
+                raise stopped_error(stop_request.signal, f"saved {saved}; the same command goes on from there.")
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
             number, heaviest = progress.step + 1, None
@@ -125,25 +127,23 @@ def fit(
                 )
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
-                    if "DataLoader worker" in str(error) and asked.soon():  # the signal ended the readers too
+                    if "DataLoader worker" in str(error) and stop_request.soon():  # the signal ended the readers too
                         left = "in the middle of a step; the same command goes on from the last saved state."
-                        raise stopped_error(asked.signal, left) from error
+                        raise stopped_error(stop_request.signal, left) from error
                     raise
-                heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i]["tokens"])
+                heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i].tokens)
             if heaviest is not None:  # outside of the except, which holds on to the tensors
                 positions = list(plan.micro_batches(progress.step, accelerator.process_index))[heaviest]
                 fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
-                raise _told(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
+                raise _reported(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
             progress.step += 1
-            windows, counted = (
-                sum(each) for each in zip(*((len(b["names"]), b["tokens"]) for b in step_batches), strict=True)
-            )
+            windows, counted = sum(len(b.names) for b in step_batches), sum(b.tokens for b in step_batches)
             work.add(windows, counted, time.perf_counter() - begun)
             accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             if progress.step in evaluate_at:
-                judge(loss)
+                evaluate(loss)
             if progress.step in save_at and progress.step < plan.steps:
                 WRITES.flush()
                 progress.save(accelerator)
@@ -158,7 +158,7 @@ def fit(
     if work.batches:  # none where a stopped run had only its end to write
         logger.info("training: %s", work)
     if accelerator.is_main_process:
-        write_json(progress.best_folder / "history.json", progress.told)
+        write_json(progress.best_folder / "history.json", progress.record)
         if work.batches:
             work.save(progress.best_folder, accelerator.num_processes)
     accelerator.wait_for_everyone()
@@ -185,32 +185,31 @@ def _given_up(progress: Progress, settings: Optimization) -> bool:
     return settings.patience is not None and progress.validations_since_best >= settings.patience
 
 
-def _read(micro_batches: Iterator[dict], count: int, asked: StopRequest) -> list[dict]:
-    """The micro-batches of a step; none where the readers were stopped by the signal that stops this process."""
+def _read(micro_batches: Iterator[Batch], count: int, stop_request: StopRequest) -> list[Batch]:
+    """The micro-batches of a step; none where the signal that stops this process has ended the loader's workers."""
     try:
         return [next(micro_batches) for _ in range(count)]
     except RuntimeError:
-        if not asked.soon():
+        if not stop_request.soon():
             raise
         return []
 
 
 def _agreed(
-    accelerator, batches: list[dict], progress: Progress, settings: Optimization, asked: StopRequest
+    accelerator, batches: Sequence[Batch], progress: Progress, settings: Optimization, stop_request: StopRequest
 ) -> tuple[float, bool, bool]:
     """(the step's tokens over all processes, whether to save now, whether to stop): the same on every process."""
     due = settings.save_minutes and time.monotonic() - progress.saved_at > 60 * settings.save_minutes
-    mine = [sum(batch["tokens"] for batch in batches), due and accelerator.is_main_process, asked.signal is not None]
-    if not batches:
-        mine[2] = True
-    everyones = torch.tensor([float(part) for part in mine], device=accelerator.device)
-    tokens, save, stop = accelerator.reduce(everyones, reduction="sum").tolist()
+    stops = not batches or stop_request.signal is not None
+    mine = [sum(batch.tokens for batch in batches), due and accelerator.is_main_process, stops]
+    counts = torch.tensor([float(part) for part in mine], device=accelerator.device)
+    tokens, save, stop = accelerator.reduce(counts, reduction="sum").tolist()
     return max(tokens, 1.0), save > 0, stop > 0
 
 
 def take_step(
-    accelerator, module, optimizer, settings: Optimization, batches: list[dict], tokens: float, prepare,
-    guard: InstabilityGuard, number: int,
+    accelerator, module, optimizer, settings: Optimization, batches: Sequence[Batch], tokens: float,
+    prepare: Prepare, guard: InstabilityGuard, number: int,
 ) -> tuple[float, float]:  # fmt: skip
     """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
     summed = torch.zeros((), device=accelerator.device)
@@ -226,15 +225,15 @@ def take_step(
             if accelerator.sync_gradients:
                 norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
                 mean = accelerator.reduce(summed, reduction="sum").item() / tokens
-                names = [name for batch in batches for name in batch["names"]]
+                names = [name for batch in batches for name in batch.names]
                 guard.check(number, mean, norm, names, accelerator.scaler is not None)
             optimizer.step()
             optimizer.zero_grad()
     return mean, norm
 
 
-def _told(accelerator, error: TrainingError) -> TrainingError:
-    """The error of one process alone, which the main one, whose part it is to speak, may not have met."""
+def _reported(accelerator, error: TrainingError) -> TrainingError:
+    """Logs an error of this process alone: the main process, which reports errors, may not have met it."""
     if not accelerator.is_main_process:
         logger.error("process %d: %s", accelerator.process_index, error)
     return error
@@ -249,7 +248,7 @@ def _lacks_memory(error: Exception) -> bool:
 def _fits(
     accelerator, module, optimizer, prepare, stream: Stream, batches: Batches, positions: list[int]
 ) -> int | None:
-    """The largest part of a micro-batch for which there is memory. Without the other processes: they have gone on."""
+    """The largest part of a micro-batch for which there is memory. Runs without the other processes, which go on."""
     from accelerate.utils import DistributedType
 
     if accelerator.distributed_type == DistributedType.FSDP:

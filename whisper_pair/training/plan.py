@@ -28,14 +28,17 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Optimization, samples: int, processes: int, seed: int) -> "Plan":
+        """`samples`: in one epoch."""
         return cls(samples, settings.batch_size, settings.accumulation, processes, settings.epochs, seed)
 
     @property
     def per_step(self) -> int:
+        """Samples in a step, over all processes."""
         return self.batch_size * self.accumulation * self.processes
 
     @property
     def steps(self) -> int:
+        """Optimizer steps of the whole run."""
         return max(1, math.ceil(self.epochs * self.samples / self.per_step))
 
     def micro_batches(self, first_step: int, process: int) -> Iterator[list[int]]:
@@ -75,17 +78,19 @@ class Stream(Dataset):
 
 
 def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """What of a stage's settings decides its outcome: not what is saved when or kept on disk, nor into how many
-    micro-batches a process's share of a step is cut, so that a run which found too little memory or disk can go on with
-    less."""
+    """The resolved settings of a stage that decide its outcome.
+
+    Left out: what is saved when, what is kept on disk, and into how many micro-batches a process's share of a step is
+    cut. So a run that found too little memory or disk can go on with less.
+    """
     cut = ("batch_size", "accumulation")
-    passing = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
-    rest = {name: value for name, value in settings.items() if name not in (*cut, *passing)}
+    without_effect = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
+    rest = {name: value for name, value in settings.items() if name not in (*cut, *without_effect)}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
 
 def learning_rate_at(settings: Optimization, step: int, steps: int) -> float:
-    """Factor on the learning rate at a step."""
+    """Factor on the learning rate, 0 to 1, at a step (from 0) of `steps`."""
     warmup = math.ceil(settings.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup

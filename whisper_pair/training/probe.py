@@ -1,15 +1,24 @@
-"""Seconds of a training step, from a few that leave the weights as they are."""
+"""Measures the seconds of a training step, with steps that leave the weights as they are."""
 
 import itertools
 import time
+from typing import TYPE_CHECKING
 
 from ..config import Optimization
+from .batches import Batches
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .loop import Prepare
 
 WARM_UP, TIMED = 1, 3  # steps of a probe
 
 
-def probe(accelerator, module, settings: Optimization, batches, prepare, samples: int) -> float:
-    """Seconds of one step, from a few on the first samples at a learning rate of 0, which leaves the weights alone."""
+def probe(
+    accelerator, module: "nn.Module", settings: Optimization, batches: Batches, prepare: "Prepare", samples: int
+) -> float:
+    """Seconds of one optimizer step: the mean of a few, on the first of `samples` examples, at a learning rate of 0."""
     import torch
 
     from .instability import InstabilityGuard
@@ -27,6 +36,6 @@ def probe(accelerator, module, settings: Optimization, batches, prepare, samples
             batches.collate([batches.load(next(numbers), step) for _ in range(settings.batch_size)])
             for _ in range(settings.accumulation)
         ]
-        tokens = float(sum(batch["tokens"] for batch in micro)) * accelerator.num_processes
+        tokens = float(sum(batch.tokens for batch in micro)) * accelerator.num_processes
         take_step(accelerator, module, optimizer, settings, micro, tokens, prepare, guard, step + 1)
     return (time.perf_counter() - begun) / TIMED

@@ -1,4 +1,4 @@
-"""Where training stands, on disk: resumable states and the best checkpoint so far.
+"""Training's progress on disk: resumable states and the best checkpoint so far.
 
     state-0000120/     weights, optimizer and random states, by accelerate; progress.json with every file's SHA-256
     best-0000100/      a loadable checkpoint, from the best validation so far
@@ -23,30 +23,35 @@ from ..runs import discard, file_digest, readable_to_others, write_json
 logger = logging.getLogger(__name__)
 
 FILE = "progress.json"
-TOLD = ("step", "best", "best_step", "history", "per_step")  # what of Progress is stored
+RECORDED = ("step", "best", "best_step", "history", "per_step")  # the fields of Progress that are stored
 
 
 @dataclass
 class Progress:
-    folder: Path
+    """How far a training is, and where it is stored. All processes hold the same."""
+
+    folder: Path  # of states and checkpoints
     per_step: int  # windows in a step: what turns a number of steps into a place in the data
-    keep: int = 2
-    step: int = 0
-    best: float | None = None
-    best_step: int | None = None
+    keep: int = 2  # states that stay on disk
+    step: int = 0  # steps done
+    best: float | None = None  # the highest score of a validation so far
+    best_step: int | None = None  # the step that it belongs to
     history: list[dict[str, float]] = field(default_factory=list)  # one entry a validation
-    saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)  # seconds, of the monotonic clock
 
     @property
     def best_folder(self) -> Path:
+        """Of the best checkpoint."""
         return self.folder / f"best-{self.best_step:07d}"
 
     @property
-    def told(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in TOLD}
+    def record(self) -> dict[str, Any]:
+        """The fields that are stored, as JSON."""
+        return {name: getattr(self, name) for name in RECORDED}
 
     @property
     def validations_since_best(self) -> int:
+        """How many validations in a row were no better than the best one."""
         return sum(entry["step"] > (self.best_step or 0) for entry in self.history)
 
     @property
@@ -63,7 +68,7 @@ class Progress:
 
         def seal(aside: Path) -> None:
             digests = {file.relative_to(aside).as_posix(): file_digest(file) for file in _files(aside)}
-            write_json(aside / FILE, self.told | {"files": digests})
+            write_json(aside / FILE, self.record | {"files": digests})
 
         if not target.exists():
             write_whole(accelerator, target, write, seal)
@@ -74,7 +79,12 @@ class Progress:
     def save_best(self, accelerator, value: float, write: Callable[[Path], None]) -> None:
         """The checkpoint of this step, which is the best so far; `write` runs on the main process."""
         self.best, self.best_step = value, self.step
-        write_whole(accelerator, self.best_folder, lambda aside: accelerator.is_main_process and write(aside))
+
+        def write_once(aside: Path) -> None:
+            if accelerator.is_main_process:
+                write(aside)
+
+        write_whole(accelerator, self.best_folder, write_once)
         self._rotate(accelerator)
 
     def resume(self, accelerator) -> None:
@@ -98,12 +108,12 @@ class Progress:
                 "again in another output."
             )
         accelerator.load_state(str(self.folder / f"state-{state['step']:07d}"))
-        for name in TOLD:
+        for name in RECORDED:
             setattr(self, name, state[name])
         logger.info("resuming at step %d", self.step)
 
     def _newest(self) -> dict[str, Any] | None:
-        """What the newest sound state tells; removes what was begun or done after it."""
+        """The record of the newest sound state; removes what was begun or done after it."""
         found = None
         for folder in sorted(self.folder.glob("state-" + "[0-9]" * 7), reverse=True):
             state, damage = _checked(folder)
@@ -160,10 +170,10 @@ def write_whole(
 
 
 def _checked(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """What a state tells of itself, and what is wrong with it: "" for nothing."""
+    """A state's record (None where it cannot be read), and what is wrong with it: "" for nothing."""
     try:
         state = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        digests = {name: state[name] for name in (*TOLD, "files")}["files"].items()
+        digests = {name: state[name] for name in (*RECORDED, "files")}["files"].items()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None, f"its {FILE} cannot be read"
     for name, digest in digests:

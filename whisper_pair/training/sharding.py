@@ -1,8 +1,8 @@
-"""Weights that FSDP2 shards, whole again.
+"""Gathers weights that FSDP2 shards.
 
-Such a process holds a share of each trained weight. Decoding and checkpoints need all of it, so at each validation the
-weights are gathered, on every process, into a plain model beside the one that is trained: the wrapped one's layers
-gather and drop their weights by hooks of their own. What is not trained is never sharded and is shared by both models.
+Each process holds a share of each trained weight. Decoding and checkpoints need all of it, so at each validation the
+weights are gathered, on every process, into a plain model beside the one that is trained, whose layers gather and drop
+their weights by hooks of their own. What is not trained is never sharded, and both models share it.
 """
 
 import copy
@@ -34,6 +34,7 @@ def gathered_model(accelerator, model) -> Any:
 
 
 def is_sharded(accelerator) -> bool:
+    """Whether the launcher shards weights."""
     return accelerator.is_fsdp2
 
 

@@ -1,12 +1,14 @@
-"""What the decoder is given before a window, and what a human transcript asks it to say. What people say is text: it
-never becomes control tokens.
+"""Target tokens of a window: the prefix that the decoder is given, and the tokens of the human transcript.
 
 The prefix is [<|startofprev|> previous text] <|startoftranscript|> <|language|> <|task|> [<|notimestamps|>]: context
 for main and assistant alike, and never a label. Timestamps are Whisper's: steps of 0.02 s into the window, before and
-after each segment; our segments are the clips, whose places in the window are known.
+after each segment; our segments are the clips, whose places in the window are known. A transcript is text: nothing in
+it becomes a control token.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..data import WITHIN_MARK, Window
 from ..decoding import SpecialTokens
@@ -17,20 +19,22 @@ STEP = 0.02  # seconds between two timestamp tokens
 
 @dataclass(frozen=True)
 class TargetTokens:
+    """Makes target tokens for one checkpoint, language and task."""
+
     special: SpecialTokens
-    tokenizer: object
+    tokenizer: Any  # WhisperTokenizer
     language: int | None  # its token; None: English-only model
     task: str
 
     @classmethod
-    def of(cls, model, tokenizer, language: str, task: str) -> "TargetTokens":
+    def of(cls, model: Any, tokenizer: Any, language: str, task: str) -> "TargetTokens":
         """Raises InputError for a language or task that the checkpoint lacks."""
         special = SpecialTokens.of(model)
         special.check_task(task)
         return cls(special, tokenizer, special.language_token(language), task)
 
     def check(self, timestamps: float, previous_text: float) -> None:
-        """InputError where the checkpoint lacks the tokens that the shares of data.* ask for."""
+        """Raises InputError where the checkpoint lacks the tokens that data.timestamps and data.previous_text need."""
         if timestamps and not self.special.timestamps:
             raise InputError(f"data.timestamps: expected 0, found {timestamps:g}: this checkpoint has no timestamps.")
         if previous_text and self.special.previous is None:
@@ -39,7 +43,7 @@ class TargetTokens:
                 "prev_sot_token_id."
             )
 
-    def count(self, texts: list[str]) -> list[int]:
+    def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
         return [len(ids) for ids in self._ids(texts)] if texts else []
 
@@ -49,7 +53,7 @@ class TargetTokens:
         return self.special.positions - len(self.special.prefix(self.language, self.task, False, None))
 
     def prompt(self, window: Window, room: int | None = None) -> list[int]:
-        """The last tokens of what the speaker said before, as many as Whisper takes; none where nothing is asked."""
+        """The last tokens of the text before the window, at most `room` and as many as Whisper takes; maybe none."""
         if window.previous is None:
             return []
         most = self.special.max_prompt if room is None else max(0, min(room, self.special.max_prompt))
@@ -57,24 +61,25 @@ class TargetTokens:
         return ids[len(ids) - min(most, len(ids)) :]
 
     def prefix(self, window: Window, prompt: list[int]) -> list[int]:
+        """The tokens that the decoder is given before the window's own."""
         return self.special.prefix(self.language, self.task, window.timestamps, prompt)
 
-    def human(self, window: Window) -> tuple[list[int], int]:
-        """The tokens that the human text asks for, prefix and end included, and how many are prefix."""
-        said = self._stamped(window) if window.timestamps else self._ids([window.text.strip()])[0]
-        bare = len(self.prefix(window, [])) + len(said) + 1  # the end
+    def human(self, window: Window) -> tuple[tuple[int, ...], int]:
+        """The tokens of the window's human text, with prefix and end, and how many of them are prefix."""
+        text = self._stamped(window) if window.timestamps else self._ids([(window.text or "").strip()])[0]
+        bare = len(self.prefix(window, [])) + len(text) + 1  # the end
         prefix = self.prefix(window, self.prompt(window, self.special.positions - bare))  # one place more: startofprev
-        return [*prefix, *said, self.special.end], len(prefix)
+        return (*prefix, *text, self.special.end), len(prefix)
 
     def _stamped(self, window: Window) -> list[int]:
-        """<|begin|> text <|end|> for each clip, or for each segment of one whose text tells them."""
-        spoken = [
-            (begin + first, min(begin + last, end), text)
+        """<|begin|> text <|end|> for each clip, or for each of its segments where its text has their times."""
+        segments = [
+            (begin + first, min(begin + last, end), text.strip())
             for clip, (begin, end) in zip(window.clips, window.times, strict=True)
-            for first, last, text in clip.times or [(0.0, end - begin, clip.text)]
+            for first, last, text in clip.times or [(0.0, end - begin, clip.text or "")]
         ]
-        found = []
-        for (begin, end, _), ids in zip(spoken, self._ids([text.strip() for _, _, text in spoken]), strict=True):
+        found: list[int] = []
+        for (begin, end, _), ids in zip(segments, self._ids([text for _, _, text in segments]), strict=True):
             found += [self._timestamp(begin), *ids, self._timestamp(end)]
         return found
 
@@ -82,9 +87,9 @@ class TargetTokens:
         stamps = self.special.timestamps
         return stamps[min(round(seconds / STEP), len(stamps) - 1)]
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        """Whisper's text begins with a space. A special token in it is spelt out: `split_special_tokens` sees to that
-        for those that the tokenizer calls special; times are not among them, so the text is parted within them."""
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Whisper's text begins with a space. A special token in it is spelt out: `split_special_tokens` does that for
+        those that the tokenizer calls special; timestamps are not among them, so the text is split within them."""
         parts = [part for text in texts for part in WITHIN_MARK.split(" " + text)]
         ids = iter(self.tokenizer(parts, add_special_tokens=False, split_special_tokens=True).input_ids)
         return [[token for _ in WITHIN_MARK.split(text) for token in next(ids)] for text in texts]

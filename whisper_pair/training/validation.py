@@ -1,16 +1,18 @@
-"""What a model hears in clips with human text: transcripts by our engine and their error rates.
+"""Validation while training: transcripts of clips with human text by our engine, and their error rates.
 
-Used to validate while training. With a frozen encoder the clips' encoder states are kept, since they never change.
+With a frozen encoder the clips' encoder states never change, so they are cached.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..audio import LogMel
 from ..config import Config
-from ..data import Clip, features_of
 from ..decoding import Decoded, Engine, Options, encode, with_packed_linears
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
@@ -18,31 +20,53 @@ from .encoder_cache import EncoderCache
 ENCODE_AT_ONCE = 8  # clips
 
 
+class ReadableClip(Protocol):
+    """A clip, or several that are read like one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def text(self) -> str | None: ...  # the human text
+
+    def read(self) -> np.ndarray: ...  # samples at 16 kHz
+
+
 class Validator:
     """Decodes a fixed set of clips."""
 
-    def __init__(self, clips: list[Clip], log_mel: LogMel, tokenizer, config: Config, keep: Path | None = None):
-        """`keep`: the folder for encoder states, where the encoder is the same at every call."""
-        self.clips, self.log_mel, self.tokenizer, self.config, self.keep = clips, log_mel, tokenizer, config, keep
+    def __init__(
+        self,
+        clips: Sequence[ReadableClip],
+        log_mel: LogMel,
+        tokenizer: Any,
+        config: Config,
+        states_folder: Path | None = None,
+    ):
+        """`states_folder`: where to cache encoder states; None where the encoder changes between calls."""
+        self.clips, self.log_mel, self.tokenizer, self.config = clips, log_mel, tokenizer, config
+        self.states_folder = states_folder
         self.normalizer = Normalizer.of(config.text_language, tokenizer)
 
     def options(self) -> Options:
+        """Plain greedy decoding in the configured language and task."""
         return Options(language=self.config.language, task=self.config.task, draft_tokens=0, batch_size=16)
 
-    def states(self, model, rows: list[int]) -> Tensor:
-        """Encoder states of some clips: [clips, frames, width]."""
+    def states(self, model: Any, rows: Sequence[int]) -> Tensor:
+        """Encoder states [rows, frames, width] of some clips, by their numbers."""
         device = model.device
         cache = None
-        if self.keep is not None:
+        if self.states_folder is not None:
             shape = (model.config.max_source_positions, model.config.d_model)
-            cache = EncoderCache(self.keep, len(self.clips), *shape)
+            cache = EncoderCache(self.states_folder, len(self.clips), *shape)
         stored = {row: cache.read(row) for row in rows} if cache is not None else {}
         found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
         missing = [row for row in rows if row not in found]
-        encoder = with_packed_linears(model.model.encoder) if missing else None
+        if missing:
+            encoder: Any = with_packed_linears(model.model.encoder)
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
-            fresh = encode(encoder, features_of([self.clips[row] for row in some], self.log_mel, device))
+            fresh = encode(encoder, self.log_mel.features([self.clips[row].read() for row in some], device))
             if cache is not None:  # as they will be read
                 fresh = fresh.to(cache.dtype)
             for row, states in zip(some, fresh, strict=True):
@@ -51,17 +75,18 @@ class Validator:
                     cache.write(row, states)
         return torch.stack([found[row].to(device, model.dtype) for row in rows])
 
-    def transcribe(self, model, rows: list[int]) -> list[Decoded]:
+    def transcribe(self, model: Any, rows: Sequence[int]) -> list[Decoded]:
+        """The model's transcripts of some clips, by their numbers."""
         return Engine(model).decode(encoder_states=self.states(model, rows), options=self.options())
 
-    def error_rates(self, model, process: int = 0, processes: int = 1) -> ErrorRate:
+    def error_rates(self, model: Any, process: int = 0, processes: int = 1) -> ErrorRate:
         """Pooled over this process's share of the clips."""
         rows = list(range(process, len(self.clips), processes))
         if not rows:
             return ErrorRate(0, 0)
         decoded = self.transcribe(model, rows)
         texts = [text_of(self.tokenizer, row.tokens) for row in decoded]
-        references = [self.clips[row].text for row in rows]
+        references = [self.clips[row].text or "" for row in rows]
         return pooled(error_rates(references, texts, self.config.text_language, self.normalizer))
 
 

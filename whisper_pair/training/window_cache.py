@@ -1,13 +1,13 @@
 """Arrays on disk, a set of them for each window, each computed once.
 
-Shards of about a gigabyte hold the windows one after another; an index holds, for each window, whether it is there and
+Shards of about a gigabyte hold the windows one after another. An index holds, for each window, whether it is there and
 the CRC-32 of its bytes. A window's entry in the index is written after its bytes, so a process that is stopped, or a
-disk that fills up, leaves whole windows only. What is read is proved against its CRC. Several processes on one machine
+disk that fills up, leaves whole windows only. What is read is checked against its CRC. Several processes on one machine
 may fill a cache together.
 
-Whoever writes does not wait: tensors are cast where they lie and copied to the host, and a thread of its own takes
-their checksum and writes them. Until a window is written, its own process reads it from memory; to others it is not
-there.
+A write does not wait: tensors are cast on their device and copied to the host, and a thread of its own computes their
+checksum and writes them. Until a window is written, its own process reads it from memory; other processes do not see
+it.
 """
 
 import copy
@@ -46,7 +46,7 @@ class WindowCache:
         lengths: Sequence[int],  # rows of each window
         about: Mapping[str, Any],  # what the tensors are computed from: a cache made from anything else is built again
     ):
-        """Opens the cache, or makes room for it. Where processes share it, one comes first.
+        """Opens the cache, or makes room for it. Where processes share it, one must open it first.
 
         Raises InputError where the disk has no room for all of it.
         """
@@ -66,7 +66,7 @@ class WindowCache:
         self._open(as_json({"made_by": made, **shape, **about}))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For loader workers that are not forked: a pickled map would be a copy that learns nothing new."""
+        """For loader workers that are not forked: a pickled map would be a copy that no write reaches."""
         return {name: value for name, value in vars(self).items() if name not in ("_index", "_full")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -75,10 +75,11 @@ class WindowCache:
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row of all tensors."""
         return sum(dtype.itemsize * width for dtype, width in self.fields.values())
 
     def _open(self, about: dict[str, Any]) -> None:
-        WRITES.flush()  # what another cache in this folder may have left
+        WRITES.flush()  # another cache in this folder may still write
         recorded = _recorded(self.folder / "about.json")
         if recorded is not None and recorded != about:
             logger.warning("%s: was made with %s; it is built again", self.folder, difference(recorded, about))
@@ -116,7 +117,7 @@ class WindowCache:
         return view
 
     def read(self, window: int) -> dict[str, Tensor] | None:
-        """Name -> tensor. None where the window is not there; one whose bytes are damaged is forgotten."""
+        """Name -> tensor [length, width]. None where the window is not there or damaged; a damaged one is dropped."""
         number = self._numbers[window]
         waiting = WRITES.get((self.folder, number))
         if waiting is not None:
@@ -135,9 +136,9 @@ class WindowCache:
         return found
 
     def write(self, window: int, tensors: Mapping[str, Tensor]) -> None:
-        """Keeps a window, soon, unless the disk is full: then the cache stays as it is, which is said once.
+        """Has a window written soon. Once the disk is full the cache stays as it is, which is printed once.
 
-        Waits only where too much is to be written already. The tensors may change afterwards.
+        Waits only where too much is still to be written. The tensors may change afterwards.
         """
         if self._full.is_set():
             return
@@ -171,10 +172,10 @@ class WindowCache:
 
 @dataclass(frozen=True)
 class AtHost:
-    """Tensors in the host's memory, where copies of a GPU's arrive while the GPU goes on."""
+    """Tensors in the host's memory. Copies from a GPU arrive while the GPU goes on."""
 
     tensors: dict[str, Tensor]
-    arrived: Any  # a CUDA event; None: they are there
+    arrived: Any  # a CUDA event; None: they have arrived
 
     @classmethod
     def of(cls, sources: Mapping[str, tuple[Tensor, torch.dtype]]) -> "AtHost":
@@ -192,6 +193,7 @@ class AtHost:
         return cls(tensors, arrived)
 
     def read(self) -> dict[str, Tensor]:
+        """Name -> tensor, once all have arrived."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.tensors
@@ -199,7 +201,7 @@ class AtHost:
 
 def _bytes(tensor: Tensor) -> memoryview:
     """A tensor's own memory."""
-    return memoryview(tensor.flatten().view(torch.uint8).numpy())
+    return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def _checksum(raw: Sequence[memoryview]) -> int:
@@ -231,7 +233,7 @@ def _write(path: Path, raw: Sequence[memoryview], offset: int) -> None:
 
 
 def _recorded(path: Path) -> dict[str, Any] | None:
-    """What the cache says it was made from; {} where that cannot be read."""
+    """What the cache was made from, as recorded beside it; {} where that cannot be read, None for a new cache."""
     if not (path.parent / "index").exists() and not path.exists():
         return None  # nothing is there, or another process has just begun
     try:

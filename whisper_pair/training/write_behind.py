@@ -1,7 +1,7 @@
-"""Writes that nobody waits for: they are handed to one thread, which does them in the order in which they came.
+"""Writes in the background: one thread does them, in the order in which they were queued.
 
-What waits to be written is bounded in bytes; who would hand in more waits until there is room. Nothing is lost at the
-end of a process, whose exit waits for the thread; a process that is killed loses what was still waiting.
+The queue is bounded in bytes; `put` waits until there is room. A process waits for the thread when it exits, so nothing
+is lost; a process that is killed loses what was still queued.
 """
 
 import os
@@ -12,15 +12,15 @@ from typing import Any
 
 
 class WriteBehind:
-    """The thread, started at the first write, and what it has still to write, by key."""
+    """The thread, started at the first write, and its queue, by key."""
 
     def __init__(self, most: int):
-        """`most`: bytes that may wait; a single write of more waits for all others first."""
+        """`most`: bytes that may be queued; a single write of more waits for all others first."""
         self.most = most
-        self.start_afresh()
+        self.reset()
 
-    def start_afresh(self) -> None:
-        """With nothing to write: also in a forked process, where the thread is missing."""
+    def reset(self) -> None:
+        """An empty queue and a new thread: a forked process has no thread."""
         self._thread = ThreadPoolExecutor(1, "write-behind")
         self._room = threading.Condition()
         self._bytes = 0
@@ -28,11 +28,11 @@ class WriteBehind:
         self._failure: Exception | None = None
 
     def get(self, key: Hashable) -> Any | None:
-        """What was handed in under this key, while it waits."""
+        """What is queued under this key; None where nothing is."""
         return self._waiting.get(key)
 
     def put(self, key: Hashable, what: Any, size: int, write: Callable[[Any], None]) -> None:
-        """Has `write(what)` called, unless the key waits already. Raises what an earlier `write` has raised."""
+        """Queues `write(what)`, of `size` bytes, unless the key is queued. Raises what an earlier write raised."""
         self._raise()
         with self._room:
             if key in self._waiting:
@@ -43,7 +43,7 @@ class WriteBehind:
             self._bytes += size
 
     def flush(self) -> None:
-        """Returns when all is written. Raises what a `write` has raised."""
+        """Returns when all is written. Raises what a write raised."""
         if self._waiting:
             self._thread.submit(lambda: None).result()  # comes after all others
         self._raise()
@@ -66,4 +66,4 @@ class WriteBehind:
 
 WRITES = WriteBehind(256 << 20)  # of all caches of this process: 66 windows of large-v3 in half precision
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=WRITES.start_afresh)
+    os.register_at_fork(after_in_child=WRITES.reset)

@@ -1,12 +1,13 @@
 """Training losses that never hold [tokens, vocabulary] for more than a chunk of the tokens."""
 
 from .chunks import CHUNK, IGNORE, cross_entropy
-from .mix import TopKTeacher, WholeTeacher, mixed_loss
+from .mix import TeacherTargets, TopKTeacher, WholeTeacher, mixed_loss
 from .rounds import likeliest_tokens, mismatch_weights
 
 __all__ = [
     "CHUNK",
     "IGNORE",
+    "TeacherTargets",
     "TopKTeacher",
     "WholeTeacher",
     "cross_entropy",

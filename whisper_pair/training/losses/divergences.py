@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def softened(log_probabilities: Tensor, temperature: float) -> Tensor:
-    """log softmax(logits / T), from log softmax(logits)."""
+    """log softmax(logits / T) [tokens, outcomes], from log softmax(logits)."""
     return log_probabilities if temperature == 1.0 else F.log_softmax(log_probabilities / temperature, dim=-1)
 
 
@@ -37,7 +37,7 @@ def jensen_shannon(student: Tensor, teacher: Tensor, beta: float = 0.5) -> Tenso
 
 
 def acceptance(student: Tensor, teacher: Tensor) -> Tensor:
-    """a = sum min(p, q)"""
+    """a = sum min(p, q), from 0 to 1."""
     return torch.minimum(student, teacher).exp().sum(-1)
 
 

@@ -1,4 +1,4 @@
-"""The weighted mix of losses that an assistant is trained by: a chunk's logits are computed once for all of them."""
+"""The weighted mix of losses that trains an assistant. A chunk's logits are computed once for all of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +13,26 @@ from .divergences import forward_kl, jensen_shannon, lk, negative_log_acceptance
 
 # (log-probabilities of the student, of the teacher), both [tokens, outcomes], softened by a temperature
 Outcomes = Callable[[float], tuple[Tensor, Tensor]]
+NOTHING = -60.0  # log of a mass that no float32 sum notices; -inf would make 0 x inf
 
 
 @dataclass(frozen=True)
 class WholeTeacher:
-    """The teacher's whole distribution, as what it is computed from."""
+    """The teacher's whole distribution, held as the hidden states and the head that it is computed from."""
 
     hidden: Tensor  # [tokens, teacher width], of any floating type
     head: Tensor  # [vocabulary, teacher width]
 
     @property
     def rows(self) -> tuple[Tensor, ...]:
+        """The tensors [tokens, ...] that `outcomes` takes, which are split into chunks."""
         return (self.hidden,)
 
     def outcomes(self, student: Tensor, hidden: Tensor) -> Outcomes:
-        """Of some of the tokens: each token of the vocabulary is an outcome."""
+        """Of some of the tokens: each token of the vocabulary is an outcome.
+
+        student [some, vocabulary]: log-probabilities; hidden [some, teacher width].
+        """
         with torch.no_grad():
             logits = F.linear(hidden.to(self.head.dtype), self.head).float()
 
@@ -43,14 +48,14 @@ class TopKTeacher:
     """The teacher's k likeliest tokens, and all others as one outcome with the mass that remains.
 
     At a temperature T both whole distributions are softened first and their tails joined after: an outcome has the mass
-    that softened(p, T) gives it. Hence the teacher's sum over its tail of p^(1/T), which is taken while its whole
-    distribution is at hand.
+    that softened(p, T) gives it. This needs the teacher's sum over its tail of p^(1/T), which is computed while its
+    whole distribution is at hand.
 
     The bias: a divergence over these k + 1 outcomes is never above the one over the vocabulary (data processing), at
     any T. KL falls short by r KL(p' || q'), with r the tail's mass and p', q' the distributions in it, all softened:
-    how q spreads what the teacher deems unlikely is not learnt. On the logits of the k tokens KL's gradient is that of
-    the whole distribution. r grows with T: softened, 50 thousand unlikely tokens weigh much together. With k the whole
-    vocabulary nothing remains and nothing is lost.
+    how q spreads the mass of the tail is not learned. On the logits of the k tokens KL's gradient is that of the whole
+    distribution. r grows with T: softened, 50 thousand unlikely tokens have much mass together. With k the whole
+    vocabulary there is no tail and nothing is lost.
     """
 
     ids: Tensor  # [tokens, k]
@@ -60,7 +65,7 @@ class TopKTeacher:
 
     @classmethod
     def of(cls, log_probabilities: Tensor, k: int, temperature: float = 1.0) -> "TopKTeacher":
-        """log_probabilities [tokens, vocabulary]"""
+        """log_probabilities [tokens, vocabulary]; `temperature`: the one that a softened divergence will use."""
         best = log_probabilities.topk(k, dim=-1)
         others = log_probabilities.scatter(-1, best.indices, -torch.inf)
         rest = torch.stack([others.logsumexp(-1), (others / temperature).logsumexp(-1)], dim=-1)
@@ -68,10 +73,14 @@ class TopKTeacher:
 
     @property
     def rows(self) -> tuple[Tensor, ...]:
+        """The tensors [tokens, ...] that `outcomes` takes, which are split into chunks."""
         return self.ids, self.log_probabilities, self.rest
 
     def outcomes(self, student: Tensor, ids: Tensor, best: Tensor, rest: Tensor) -> Outcomes:
-        """Of some of the tokens: the k likeliest and the rest, at the temperature 1 or T."""
+        """Of some of the tokens: the k likeliest and the rest, at the temperature 1 or T.
+
+        student [some, vocabulary]: log-probabilities; ids, best [some, k]; rest [some, 2].
+        """
         ids, best = ids.long(), best.float()
         ours = student.gather(-1, ids)
         if ids.shape[-1] == student.shape[-1]:
@@ -87,20 +96,21 @@ class TopKTeacher:
         return at
 
 
-NOTHING = -60.0  # log of a mass that no float32 sum notices; -inf would make 0 x inf
+TeacherTargets = WholeTeacher | TopKTeacher  # what the student learns of the teacher's distribution at each token
 
 
 def mixed_loss(
     hidden: Tensor,
     head: Tensor,
     labels: Tensor,
-    teacher: WholeTeacher | TopKTeacher,
+    teacher: TeacherTargets,
     losses: Losses,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Sum over tokens of the weighted losses; no gradient reaches the teacher.
+    """Sum over tokens of the weighted losses, a float32 scalar; no gradient reaches the teacher.
 
-    hidden [tokens, width], head [vocabulary, width], labels [tokens]; weights [tokens]: a factor on each token's loss.
+    hidden [tokens, width], head [vocabulary, width], labels [tokens]; weights [tokens]: a factor on each token's loss,
+    None: 1.
     """
 
     def of_chunk(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *rows: Tensor) -> Tensor:
@@ -117,21 +127,20 @@ def mixed_loss(
 
 
 def divergence(outcomes: Outcomes, losses: Losses) -> Tensor:
-    """The mix without cross-entropy: [tokens]."""
-    found: Tensor | float = 0.0
+    """The mix without cross-entropy [tokens]; `losses` must have a divergence."""
+    parts: list[Tensor] = []
     if losses.kl:
-        found = losses.kl * losses.temperature**2 * forward_kl(*outcomes(losses.temperature))
-    if not losses.unsoftened:
-        return found
-    student, teacher = outcomes(1.0)
-    if losses.reverse_kl:
-        found = found + losses.reverse_kl * reverse_kl(student, teacher)
-    if losses.jensen_shannon:
-        found = found + losses.jensen_shannon * jensen_shannon(student, teacher, losses.beta)
-    if losses.total_variation:
-        found = found + losses.total_variation * total_variation(student, teacher)
-    if losses.log_acceptance:
-        found = found + losses.log_acceptance * negative_log_acceptance(student, teacher)
-    if losses.lk:
-        found = found + losses.lk * lk(student, teacher, losses.eta)
-    return found
+        parts.append(losses.kl * losses.temperature**2 * forward_kl(*outcomes(losses.temperature)))
+    if losses.unsoftened:
+        student, teacher = outcomes(1.0)
+        if losses.reverse_kl:
+            parts.append(losses.reverse_kl * reverse_kl(student, teacher))
+        if losses.jensen_shannon:
+            parts.append(losses.jensen_shannon * jensen_shannon(student, teacher, losses.beta))
+        if losses.total_variation:
+            parts.append(losses.total_variation * total_variation(student, teacher))
+        if losses.log_acceptance:
+            parts.append(losses.log_acceptance * negative_log_acceptance(student, teacher))
+        if losses.lk:
+            parts.append(losses.lk * lk(student, teacher, losses.eta))
+    return sum(parts[1:], start=parts[0])

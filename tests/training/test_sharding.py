@@ -10,14 +10,14 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from benchmarks.scripted_main import MICRO, scripted_main
-from train.model import choose_parameters, folded, stock
+from train.model import choose_parameters, merged, stock
 from whisper_pair.checkpoints.load import load_main
 from whisper_pair.config.schema import Lora, Train
 from whisper_pair.errors import InputError
 from whisper_pair.training.sharding import gathered_weights, model_with_weights, refuse_other_sharding
 
 HERE = Path(__file__).parent
-FSDP2 = HERE.parent / "configs" / "accelerate" / "fsdp2.yaml"
+FSDP2 = HERE.parents[1] / "configs" / "accelerate" / "fsdp2.yaml"
 
 
 class Whole:
@@ -76,7 +76,7 @@ def test_adapters_are_folded_in_as_peft_itself_does(material):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     made = stock(model, settings, Whole())
-    weights = folded(model, gathered_weights(model))
+    weights = merged(model, gathered_weights(model))
     for name, layer in model.named_modules():
         if hasattr(layer, "get_delta_weight"):
             wanted = layer.base_layer.weight + layer.get_delta_weight("default")
@@ -105,7 +105,7 @@ def test_a_model_around_given_weights_is_the_model(material):
         ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "MEGATRON_LM is not supported"),
     ],
 )
-def test_a_launcher_that_shards_otherwise_is_refused_in_words(environment, refused):
+def test_a_launcher_that_shards_in_another_way_is_refused(environment, refused):
     with pytest.raises(InputError, match=refused):
         refuse_other_sharding(environment)
     refuse_other_sharding({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"})

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from whisper_pair.audio.log_mel import LogMel
@@ -11,7 +11,7 @@ from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.packing import pack, repeated_by_weight
 from whisper_pair.errors import InputError
-from whisper_pair.training.batches import Batches, Example
+from whisper_pair.training.batches import Batches, Example, LoadedExample
 from whisper_pair.training.losses.chunks import IGNORE
 from whisper_pair.training.target_tokens import TargetTokens
 
@@ -39,7 +39,7 @@ def decoded(targets: TargetTokens, tokens: list[int]) -> str:
     return targets.tokenizer.decode(tokens, decode_with_timestamps=True)
 
 
-def test_a_plain_window_is_what_whisper_is_asked_and_says(targets):
+def test_a_plain_window_has_whispers_prefix_text_and_end(targets):
     tokens, prefix = targets.human(Window(tuple(clips(2)), 0.3))
     assert decoded(targets, tokens) == (
         "<|startoftranscript|><|nl|><|transcribe|><|notimestamps|> zin 0 zin 1<|endoftext|>"
@@ -64,12 +64,11 @@ def test_a_prompt_opens_with_startofprev_once_and_is_never_a_label(targets, proc
     assert text.count("<|startofprev|>") == 1
     example = Example(Window(tuple(clips(1))), tuple(tokens), prefix)
     batches = Batches([example], LogMel(processor.feature_extractor))
-    item = {"example": example, "sample": 0, "seed": 0, "states": None, "pcm": torch.zeros(10).numpy()}
-    batch = batches.collate([item])
-    assert batch["inputs"][0].tolist() == tokens[:-1]  # what main and assistant both see
-    labels = batch["labels"][0]
+    batch = batches.collate([LoadedExample(example, 0, 0, None, np.zeros(10, np.int16))])
+    assert batch.inputs[0].tolist() == list(tokens[:-1])  # what main and assistant both see
+    labels = batch.labels[0]
     assert labels[: prefix - 1].eq(IGNORE).all()
-    assert labels[prefix - 1 :].tolist() == tokens[prefix:]
+    assert labels[prefix - 1 :].tolist() == list(tokens[prefix:])
 
 
 @pytest.mark.parametrize("words", [1, 60, 100, 118, 120, 122, 124])

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -70,6 +71,14 @@ class Summed(nn.Module):
         return (((x @ self.weight - y) ** 2) * mask).sum()
 
 
+class NumberBatch(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+    mask: torch.Tensor
+    tokens: int
+    names: tuple[str, ...]
+
+
 class Numbers:
     """Batches of 20 samples with 1 to 5 values each."""
 
@@ -85,13 +94,8 @@ class Numbers:
 
     def collate(self, samples):
         mask = torch.stack([torch.arange(5) <= sample % 5 for sample in samples]).float()
-        return {
-            "x": self.x[samples],
-            "y": self.y[samples],
-            "mask": mask,
-            "tokens": int(mask.sum()),
-            "names": [f"sample {sample}" for sample in samples],
-        }
+        names = tuple(f"sample {sample}" for sample in samples)
+        return NumberBatch(self.x[samples], self.y[samples], mask, int(mask.sum()), names)
 
 
 class StoppedError(Exception):
@@ -115,7 +119,7 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **sett
         steps += 1
         if stop_at is not None and steps > stop_at:
             raise StoppedError
-        return {name: batch[name] for name in ("x", "y", "mask")}
+        return {name: getattr(batch, name) for name in ("x", "y", "mask")}
 
     def validate(trained) -> ValidationScore:
         seen.append(trained.weight.detach().clone())
@@ -140,7 +144,7 @@ def test_the_loss_is_the_mean_over_all_tokens_of_the_step(tmp_path):
     _, best, _ = train(tmp_path / "run", batch_size=20, learning_rate=1e-12, evaluations=1, epochs=1)
     numbers = Numbers().collate(list(range(20)))
     module = Summed()
-    mean = module(numbers["x"], numbers["y"], numbers["mask"]) / numbers["tokens"]
+    mean = module(numbers.x, numbers.y, numbers.mask) / numbers.tokens
     history = json.loads((best / "history.json").read_text())
     assert history["history"][0]["loss"] == pytest.approx(mean.item())
 

@@ -74,7 +74,7 @@ def test_a_worker_that_was_not_forked_sees_what_comes_later(tmp_path):
     assert holds(sent, 1, 1)
 
 
-def test_a_damaged_window_is_told_and_computed_again(tmp_path, caplog):
+def test_a_damaged_window_is_reported_and_computed_again(tmp_path, caplog):
     cache = opened(tmp_path)
     for window in range(4):
         cache.write(window, tensors(window))
@@ -106,21 +106,21 @@ def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
         ({"main": "a"}, FIELDS | {"rest": ("float16", 1)}, 'fields.rest.0 = "float32", not "float16"'),
     ],
 )
-def test_a_cache_made_from_something_else_is_built_anew(tmp_path, caplog, about, fields, said):
+def test_a_cache_made_from_something_else_is_built_again(tmp_path, caplog, about, fields, said):
     opened(tmp_path / "cache").write(0, tensors(0))
     again = opened(tmp_path / "cache", about, fields)
     assert f"was made with {said}; it is built again" in caplog.text
     assert 0 not in again
 
 
-def test_a_cache_of_another_version_of_the_package_is_built_anew(tmp_path, caplog, monkeypatch):
+def test_a_cache_of_another_version_of_the_package_is_built_again(tmp_path, caplog, monkeypatch):
     opened(tmp_path).write(0, tensors(0))
     monkeypatch.setattr(room, "versions", lambda: {"whisper-pair": "99"})
     assert 0 not in opened(tmp_path)
     assert "made_by.whisper-pair" in caplog.text
 
 
-def test_too_small_a_disk_is_told_before_anything_is_computed(tmp_path, monkeypatch):
+def test_too_small_a_disk_is_reported_before_anything_is_computed(tmp_path, monkeypatch):
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 100))
     with pytest.raises(InputError, match=r"GB are still to be cached and 0\.0 GB are free"):
         opened(tmp_path / "cache")

@@ -16,8 +16,10 @@ import pytest
 from tqdm import tqdm
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from distill.label_filter import FilteredLabels, LabelFilter, judged, most_repeats, trusted_labels
-from distill.labelling import FILE, Labeller, label_options, label_windows, read_labels
+from distill.label_filter import FilteredLabels, LabelFilter, filtered, most_repeats, trusted_labels
+from distill.labelling import Labeller, label_options, label_windows
+from distill.labels import LABELS_FILE, read_labels
+from tests.label_rows import label_row
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.commands.command_line import guarded
 from whisper_pair.config.schema import Distill, load_config
@@ -42,7 +44,7 @@ def process(index: int = 0, of: int = 1):
 
 @pytest.fixture(scope="module")
 def labelling(material, write_config, tmp_path_factory):
-    """A Labeller of the micro Whisper, and windows of the corpus: packed, stamped and prompted ones among them."""
+    """A Labeller of the micro Whisper, and windows of the corpus: some packed, some with timestamps, some prompted."""
     path = write_config(tmp_path_factory.mktemp("labels") / "pair.yaml")
     options = ["distill.label_batch_size=3", "data.timestamps=0.3", "data.previous_text=0.3"]
     config = load_config(path, options)
@@ -74,19 +76,19 @@ def test_every_window_gets_the_label_it_asks_for(labelling, undisturbed):
     labeller, windows = labelling
     rows = undisturbed
     special = labeller.targets.special
-    assert [row["window"] for row in rows] == list(range(len(windows)))
+    assert [row.window for row in rows] == list(range(len(windows)))
     assert {window.timestamps for window in windows} == {True, False}
     assert any(window.previous for window in windows)
     for row, window in zip(rows, windows, strict=True):
-        assert (row["key"], row["clips"]) == (window.key, [clip.name for clip in window.clips])
-        assert (special.no_timestamps not in row["prefix"]) == window.timestamps
-        assert (special.previous == row["prefix"][0]) == (window.previous is not None)
-        assert row["prefix"].count(special.previous) <= 1
-        stamped = [token for token in row["tokens"] if token in special.timestamps]
+        assert (row.key, row.clips) == (window.key, [clip.name for clip in window.clips])
+        assert (special.no_timestamps not in row.prefix) == window.timestamps
+        assert (special.previous == row.prefix[0]) == (window.previous is not None)
+        assert row.prefix.count(special.previous) <= 1
+        stamped = [token for token in row.tokens if token in special.timestamps]
         assert bool(stamped) == window.timestamps
-        assert "<|" not in row["text"]
-        assert row["mean_log_probability"] < 0
-        assert row["error"] > 0
+        assert "<|" not in row.text
+        assert row.mean_log_probability < 0
+        assert row.error > 0
 
 
 def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp_path):
@@ -104,13 +106,13 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
         assert worker.exitcode == -signal.SIGKILL
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / LABELS_FILE).exists()
     label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [LABELS_FILE]
 
 
-def test_a_signal_ends_labelling_with_143_and_says_how_much_is_kept(labelling, undisturbed, tmp_path, capfd):
+def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(labelling, undisturbed, tmp_path, capfd):
     labeller, windows = labelling
 
     def work() -> None:
@@ -137,7 +139,7 @@ def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(lab
     broken = replace(labeller, engine=None)  # would fail if anything were labelled
     label_windows(broken, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [FILE]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [LABELS_FILE]
 
 
 def test_two_processes_write_the_rows_of_one(labelling, undisturbed, tmp_path):
@@ -160,11 +162,11 @@ def test_a_window_that_cannot_be_read_has_no_row_and_is_not_tried_for_ever(label
     gone = replace(windows[4], clips=(replace(windows[4].clips[0], audio=Path("/nowhere.wav")),))
     some = [*windows[:4], gone, *windows[5:6]]
     label_windows(labeller, some, tmp_path, process())
-    assert [row["window"] for row in read_labels(tmp_path)] == [0, 1, 2, 3, 5]
+    assert [row.window for row in read_labels(tmp_path)] == [0, 1, 2, 3, 5]
     assert "no such audio file" in caplog.text
 
 
-def test_labels_of_other_inputs_are_begun_afresh_and_say_why(labelling, tmp_path, caplog):
+def test_labels_of_other_inputs_are_started_again_with_the_reason_printed(labelling, tmp_path, caplog):
     config = labelling[0].config
     old = Stage(tmp_path / "labels", {"main": {"model.safetensors": "aa"}, "language": "nl"})
     old.begin(config)
@@ -185,33 +187,27 @@ def window(*texts: str | None) -> Window:
     return Window(tuple(Clip(f"clip {i}", Path("none"), 2.0, text, "anna") for i, text in enumerate(texts)))
 
 
-def row(text: str, **known) -> dict:
-    return {
-        "text": text, "finished": True, "compression_ratio": 1.0, "seconds": 4.0, "tokens": [1] * 8, "window": 0
-    } | known  # fmt: skip
-
-
-def judge(language: str = "nl", **settings) -> LabelFilter:
+def label_filter(language: str = "nl", **settings) -> LabelFilter:
     return LabelFilter(Distill(**settings), language, Normalizer(language))
 
 
-def test_a_bad_clip_leaves_its_window_and_the_rest_is_labelled_again():
+def test_a_bad_clip_is_dropped_from_its_window_and_the_rest_is_labelled_again():
     found = FilteredLabels()
-    spoken = window("een twee drie", "vier vijf zes", "zeven acht negen")
-    heard = row("een twee drie heel wat anders zeven acht negen")
-    (again,) = judged(judge(max_label_error=0.5), spoken, heard, found)
+    three_clips = window("een twee drie", "vier vijf zes", "zeven acht negen")
+    label = label_row("een twee drie heel wat anders zeven acht negen")
+    (again,) = filtered(label_filter(max_label_error=0.5), three_clips, label, found)
     assert [clip.name for clip in again.clips] == ["clip 0", "clip 2"]
     assert found.kept == []
     assert found.dropped == {"error above 0.5": 1}
-    assert found.samples["error above 0.5"] == [("clip 1", "vier vijf zes", heard["text"])]
+    assert found.samples["error above 0.5"] == [("clip 1", "vier vijf zes", label.text)]
     kept = FilteredLabels()
-    assert judged(judge(), spoken, heard, kept) == []  # no limit: all are kept
+    assert filtered(label_filter(), three_clips, label, kept) == []  # no limit: all are kept
     assert len(kept.kept) == 1
 
 
-def test_a_window_without_human_text_is_judged_by_its_signs_alone():
+def test_a_window_without_human_text_is_filtered_by_its_signs_alone():
     found = FilteredLabels()
-    assert judged(judge(max_label_error=0.1), window(None, None), row("wat dan ook"), found) == []
+    assert filtered(label_filter(max_label_error=0.1), window(None, None), label_row("wat dan ook"), found) == []
     assert len(found.kept) == 1
 
 
@@ -226,17 +222,17 @@ def test_a_window_without_human_text_is_judged_by_its_signs_alone():
 )
 def test_a_sign_of_hallucination_sets_each_clip_alone_and_drops_a_single_one(sign, reason):
     found = FilteredLabels()
-    again = judged(judge(), window("ja", "nee"), row("ja nee") | sign, found)
+    again = filtered(label_filter(), window("ja", "nee"), label_row(**{"text": "ja nee"} | sign), found)
     assert [[clip.name for clip in one.clips] for one in again] == [["clip 0"], ["clip 1"]]
     assert not found.dropped
-    assert judged(judge(), window("ja"), row("ja") | sign, found) == []
+    assert filtered(label_filter(), window("ja"), label_row(**{"text": "ja"} | sign), found) == []
     assert found.dropped == {reason: 1}
     assert reason in found.section()
 
 
 def test_signs_can_be_switched_off():
-    off = judge(max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
-    loop = row("ja " * 50, compression_ratio=9.0, tokens=[1] * 400)
+    off = label_filter(max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
+    loop = label_row("ja " * 50, compression_ratio=9.0, tokens=[1] * 400)
     assert off.sign(loop) is None
 
 
@@ -257,19 +253,18 @@ def test_repeats_are_counted_in_a_row(units, longest, times):
 
 
 def test_characters_repeat_where_there_are_no_spaces():
-    assert judge("ja").sign(row("はい。" * 6)) == "a phrase more than 4 times in a row"
-    assert judge("ja").sign(row("今日はいい天気ですね")) is None
+    assert label_filter("ja").sign(label_row("はい。" * 6)) == "a phrase more than 4 times in a row"
+    assert label_filter("ja").sign(label_row("今日はいい天気ですね")) is None
 
 
-def test_what_is_labelled_again_is_judged_again_until_nothing_is_left(labelling, tmp_path):
+def test_what_is_labelled_again_is_filtered_again_until_nothing_is_left(labelling, tmp_path):
     """The micro Whisper talks nonsense, so all is bad but what the human text is made to agree with."""
     labeller, windows = labelling
     packed = [w for w in windows if len(w.clips) > 1][:2] or [Window(windows[0].clips + windows[1].clips[:1])]
-    strict = judge(max_label_error=0.5, max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
+    strict = label_filter(max_label_error=0.5, max_compression_ratio=None, max_repeats=None, max_tokens_per_second=None)
     label_windows(labeller, packed, tmp_path, process())
-    rows = read_labels(tmp_path)
-    for one in rows:
-        one["finished"] = True  # as though the main had ended; the second labels say that it does not
+    # as though the main had ended; the second labels say that it does not
+    rows = [replace(row, finished=True) for row in read_labels(tmp_path)]
     with pytest.raises(InputError, match=r"none can be trusted; train the main longer"):
         trusted_labels(strict, labeller, packed, rows, tmp_path, process())
     agreed = [replace(w, clips=tuple(replace(c, text=None) for c in w.clips)) for w in packed]

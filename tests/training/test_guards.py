@@ -54,11 +54,11 @@ def test_weights_are_not_touched_by_a_gradient_that_is_no_number(tmp_path, monke
         train(tmp_path / "run")
 
 
-def test_validations_that_get_no_better_end_training_and_the_best_is_kept(tmp_path, capsys):
+def test_validations_that_get_no_better_end_training_and_the_best_is_kept(tmp_path, caplog):
     _, best, seen = train(tmp_path / "run", epochs=10, evaluations=10, patience=3)
     assert len(seen) == 5  # the second is best
     assert best.name == "best-0000010"
-    assert "stopped early: 3 validations in a row were no better than that of step 10" in capsys.readouterr().out
+    assert "stopped early: 3 validations in a row were no better than that of step 10" in caplog.text
     _, again, _ = train(tmp_path / "run", epochs=10, evaluations=10, patience=3)  # from its last state
     assert again == best
 
@@ -93,7 +93,7 @@ def test_what_is_no_lack_of_memory_is_not_taken_for_it():
         largest_that_fits(broken, 8)
 
 
-def test_what_a_user_can_mend_is_one_sentence(capsys):
+def test_what_a_user_can_fix_is_one_sentence(capsys):
     def full():
         with open("/dev/full", "w") as file:
             file.write("x" * 100_000)
@@ -117,7 +117,7 @@ def test_what_a_user_can_mend_is_one_sentence(capsys):
         guarded(interrupted, debug=True)
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     work = tmp_path / "run" / "main.partial"
     disk.require_disk(work, 10**9, "keep: 1")
@@ -137,7 +137,7 @@ def test_disk_counts_weights_once_and_moments_for_what_is_trained():
     assert disk.training_bytes(tied, module, torch.float32, settings) == 2 * (800 + 800) + 3 * 800
 
 
-def test_a_rehearsal_says_what_every_stage_takes_and_leaves_only_what_listening_found(write_config, command, tmp_path):
+def test_a_rehearsal_prints_what_every_stage_takes_and_leaves_the_survey_alone(write_config, command, tmp_path):
     config = write_config(tmp_path / "pair.yaml", train={"epochs": 3}, distill={"cache": "states"})
     done = command("-m", "whisper_pair.cli", "run", config, "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,5 @@
 """The schema: whatever a user writes gives a Config or one clear sentence that names the key's full path."""
 
-import copy
 import re
 import subprocess
 import sys
@@ -8,51 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from tests.config.smallest_config import SMALLEST, SPLITS, changed
 from whisper_pair.config.hints import SYNONYMS, paths
-from whisper_pair.config.schema import Config, Lora, SpecAugment, dump_config, load_config
+from whisper_pair.config.schema import Config, Lora, SpecAugment, load_config
 from whisper_pair.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
-
-SPLITS = ("train", "validation", "test")
-SMALLEST = {
-    "language": "nl",
-    "model": "openai/whisper-base",
-    "output": "outputs/smallest",
-    "data": {split: [{"folder": f"speech/{split}"}] for split in SPLITS},
-}
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a tree, or YAML text, as a config file."""
-
-    def to_file(content) -> Path:
-        path = tmp_path / "pair.yaml"
-        text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return to_file
-
-
-@pytest.fixture
-def smallest(write):
-    return write(SMALLEST)
-
-
-def changed(path: str, value) -> dict:
-    """SMALLEST with one value replaced."""
-    tree = copy.deepcopy(SMALLEST)
-    *parents, last = path.split(".")
-    node = tree
-    for part in parents:
-        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-    node[int(last) if isinstance(node, list) else last] = value
-    return tree
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_reading_a_config_imports_nothing_heavy():
@@ -231,7 +192,7 @@ def test_a_key_that_its_source_cannot_heed_is_refused(write, source, key):
         load_config(write(changed("data.train.0", source)))
 
 
-def test_what_is_learnt_of_the_audio_is_kept_in_the_run_unless_a_folder_is_named(smallest):
+def test_the_survey_of_the_audio_lies_in_the_run_unless_a_folder_is_named(smallest):
     assert load_config(smallest).data.cache == "outputs/smallest/data"
     assert load_config(smallest, ["data.cache=shared"]).data.cache == "shared"
 
@@ -279,7 +240,7 @@ def test_every_other_word_for_a_key_means_one_of_ours():
 
 
 @pytest.mark.parametrize("override", ["train.parameters=all", "train.spec_augment={}"])
-def test_encoder_states_are_kept_only_where_they_never_change(smallest, override):
+def test_encoder_states_are_cached_only_where_they_never_change(smallest, override):
     assert load_config(smallest, ["train.cache_encoder=true"]).train.cache_encoder
     with pytest.raises(InputError, match=r"^train\.cache_encoder: expected false"):
         load_config(smallest, ["train.cache_encoder=true", override])
@@ -291,7 +252,7 @@ def test_distillation_needs_a_loss(smallest):
     assert load_config(smallest, ["distill.losses.kl=0"]).distill.losses.cross_entropy == 1.0
 
 
-def test_norwegian_needs_quotes_and_is_told_so(write):
+def test_norwegian_without_quotes_is_refused_with_that_reason(write):
     text = yaml.safe_dump(changed("language", "LANGUAGE"))
     with pytest.raises(InputError, match=r"^language: expected text, found false \(Norwegian needs quotes: 'no'\)"):
         load_config(write(text.replace("LANGUAGE", "no")))
@@ -310,222 +271,3 @@ def test_numbers_may_be_written_scientifically_with_or_without_a_point(write, wr
 def test_layers_are_a_count_or_a_list(write, number):
     assert load_config(write(changed("distill.layers", number))).distill.layers == number
     assert load_config(write(changed("distill.layers", [0, number]))).distill.layers == (0, number)
-
-
-# Files that are no config
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read \(No such file"):
-        load_config(tmp_path / "absent.yaml")
-
-
-def test_a_folder_is_no_config(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        load_config(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "speech", "7", "null"])
-def test_a_file_without_keys_is_refused(write, text):
-    with pytest.raises(InputError, match="expected keys and values at the top"):
-        load_config(write(text))
-
-
-@pytest.mark.parametrize(
-    "text", ["a: [1", "a: b: c", "\ta: 1", "a: *nowhere", "{[1]: 2}", "a: !!python/name:os.system x"]
-)
-def test_broken_yaml_is_refused_in_one_line(write, text):
-    with pytest.raises(InputError, match="is not valid YAML") as refusal:
-        load_config(write(text))
-    assert "\n" not in str(refusal.value)
-
-
-def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
-    (tmp_path / "latin.yaml").write_bytes("language: bokmål".encode("latin-1"))
-    with pytest.raises(InputError, match="is not valid YAML"):
-        load_config(tmp_path / "latin.yaml")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("seed: 0\noutput: 2026-13-40\n", id="a date that does not exist"),
-        pytest.param(f"train:\n  epochs: 1{'0' * 400}\n", id="a whole number too large for a float"),
-        pytest.param(f"seed: 1{'0' * 5000}\n", id="a whole number too long for Python to read"),
-        pytest.param(f"language: {'[' * 5000}\n", id="brackets without end"),
-    ],
-)
-def test_yaml_that_python_itself_stumbles_over_is_refused_like_any_other(write, text):
-    with pytest.raises(InputError):
-        load_config(write(text + yaml.safe_dump({k: v for k, v in SMALLEST.items() if k not in text})))
-
-
-# Overrides
-
-
-@pytest.mark.parametrize(
-    ("override", "value_of", "value"),
-    [
-        ("language=de", lambda c: c.language, "de"),
-        ("language='no'", lambda c: c.language, "no"),
-        ("seed=7", lambda c: c.seed, 7),
-        ("revision=null", lambda c: c.revision, None),
-        ("revision=main", lambda c: c.revision, "main"),
-        ("train.learning_rate=3e-4", lambda c: c.train.learning_rate, 3e-4),
-        ("train.lora.rank=8", lambda c: c.train.lora.rank, 8),
-        ("train.lora.targets=[q_proj, v_proj]", lambda c: c.train.lora.targets, ("q_proj", "v_proj")),
-        ("train.spec_augment={}", lambda c: c.train.spec_augment, SpecAugment()),
-        ("train.spec_augment.time_masks=4", lambda c: c.train.spec_augment, SpecAugment(time_masks=4)),
-        ("data.train.0.folder=elsewhere", lambda c: c.data.train[0].folder, "elsewhere"),
-        ("data.train.0.text=null", lambda c: c.data.train[0].text, None),
-        ("data.train.0={hub: a/b}", lambda c: c.data.train[0].hub, "a/b"),
-        ("distill.layers=[0, 3, 5]", lambda c: c.distill.layers, (0, 3, 5)),
-        ("distill.max_label_error=0.5", lambda c: c.distill.max_label_error, 0.5),
-        ("output=a=b", lambda c: c.output, "a=b"),
-    ],
-)
-def test_any_key_can_be_overridden(smallest, override, value_of, value):
-    assert value_of(load_config(smallest, [override])) == value
-
-
-def test_the_last_override_of_a_key_holds(smallest):
-    assert load_config(smallest, ["seed=1", "seed=2"]).seed == 2
-
-
-def test_an_override_can_switch_off_what_the_file_switches_on(write):
-    path = write(changed("train.spec_augment", {"time_masks": 4}))
-    assert load_config(path).train.spec_augment == SpecAugment(time_masks=4)
-    assert load_config(path, ["train.spec_augment=null"]).train.spec_augment is None
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.learning_rat=1", r"^train\.learning_rat: unknown key; the nearest known one is train\.learning_rate\."),
-        ("nothing.at.all=1", r"^nothing: unknown key"),
-        (
-            "train.learning_rate=fast",
-            r"^train\.learning_rate: expected a number",
-        ),
-        ("train.learning_rate=", r"^train\.learning_rate: expected a number"),
-        ("data.train.1.folder=x", r"^data\.train\.1: expected an index from 0 to 0"),
-        ("data.train.first.folder=x", r"^data\.train\.first: expected an index"),
-        ("data.train.-1=x", r"^data\.train\.-1: expected an index"),
-        ("language.code=nl", r"language"),
-        ("language.code.short=nl", r"language"),
-        ("train.learning_rate", r"expected an override of the form key\.sub=value"),
-        ("=3", r"expected an override of the form key\.sub=value"),
-        ("seed=[1", r"^seed: '\[1' is not a YAML value"),
-        ("language=no", r"^language: .*Norwegian"),
-    ],
-)
-def test_a_wrong_override_is_refused_by_its_full_path(smallest, override, message):
-    with pytest.raises(InputError, match=message):
-        load_config(smallest, [override])
-
-
-# Anything at all
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.text(max_size=12),
-    st.dates(),
-    st.binary(max_size=4),
-    st.sampled_from(["fp16", "decoder", "lora", "1e-5", "nan", "-inf", "1_0", "drop", "no", "openai/whisper-tiny"]),
-)
-
-
-def known_paths(tree, prefix: str = "") -> list[str]:
-    """Every key of a resolved config, sections and list items included."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    return [path for key, value in items for path in (f"{prefix}{key}", *known_paths(value, f"{prefix}{key}."))]
-
-
-def known_keys() -> list[str]:
-    config = Config(**{key: SMALLEST[key] for key in ("language", "model", "output")}, data={})
-    names = {part for path in known_paths(config.resolved()) for part in path.split(".")}
-    return sorted(names | {"train", "validation", "test", "folder", "hub", "text", "pack"})
-
-
-KEYS = st.sampled_from(known_keys()) | st.text(max_size=6) | st.integers(-2, 2) | st.none() | st.booleans()
-TREES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=8
-)
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def config_or_refusal(path, overrides=()) -> Config | None:
-    """Any other exception fails the test."""
-    try:
-        return load_config(path, overrides)
-    except InputError:
-        return None
-
-
-@MANY
-@given(tree=TREES)
-def test_any_yaml_tree_gives_a_config_or_a_refusal(write, tree):
-    config_or_refusal(write(tree))
-
-
-@MANY
-@given(data=st.data())
-def test_any_value_anywhere_in_a_valid_config_gives_a_config_or_a_refusal(write, data):
-    whole = load_config(write(SMALLEST), ["train.spec_augment={}"]).resolved()
-    tree = copy.deepcopy(whole)
-    *parents, last = data.draw(st.sampled_from(known_paths(whole))).split(".")
-    node = tree
-    for part in parents:
-        node = node[int(part)] if isinstance(node, list) else node[part]
-    node[int(last) if isinstance(node, list) else last] = data.draw(TREES)
-    config = config_or_refusal(write(tree))
-    if config is not None:
-        assert load_config(write(dump_config(config))) == config
-
-
-@MANY
-@given(text=st.text(max_size=60))
-def test_any_text_gives_a_config_or_a_refusal(tmp_path, text):
-    path = tmp_path / "any.yaml"
-    path.write_bytes(text.encode())
-    config_or_refusal(path)
-
-
-@MANY
-@given(
-    key=st.lists(st.sampled_from([*known_keys(), "0", "1", "", "x"]), max_size=4).map(".".join),
-    value=st.text(max_size=20),
-)
-def test_any_override_gives_a_config_or_a_refusal(smallest, key, value):
-    config_or_refusal(smallest, [f"{key}={value}"])
-
-
-@MANY
-@given(
-    rate=st.floats(1e-300, 1e300),
-    share=st.floats(0, 1),
-    layers=st.integers(1, 40) | st.lists(st.integers(0, 40), min_size=1, unique=True).map(sorted),
-    language=st.sampled_from(["nl", "Dutch", "pt-BR", "日本語", "no"]),
-    texts=st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=2),
-    augment=st.none() | st.just({}) | st.fixed_dictionaries({"time_masks": st.integers(0, 9)}),
-    error=st.none() | st.floats(0, 9),
-)
-def test_a_resolved_config_read_again_is_the_same(write, rate, share, layers, language, texts, augment, error):
-    tree = SMALLEST | dict(zip(("language", "model", "output"), (language, *texts), strict=True))
-    tree |= {
-        "train": {"learning_rate": rate, "warmup": share, "spec_augment": augment},
-        "distill": {"layers": layers, "max_label_error": error},
-    }
-    config = load_config(write(tree))
-    assert yaml.safe_load(dump_config(config)) == config.resolved()
-    assert load_config(write(dump_config(config))) == config
-
-
-def test_a_tilde_in_a_path_is_the_home_folder(write_config, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    config = load_config(write_config(tmp_path / "pair.yaml"), ["output=~/out", "data.cache=~/cache"])
-    assert (config.output, config.data.cache) == (str(tmp_path / "me" / "out"), str(tmp_path / "me" / "cache"))
-    assert load_config(write_config(tmp_path / "pair.yaml"), ["output=~/out"]).data.cache == f"{config.output}/data"

@@ -19,6 +19,6 @@ def test_a_small_run_writes_every_contender_and_its_targets(tmp_path):
         assert row["peak_bytes"] > 0
     gains = [target["reached"] for target in result["targets"].values()]
     assert len(gains) == 4
-    assert result["keeping"]["windows"] > 0
-    assert 0 < gains[3] == result["keeping"]["milliseconds_a_window"]
+    assert result["cache_writes"]["windows"] > 0
+    assert 0 < gains[3] == result["cache_writes"]["milliseconds_a_window"]
     assert result["targets"]["tiny-test: peak memory over the usual recipe's"]["higher_is_better"] is False

@@ -1,7 +1,7 @@
-"""Run by test_sharding.py: a stage's command that tells its curve, with FSDP2 over gloo where it is launched.
+"""Run by test_sharding.py: a stage's command that prints its curve, with FSDP2 over gloo where it is launched.
 
-accelerate 1.15 shards on GPUs alone: on a CPU it calls the launch MULTI_CPU, whose FSDP settings it passes over. Here
-it is told MULTI_GPU, on the CPU; all else is its own code and torch's. STOP_AT: the step after which SIGTERM arrives.
+accelerate 1.15 shards on GPUs alone: on a CPU it calls the launch MULTI_CPU, whose FSDP settings it ignores. Here
+it gets MULTI_GPU, on the CPU; all else is its own code and torch's. STOP_AT: the step after which SIGTERM arrives.
 """
 
 import importlib
@@ -22,7 +22,7 @@ if __name__ == "__main__":
         PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
     log, step = Accelerator.log, training.take_step
 
-    def told(self, values, **more) -> None:
+    def logged(self, values, **more) -> None:
         if self.is_main_process and "loss" in values:
             print("curve", *(values[name] for name in ("loss", "gradient_norm")))
         log(self, values, **more)
@@ -32,6 +32,6 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGTERM)
         return step(*arguments, **more)
 
-    Accelerator.log, training.take_step = told, counted
+    Accelerator.log, training.take_step = logged, counted
     stage, *arguments = sys.argv[1:]
     sys.exit(importlib.import_module(f"{stage}.__main__").main(arguments))

@@ -12,7 +12,7 @@ import yaml
 
 from whisper_pair.config.schema import dump_config, load_config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAIRS = sorted((ROOT / "configs").glob("*.yaml"))
 LAUNCHERS = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))
 MISSION = [ROOT / "configs" / f"{name}.yaml" for name in ("dutch", "german", "english", "hindi", "japanese")]

@@ -8,9 +8,10 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from benchmarks import recipes
+from benchmarks import recipe_results, recipe_variants, recipes
 from distill.__main__ import main as distill
 from whisper_pair.checkpoints.load import load_main, load_processor
+from whisper_pair.config import load_config
 
 
 def ends_soon(source: Path, target: Path) -> Path:
@@ -30,11 +31,11 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
     short = ends_soon(material / "micro-whisper", tmp_path / "short")
     config = write_config(tmp_path / "pair.yaml", train=None, model=str(short), distill={"cache": "all"})
     out, runs = tmp_path / "recipes.json", tmp_path / "runs"
-    chosen = ["--only", recipes.BASE, "human text", "--foreign", str(short)]
+    chosen = ["--only", recipe_variants.BASE, "human text", "--foreign", str(short)]
     given = [str(config), "--runs", str(runs), "--out", str(out), *chosen]
     result = recipes.main(given)
     assert [(row["variant"], row["seed"]) for row in result["rows"]] == [
-        ("short", None), (recipes.BASE, 0), ("human text", 0),
+        ("short", None), (recipe_variants.BASE, 0), ("human text", 0),
     ]  # fmt: skip
     itself = result["rows"][0]
     assert itself["agreement"] == 1.0
@@ -52,11 +53,11 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
 
 def test_every_override_of_a_variant_is_known_to_the_schema(write_config, tmp_path):
     path = write_config(tmp_path / "pair.yaml")
-    config = recipes.load_config(path)
-    found = recipes.variants([10.0, 20.0], tmp_path, config, 60.0)
+    config = load_config(path)
+    found = recipe_variants.variants([10.0, 20.0], tmp_path, config, 60.0)
     assert len({variant.name for variant in found}) == len(found)
     for variant in found:
-        changed = recipes.load_config(path, variant.overrides)
+        changed = load_config(path, variant.overrides)
         same = not variant.overrides or variant.name in ("1 layer", "KL at temperature 2")  # which the config has
         assert (changed == config) == same
         assert re.fullmatch(r"[\w% .-]+", variant.name)  # it names a folder
@@ -67,6 +68,6 @@ def test_a_gain_is_over_the_runs_with_the_same_seeds():
         return [{"seed": int(seed[1:]), "agreement": value} for seed, value in agreements.items()]
 
     base = runs(s0=0.6, s1=0.5, s2=0.4)
-    assert recipes.gain(runs(s0=0.5), base) == pytest.approx(-0.1)
-    assert recipes.gain(runs(s1=0.6, s2=0.6), base) == pytest.approx(0.15)
-    assert recipes.gain([{"seed": None, "agreement": 0.3}], base) == pytest.approx(-0.2)
+    assert recipe_results.gain(runs(s0=0.5), base) == pytest.approx(-0.1)
+    assert recipe_results.gain(runs(s1=0.6, s2=0.6), base) == pytest.approx(0.15)
+    assert recipe_results.gain([{"seed": None, "agreement": 0.3}], base) == pytest.approx(-0.2)

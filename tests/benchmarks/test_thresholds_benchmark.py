@@ -1,4 +1,4 @@
-"""What a filter drops is told apart: labels that are worthless, and sound ones that are lost."""
+"""What a filter drops is counted in two kinds: worthless labels, and sound ones that are lost."""
 
 import json
 
@@ -6,13 +6,14 @@ import pytest
 
 from benchmarks import thresholds
 from distill.label_filter import LabelFilter
+from distill.labels import LabelRow
+from tests.label_rows import label_row
 from whisper_pair.config.schema import Distill
 from whisper_pair.text.normalization import Normalizer
 
 
-def row(text: str, error: float, tokens: int = 8, finished: bool = True) -> dict:
-    found = {"text": text, "error": error, "tokens": [1] * tokens, "finished": finished}
-    return found | {"seconds": 2.0, "compression_ratio": 1.0}
+def row(text: str, error: float, tokens: int = 8, finished: bool = True) -> LabelRow:
+    return label_row(text, error=error, tokens=[1] * tokens, finished=finished, seconds=2.0)
 
 
 def test_each_sign_is_counted_by_itself_and_all_together_once():
@@ -20,7 +21,7 @@ def test_each_sign_is_counted_by_itself_and_all_together_once():
         row("goed verstaan", 0.1),
         row("half verstaan", 0.5),
         row("en toen " * 9, 8.0, tokens=200, finished=False),  # three signs
-        row("nee nee nee nee nee", 0.2),  # said so
+        row("nee nee nee nee nee", 0.2),  # the speaker did repeat it
         row("heel wat anders", 1.0),
     ]
     found = {one["measure"]: one for one in thresholds.signs(rows, LabelFilter(Distill(), "nl", Normalizer("nl")))}

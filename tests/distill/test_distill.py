@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from distill.cache_policy import CachePolicy
-from distill.examples import Example as Shown
-from distill.examples import marked, table
+from distill.examples import DraftExample, marked, table
 from distill.student import DistillationLoss, build_student, check_start, chosen_layers
 from distill.teacher import Teacher, digest_of, teacher_cache
 from distill.validation import joined
@@ -53,22 +53,22 @@ def caching(main, examples, folder, tokens="all", dtype="fp16", **losses) -> Tea
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("tokens", ["all", 8])
-def test_the_teacher_knows_the_same_whether_it_is_read_or_computed(main, batch, tmp_path, dtype, tokens):
+def test_teacher_targets_are_the_same_whether_they_are_read_or_computed(main, batch, tmp_path, dtype, tokens):
     audio_features, inputs, labels, examples = batch
     teacher = caching(main, examples, tmp_path, tokens, dtype)
-    module = DistillationLoss(build_student(main, (0,)), main.proj_out.weight, teacher.settings)
+    module = DistillationLoss(build_student(main, (0,)), teacher.settings)
 
     def loss(teacher, rows) -> torch.Tensor:
         some = [x[rows] for x in (audio_features, inputs, labels)]
-        return module(*some, teacher.knows(*some, rows))
+        return module(*some, teacher.targets(*some, rows))
 
     first = loss(teacher, [0, 2])
     WRITES.flush()
     mixed_rows = loss(teacher, [2, 1, 0])  # two read, one computed
     WRITES.flush()
-    main_is_not_asked = Teacher(None, teacher.settings, teacher.cache)
-    assert torch.equal(loss(main_is_not_asked, [0, 2]), first)
-    assert torch.equal(loss(main_is_not_asked, [2, 1, 0]), mixed_rows)
+    head_alone = Teacher(SimpleNamespace(proj_out=main.proj_out), teacher.settings, teacher.cache)  # no decoder
+    assert torch.equal(loss(head_alone, [0, 2]), first)
+    assert torch.equal(loss(head_alone, [2, 1, 0]), mixed_rows)
     torch.testing.assert_close(loss(Teacher(main, teacher.settings), [2, 1, 0]), mixed_rows)
 
 
@@ -82,29 +82,31 @@ def test_all_and_every_token_of_the_vocabulary_are_one_loss_and_fewer_less(main,
     def loss(tokens, dtype) -> torch.Tensor:
         folder = tmp_path / f"{tokens}-{dtype}"
         teacher = caching(main, examples, folder, tokens, dtype, cross_entropy=0.0, temperature=temperature)
-        teacher.knows(audio_features, inputs, labels, [0, 1, 2])
-        module = DistillationLoss(student, main.proj_out.weight, teacher.settings)
-        return module(audio_features, inputs, labels, teacher.knows(audio_features, inputs, labels, [0, 1, 2]))
+        teacher.targets(audio_features, inputs, labels, [0, 1, 2])
+        module = DistillationLoss(student, teacher.settings)
+        return module(audio_features, inputs, labels, teacher.targets(audio_features, inputs, labels, [0, 1, 2]))
 
     exact, size = loss("all", "fp32"), main.config.vocab_size
     close = {} if dtype == "fp32" else {"rtol": 0.02 if dtype == "fp16" else 0.1, "atol": 1e-2}
     torch.testing.assert_close(loss(size, dtype), exact, **close)
     torch.testing.assert_close(loss("all", dtype), exact, **close)
     if dtype == "fp32":
-        assert loss(8, dtype) < loss(64, dtype) < exact  # the bias of TopK
+        assert loss(8, dtype) < loss(64, dtype) < exact  # the bias of TopKTeacher
 
 
 @pytest.mark.parametrize("tokens", ["all", 8])
-def test_what_the_teacher_remembers_is_read_under_autocast_too(main, batch, tmp_path, tokens):
+def test_cached_teacher_targets_keep_their_types_under_autocast(main, batch, tmp_path, tokens):
     audio_features, inputs, labels, examples = batch
     teacher = caching(main, examples, tmp_path, tokens)
-    plain = teacher.knows(audio_features, inputs, labels, [0, 1, 2])
+    plain = teacher.targets(audio_features, inputs, labels, [0, 1, 2])
     with torch.autocast("cpu", torch.bfloat16):
-        again = teacher.knows(audio_features, inputs, labels, [0, 1, 2])
-    assert all(torch.equal(plain[name], again[name]) and plain[name].dtype == again[name].dtype for name in plain)
+        again = teacher.targets(audio_features, inputs, labels, [0, 1, 2])
+    for one, other in zip(plain.rows, again.rows, strict=True):
+        assert torch.equal(one, other)
+        assert one.dtype == other.dtype
 
 
-def test_teachers_of_other_labels_or_another_temperature_are_not_believed(main, batch, tmp_path, caplog):
+def test_caches_of_other_labels_or_another_temperature_are_built_again(main, batch, tmp_path, caplog):
     *_, examples = batch
     caching(main, examples, tmp_path, 4)
     caching(main, examples, tmp_path, 4)
@@ -127,7 +129,7 @@ def keeping(settings, main, material, tmp_path, count=6) -> CachePolicy:
 
 
 @pytest.mark.parametrize("tokens", ["all", 8])
-def test_auto_measures_once_and_says_what_it_found(main, material, tmp_path, tokens):
+def test_auto_measures_once_and_prints_what_it_found(main, material, tmp_path, tokens):
     found = keeping(Distill(teacher_tokens=tokens), main, material, tmp_path)
     assert "ms a window to compute" in str(found)
     assert not (tmp_path / "probe").exists()
@@ -209,13 +211,13 @@ def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp
         check_start(tmp_path, material / "micro-whisper", (0,))
 
 
-def test_embeddings_learn_only_where_asked(main, batch):
+def test_embeddings_are_trained_only_where_configured(main, batch):
     audio_features, inputs, labels, _ = batch
     for trained in (False, True):
         student = build_student(main, (0,))
-        module = DistillationLoss(student, main.proj_out.weight, Distill(train_embeddings=trained))
+        module = DistillationLoss(student, Distill(train_embeddings=trained))
         module(
-            audio_features, inputs, labels, Teacher(main, Distill()).knows(audio_features, inputs, labels, range(3))
+            audio_features, inputs, labels, Teacher(main, Distill()).targets(audio_features, inputs, labels, range(3))
         ).backward()
         assert (student.model.decoder.embed_tokens.weight.grad is not None) == trained
         assert np.isfinite(student.model.decoder.layers[0].fc1.weight.grad.numpy()).all()
@@ -225,14 +227,14 @@ def test_embeddings_learn_only_where_asked(main, batch):
 def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
     audio_features, inputs, labels, _ = batch
     student = build_student(main, (0,))
-    known = Teacher(main, Distill()).knows(audio_features, inputs, labels, range(3))
-    said = student.model.decoder(input_ids=inputs, encoder_hidden_states=audio_features).last_hidden_state
-    agreed = torch.where(labels == IGNORE, IGNORE, (said @ student.proj_out.weight.T).argmax(-1))
+    known = Teacher(main, Distill()).targets(audio_features, inputs, labels, range(3))
+    hidden = student.model.decoder(input_ids=inputs, encoder_hidden_states=audio_features).last_hidden_state
+    agreed = torch.where(labels == IGNORE, IGNORE, (hidden @ student.proj_out.weight.T).argmax(-1))
     agreed[0, 4:] = labels[0, 4:]  # labels that the student mostly agrees with
 
     def loss(decay: float) -> float:
         settings = Distill(losses=Losses(mismatch_decay=decay))
-        return DistillationLoss(student, main.proj_out.weight, settings)(audio_features, inputs, agreed, known).item()
+        return DistillationLoss(student, settings)(audio_features, inputs, agreed, known).item()
 
     assert loss(1.0) != pytest.approx(loss(0.5), rel=1e-3)
 
@@ -242,9 +244,9 @@ def test_rejected_drafts_are_shown_in_place(material):
     said = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     drafted = list(said)
     drafted[-1] = tokenizer(" op", add_special_tokens=False).input_ids[0]
-    example = Shown("a|b.wav", said, drafted)
-    assert marked(Shown("a", said, said), tokenizer).startswith("de kat zat")
-    assert "~~" not in marked(Shown("a", said, said), tokenizer)
+    example = DraftExample("a|b.wav", said, drafted)
+    assert marked(DraftExample("a", said, said), tokenizer).startswith("de kat zat")
+    assert "~~" not in marked(DraftExample("a", said, said), tokenizer)
     rejected = tokenizer.decode(drafted[-1:]).strip()
     assert marked(example, tokenizer) == f"de kat zat ~~{rejected}~~ **&lt;\\|endoftext\\|>**"
     *_, last = table([example], tokenizer).splitlines()

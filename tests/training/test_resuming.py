@@ -20,7 +20,7 @@ from whisper_pair.config.schema import Config, Data, Source, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.runs.files import write_json
 from whisper_pair.runs.stages import Stage
-from whisper_pair.training.batches import FrozenEncoder
+from whisper_pair.training.batches import AudioBatch, FrozenEncoder
 from whisper_pair.training.encoder_cache import EncoderCache
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, whole, caplo
     assert torch.equal(resumed, whole)
 
 
-def test_with_no_sound_state_training_begins_anew_and_says_so(stopped, whole, caplog):
+def test_without_a_sound_state_training_starts_again_and_prints_why(stopped, whole, caplog):
     for state in stopped.glob("state-*"):
         (state / "optimizer.bin").write_bytes(b"")
     resumed, *_ = train(stopped)
@@ -183,7 +183,7 @@ def test_a_terminated_run_saves_exits_with_143_and_goes_on_bit_for_bit(begin, tm
     assert one == two
 
 
-def test_what_is_recorded_beside_results_says_what_would_not_repeat():
+def test_the_record_beside_results_names_what_would_not_repeat():
     from whisper_pair.runs.provenance import determinism
 
     assert determinism("cpu")["same_seed_same_weights"]
@@ -221,7 +221,7 @@ def made(config: Config, tmp_path) -> Stage:
     return stage
 
 
-def test_results_are_whole_wherever_putting_them_in_place_is_cut_off(config, tmp_path, monkeypatch):
+def test_results_are_whole_wherever_finishing_is_cut_off(config, tmp_path, monkeypatch):
     """Every call that changes the disk is in turn the last one."""
     import pathlib
 
@@ -305,16 +305,16 @@ def test_two_runs_may_share_a_cache_of_encoder_states(tmp_path):
     assert [process.wait() for process in both] == [0, 0]
 
 
-def test_encoder_states_are_the_same_when_they_are_met_first_and_when_they_are_read(tmp_path):
+def test_encoder_states_are_the_same_in_the_first_epoch_and_when_they_are_read(tmp_path):
     """Else a step that is taken again after a kill would see other states than the first time."""
     cache = EncoderCache(tmp_path, windows=2, frames=4, width=3)
     encoder = nn.Module()
     encoder.conv1 = nn.Conv1d(4, 4, 1)
     encoder.forward = lambda mel: SimpleNamespace(last_hidden_state=mel.clone())
     encoding = FrozenEncoder(encoder, lambda waves: waves, None, cache)
-    batch = {"waves": torch.randn(2, 4, 3), "rows": ([], [0, 1]), "samples": [0, 1], "seeds": [0, 0], "states": None}
-    met = encoding.states(batch, "cpu")
-    assert not torch.equal(met, batch["waves"])
+    audio = AudioBatch.to_encode(torch.randn(2, 4, 3), [0, 1])
+    met = encoding.states(audio, "cpu")
+    assert not torch.equal(met, audio.waves)
     assert torch.equal(met, torch.stack([cache.read(0), cache.read(1)]).float())
 
 
@@ -322,7 +322,7 @@ def test_the_weights_of_a_state_are_safetensors_and_hold_what_is_trained(stopped
     assert set(load_file(stopped / "state-0000012" / "model.safetensors")) == {"weight"}
 
 
-def test_a_run_that_is_terminated_passes_it_on_to_its_stage_and_says_143(write_config, tmp_path):
+def test_a_terminated_run_passes_the_signal_on_to_its_stage_and_exits_with_143(write_config, tmp_path):
     config = write_config(tmp_path / "pair.yaml", train={"epochs": 200, "checkpoints": 1000})
     run = subprocess.Popen([sys.executable, "-m", "whisper_pair.cli", "run", str(config)], stderr=subprocess.PIPE,
                            env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)  # fmt: skip

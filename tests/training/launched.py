@@ -14,5 +14,5 @@ if __name__ == "__main__":
     weights, best, _ = train(folder, batch_size=batch_size, accumulation=accumulation, epochs=epochs)
     if Accelerator().is_main_process:
         losses = [entry for entry in curve if "loss" in entry]
-        told = {"processes": Accelerator().num_processes, "weights": weights.tolist(), "curve": losses}
-        (folder / "told.json").write_text(json.dumps(told))
+        result = {"processes": Accelerator().num_processes, "weights": weights.tolist(), "curve": losses}
+        (folder / "result.json").write_text(json.dumps(result))

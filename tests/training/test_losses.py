@@ -103,7 +103,7 @@ def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
 
 
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
-def test_all_tokens_of_the_teacher_kept_is_the_teacher_itself(losses, naive):
+def test_a_top_k_teacher_with_all_tokens_is_the_whole_teacher(losses, naive):
     hidden, head, teacher, labels = tensors(3)
     top = TopKTeacher.of(probabilities(teacher).log(), VOCABULARY, Losses(**losses).temperature)
     wanted = mixed_loss(hidden, head, labels, teacher, Losses(**losses))
@@ -111,7 +111,7 @@ def test_all_tokens_of_the_teacher_kept_is_the_teacher_itself(losses, naive):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_what_is_lost_by_keeping_the_likeliest_tokens_is_what_the_docstring_says(temperature):
+def test_the_loss_of_the_likeliest_tokens_alone_is_what_the_docstring_says(temperature):
     hidden, head, teacher, labels = tensors(4)
     only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
     p, q = probabilities(teacher, temperature), (hidden @ head.T / temperature).softmax(-1)
@@ -251,7 +251,7 @@ def test_autocast_rounds_the_products_and_nothing_else():
         assert (one - other).norm() < 0.05 * other.norm()
 
 
-def test_a_teacher_kept_in_half_precision_is_read_under_autocast_as_without():
+def test_teacher_targets_cached_in_half_precision_are_read_under_autocast_as_without():
     hidden, head, teacher, labels = tensors(10)
     known = TopKTeacher.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
     known = TopKTeacher(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from whisper_pair.training import window_cache as room
-from whisper_pair.training.batches import FrozenEncoder
+from whisper_pair.training.batches import AudioBatch, FrozenEncoder
 from whisper_pair.training.encoder_cache import EncoderCache
 from whisper_pair.training.window_cache import WindowCache
 from whisper_pair.training.write_behind import WriteBehind
@@ -64,7 +64,7 @@ def test_what_waits_already_is_not_written_twice():
     assert gate.written == ["first"]
 
 
-def test_a_failure_is_raised_where_the_writer_is_asked_next():
+def test_a_failed_write_is_raised_by_the_next_call():
     def fails(what):
         raise ValueError(what)
 
@@ -195,9 +195,9 @@ def test_states_of_a_half_precision_encoder_are_never_float32(tmp_path):
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4, dtype="bfloat16")
     computed = torch.randn(1, 3, 4).bfloat16()
     encoding = FrozenEncoder(Passing(torch.bfloat16), lambda waves: waves, None, cache)
-    batch = {"waves": computed.clone(), "rows": ([], [0]), "samples": [0], "seeds": [0], "states": None}
+    audio = AudioBatch.to_encode(computed.clone(), [0])
     with Types() as types:
-        met = encoding.states(batch, "cpu")
+        met = encoding.states(audio, "cpu")
         room.WRITES.flush()
     assert torch.bfloat16 in types.seen
     assert torch.float32 not in types.seen
@@ -205,16 +205,16 @@ def test_states_of_a_half_precision_encoder_are_never_float32(tmp_path):
     assert torch.equal(cache.read(0), computed[0])
 
 
-def test_exact_states_are_returned_as_they_were_and_kept_rounded(tmp_path):
+def test_exact_states_are_returned_as_they_were_and_cached_rounded(tmp_path):
     computed = torch.randn(1, 3, 4)
-    batch = {"waves": computed.clone(), "rows": ([], [0]), "samples": [0], "seeds": [0], "states": None}
+    audio = AudioBatch.to_encode(computed.clone(), [0])
     cache = EncoderCache(tmp_path, windows=1, frames=3, width=4)
 
     def encoding(cache=None, rounding=None):
         return FrozenEncoder(Passing(computed.dtype), lambda waves: waves, None, cache, rounding)
 
-    assert torch.equal(encoding(cache).states(batch, "cpu", exact=True), computed)
+    assert torch.equal(encoding(cache).states(audio, "cpu", exact=True), computed)
     rounded = computed.half().float()
     assert torch.equal(cache.read(0).float(), rounded[0])
-    assert torch.equal(encoding(rounding=torch.float16).states(batch, "cpu"), rounded)  # kept or not
-    assert torch.equal(encoding().states(batch, "cpu"), computed)
+    assert torch.equal(encoding(rounding=torch.float16).states(audio, "cpu"), rounded)  # kept or not
+    assert torch.equal(encoding().states(audio, "cpu"), computed)

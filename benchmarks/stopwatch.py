@@ -1,0 +1,51 @@
+"""What the benchmarks measure with: clocks, peak memory, FLOP, and the rate of a large matrix product."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which the counter does not know
+
+
+def _sdpa_flop_count(query, key, value, *more, out_shape=None, **named) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def flop_counter() -> FlopCounterMode:
+    """Counts the FLOP of what runs inside; `get_total_flops()` returns them."""
+    return FlopCounterMode(display=False, custom_mapping={CPU_ATTENTION: _sdpa_flop_count})
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Of the device's tensors; on a CPU of the whole process, Python and libraries included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def clock_of(name: str) -> Callable[[], float]:
+    """ "wall" or "cpu": seconds of this process on the CPU, for a machine that others use too."""
+    return time.process_time if name == "cpu" else time.perf_counter
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
+    """FLOP a second of a large square product."""
+    size = 8192 if device.type == "cuda" else 1024
+    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    taken = []
+    for _ in range(8):
+        synchronize(device)
+        start = clock()
+        one @ other
+        synchronize(device)
+        taken.append(clock() - start)
+    return 2 * size**3 / statistics.median(taken[2:])
