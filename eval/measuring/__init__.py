@@ -1,18 +1,19 @@
 """What is measured of a pair: acceptance, quality, identity, speed, cost and memory."""
 
-from .acceptance import acceptance_section, least_accepted, where_section
+from . import ctranslate
+from .acceptance import acceptance_section, agreement_by_group, least_accepted
 from .bootstrap import difference_interval
 from .contenders import contenders_of
 from .cost import cost_section, prediction_section, steady_costs
-from .decoded_clips import DRAFTS, Said, Transcribed, listen
-from .decoding_options import write_best_setting
+from .decoded_clips import DRAFTS, AssistantOutput, DecodedClips, decode_clips
+from .decoding_options import write_best_draft_tokens
 from .engines import Assistant, Engines
-from .identity import Witness, identity_section
+from .identity import NearTieCheck, identity_section
 from .leaks import leak_section
 from .longform import long_form_section, recordings
 from .memory import memory_section, own_parameters
-from .quality import quality_section, rates_of, texts_equal, transcripts
-from .speed import speed_section, spread_out, timed_clips
+from .quality import rate_rows, texts_equal, transcripts, utterance_rates
+from .speed import Timed, speed_section, spread_out, timed_clips
 from .timing import ENOUGH
 from .tokens import Pieces
 
@@ -20,25 +21,27 @@ __all__ = [
     "DRAFTS",
     "ENOUGH",
     "Assistant",
+    "AssistantOutput",
+    "DecodedClips",
     "Engines",
+    "NearTieCheck",
     "Pieces",
-    "Said",
-    "Transcribed",
-    "Witness",
+    "Timed",
     "acceptance_section",
+    "agreement_by_group",
     "contenders_of",
     "cost_section",
+    "ctranslate",
+    "decode_clips",
     "difference_interval",
     "identity_section",
     "leak_section",
     "least_accepted",
-    "listen",
     "long_form_section",
     "memory_section",
     "own_parameters",
     "prediction_section",
-    "quality_section",
-    "rates_of",
+    "rate_rows",
     "recordings",
     "speed_section",
     "spread_out",
@@ -46,6 +49,6 @@ __all__ = [
     "texts_equal",
     "timed_clips",
     "transcripts",
-    "where_section",
-    "write_best_setting",
+    "utterance_rates",
+    "write_best_draft_tokens",
 ]

@@ -1,12 +1,12 @@
 """How many drafted tokens the main accepts, at every draft length, from one parallel pass of the assistant.
 
 Every figure is a ratio of pooled sums, with a bootstrap interval over utterances. Beside the rates stands where they
-are won and lost: by kind of token, place in the utterance, the utterance's length, and the tokens most often refused.
+are high and low: by kind of token, position in the utterance, the utterance's length, and the tokens most often
+rejected.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from whisper_pair.decoding import (
     DRAFT_LENGTHS,
@@ -19,16 +19,24 @@ from whisper_pair.decoding import (
     pooled,
     predicted_speedup,
 )
+from whisper_pair.report import (
+    AcceptanceRow,
+    AgreementByGroup,
+    AssistantAcceptance,
+    RejectedToken,
+    RejectionExample,
+    TokenGroup,
+)
 
 from .bootstrap import ratio_intervals
 from .tokens import Pieces, token_class
 
 BOUNDS = (0, 4, 8, 16, 32, 64)  # where bins of positions and lengths begin, in tokens
-SHOWN, SEEN = 10, 3  # tokens that are listed as refused, and how often one must occur
+SHOWN, SEEN = 10, 3  # rejected tokens that are listed, and how often one must occur
 CONTEXT = 6  # tokens shown before an example
 
 
-def acceptance_section(matches: Sequence[TokenMatches], costs: Costs) -> dict[str, Any]:
+def acceptance_section(matches: Sequence[TokenMatches], costs: Costs) -> AssistantAcceptance:
     """Agreement, and a row per draft length."""
     found = {count: [accepted_per_round(match, count) for match in matches] for count in DRAFT_LENGTHS}
     rows = [_row(count, rounds, costs) for count, rounds in found.items()]
@@ -44,15 +52,15 @@ def acceptance_section(matches: Sequence[TokenMatches], costs: Costs) -> dict[st
     }
 
 
-def _row(count: int, rounds: list[list[tuple[int, int]]], costs: Costs) -> dict[str, Any]:
+def _row(count: int, rounds: list[list[tuple[int, int]]], costs: Costs) -> AcceptanceRow:
     """`rounds`: each utterance's (drafted, accepted)."""
     flat = [pair for utterance in rounds for pair in utterance]
     acceptance: Acceptance = pooled(flat, count)
-    drafted = [sum(offered for offered, _ in utterance) for utterance in rounds]
-    accepted = [sum(kept for _, kept in utterance) for utterance in rounds]
-    won = [kept + len(utterance) for kept, utterance in zip(accepted, rounds, strict=True)]
-    rate, tau = ratio_intervals([accepted, won], [drafted, [len(utterance) for utterance in rounds]])
-    histogram = Counter(kept for _, kept in flat)
+    drafted = [sum(proposed for proposed, _ in utterance) for utterance in rounds]
+    accepted = [sum(count for _, count in utterance) for utterance in rounds]
+    tokens = [count + len(utterance) for count, utterance in zip(accepted, rounds, strict=True)]
+    rate, tau = ratio_intervals([accepted, tokens], [drafted, [len(utterance) for utterance in rounds]])
+    histogram = Counter(accepted_drafts for _, accepted_drafts in flat)
     length = acceptance.mean_accepted_length
     return {
         "draft_tokens": count,
@@ -63,16 +71,16 @@ def _row(count: int, rounds: list[list[tuple[int, int]]], costs: Costs) -> dict[
         "acceptance_rate_interval": rate,
         "mean_accepted_length": length,
         "mean_accepted_length_interval": tau,
-        "accepted_histogram": [histogram[kept] for kept in range(count + 1)],  # rounds by accepted drafts
+        "accepted_histogram": [histogram[k] for k in range(count + 1)],  # rounds by accepted drafts
         "position_joint": list(acceptance.position_joint),
         "position_conditional": list(acceptance.position_conditional),
         "predicted_speedup": predicted_speedup(length, count, costs.cost_ratio, costs.verification(count)),
     }
 
 
-def where_section(
+def agreement_by_group(
     matches: Sequence[TokenMatches], tokens: Sequence[Sequence[int]], pieces: Pieces, special: SpecialTokens
-) -> dict[str, Any]:
+) -> AgreementByGroup:
     """Agreement by kind of token, by position in the utterance and by the utterance's length."""
 
     def kind(utterance: int, place: int) -> str:
@@ -92,8 +100,8 @@ def _bin(value: int) -> str:
     return f"{lower} to {upper - 1}" if upper else f"{lower} or more"
 
 
-def _grouped(matches: Sequence[TokenMatches], group) -> list[dict[str, Any]]:
-    """`group` names each token's group, from its utterance and place."""
+def _grouped(matches: Sequence[TokenMatches], group: Callable[[int, int], str]) -> list[TokenGroup]:
+    """`group` names each token's group, from its utterance and position."""
     seen: dict[str, list[int]] = defaultdict(lambda: [0] * len(matches))
     agreed: dict[str, list[int]] = defaultdict(lambda: [0] * len(matches))
     for utterance, match in enumerate(matches):
@@ -123,19 +131,19 @@ def least_accepted(
     choices: Sequence[Sequence[int]],
     names: Sequence[str],
     pieces: Pieces,
-) -> list[dict[str, Any]]:
-    """The main's tokens that the assistant predicts least often, each with an example: what came before, what both
-    would say. Ordered by agreement, then by how often the token was refused."""
+) -> list[RejectedToken]:
+    """The main's tokens that the assistant predicts least often, each with examples: the text before it, and the
+    assistant's token in its place. Ordered by agreement, then by how often the token was rejected."""
     seen: Counter[int] = Counter(token for row in tokens for token in row)
-    refused: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    rejected: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for utterance, match in enumerate(matches):
         for place, agrees in enumerate(match.agrees):
             if not agrees:
-                refused[tokens[utterance][place]].append((utterance, place))
-    frequent = [token for token in refused if seen[token] >= SEEN]
-    worst = sorted(frequent, key=lambda token: (-len(refused[token]) / seen[token], -len(refused[token]), token))
+                rejected[tokens[utterance][place]].append((utterance, place))
+    frequent = [token for token in rejected if seen[token] >= SEEN]
+    worst = sorted(frequent, key=lambda token: (-len(rejected[token]) / seen[token], -len(rejected[token]), token))
 
-    def example(utterance: int, place: int) -> dict[str, str]:
+    def example(utterance: int, place: int) -> RejectionExample:
         before = "".join(pieces(token) for token in tokens[utterance][max(0, place - CONTEXT) : place])
         return {"clip": names[utterance], "before": before, "assistant": pieces(choices[utterance][place])}
 
@@ -144,8 +152,8 @@ def least_accepted(
             "token": token,
             "text": pieces(token),
             "tokens": seen[token],
-            "agreed": seen[token] - len(refused[token]),
-            "examples": [example(*where) for where in refused[token][:2]],
+            "agreed": seen[token] - len(rejected[token]),
+            "examples": [example(*where) for where in rejected[token][:2]],
         }
         for token in worst[:SHOWN]
     ]

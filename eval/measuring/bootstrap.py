@@ -35,13 +35,13 @@ def interval(values: np.ndarray) -> list[float] | None:
 def ratio_intervals(parts: Sequence[Sequence[float]], wholes: Sequence[Sequence[float]]) -> list[list[float] | None]:
     """Intervals of several ratios over the same utterances: parts and wholes [figures][utterances].
 
-    Where only one utterance counts there is nothing to draw from: None.
+    None where only one utterance counts: there is nothing to draw from.
     """
     sums = resampled_sums(np.array([*parts, *wholes], dtype=float).T)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = sums[:, : len(parts)] / sums[:, len(parts) :]
-    told = [sum(count > 0 for count in whole) > 1 for whole in wholes]
-    return [interval(column) if enough else None for column, enough in zip(ratios.T, told, strict=True)]
+    enough = [sum(count > 0 for count in whole) > 1 for whole in wholes]
+    return [interval(column) if several else None for column, several in zip(ratios.T, enough, strict=True)]
 
 
 def difference_interval(

@@ -6,9 +6,21 @@ draft makes faster, dilutes this (Amdahl): with e its share of a greedy pass, 1 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from whisper_pair.decoding import Costs, Engine, predicted_speedup
+from whisper_pair.report import (
+    AcceptanceRow,
+    AssistantAcceptance,
+    BatchPrediction,
+    CostSection,
+    EncoderSeconds,
+    Prediction,
+    PredictionSection,
+    SpeedRow,
+    SpeedSection,
+    WhatIf,
+)
 
 TIMES = 3  # apart from each other, so that a busy minute does not decide
 
@@ -28,6 +40,7 @@ def steady_costs(engine: Engine, batch_sizes: Sequence[int]) -> dict[int, Costs]
 
 
 def least(several: Sequence[Costs]) -> Costs:
+    """Each piece at its least."""
     first = several[0]
     return Costs(
         batch_size=first.batch_size,
@@ -37,7 +50,7 @@ def least(several: Sequence[Costs]) -> Costs:
     )
 
 
-def cost_section(costs: Costs) -> dict[str, Any]:
+def cost_section(costs: Costs) -> CostSection:
     """c and v at one batch size."""
     return {
         "batch_size": costs.batch_size,
@@ -49,28 +62,33 @@ def cost_section(costs: Costs) -> dict[str, Any]:
     }
 
 
-def prediction_section(costs: dict[int, Costs], acceptance: dict[str, Any], speed: dict[str, Any]) -> dict[str, Any]:
+def prediction_section(
+    costs: dict[int, Costs], acceptance: AssistantAcceptance, speed: SpeedSection
+) -> PredictionSection:
     """The judged pair's predictions for each batch size beside what was measured, and the best setting of each."""
     batches = [_batch(costs[encoder["batch_size"]], encoder, acceptance, speed["rows"]) for encoder in speed["encoder"]]
     return {"by_batch_size": batches, "what_if": what_if(costs, acceptance["by_draft_tokens"], batches[0])}
 
 
-def _batch(costs: Costs, encoder: dict[str, Any], acceptance: dict[str, Any], rows: list[dict]) -> dict[str, Any]:
+def _batch(
+    costs: Costs, encoder: EncoderSeconds, acceptance: AssistantAcceptance, rows: Sequence[SpeedRow]
+) -> BatchPrediction:
     here = [row for row in rows if row["batch_size"] == costs.batch_size and row["engine"] == "pair"]
     greedy = next(row["seconds"] for row in here if row["mode"] == "greedy")
     measured = {row["draft_tokens"]: row for row in here if row["mode"] == "speculative" and row["assistant"] == "ours"}
     share, extra = encoder["main"] / greedy, (encoder["assistant"] or 0.0) / greedy
-    predictions = []
+    predictions: list[Prediction] = []
     for row in acceptance["by_draft_tokens"]:
         count = row["draft_tokens"]
+        timed = measured.get(count)
         decoding = predicted_speedup(row["mean_accepted_length"], count, costs.cost_ratio, costs.verification(count))
         predictions.append(
             {
                 "draft_tokens": count,
                 "decoding": decoding,
                 "end_to_end": diluted(decoding, share, extra),
-                "measured": measured[count]["speedup"] if count in measured else None,
-                "measured_interval": measured[count]["speedup_interval"] if count in measured else None,
+                "measured": timed["speedup"] if timed else None,
+                "measured_interval": timed["speedup_interval"] if timed else None,
             }
         )
     best, gain = best_of(predictions)
@@ -84,13 +102,13 @@ def _batch(costs: Costs, encoder: dict[str, Any], acceptance: dict[str, Any], ro
     }
 
 
-def best_of(predictions: Sequence[dict[str, Any]]) -> tuple[int, float]:
+def best_of(predictions: Sequence[Prediction]) -> tuple[int, float]:
     """The best draft length and its speedup; 0 where greedy is faster. What was timed decides; the prediction, which
-    hangs on a few milliseconds' measurement, only where nothing was."""
-    timed = [prediction for prediction in predictions if prediction["measured"] is not None]
-    figure = "measured" if timed else "end_to_end"
-    best = max(timed or predictions, key=lambda prediction: prediction[figure])
-    return (best["draft_tokens"], best[figure]) if best[figure] > 1 else (0, 1.0)
+    rests on a few milliseconds' measurement, only where nothing was."""
+    timed = [(p["measured"], p["draft_tokens"]) for p in predictions if p["measured"] is not None]
+    gains = timed or [(p["end_to_end"], p["draft_tokens"]) for p in predictions]
+    gain, count = max(gains, key=lambda pair: pair[0])
+    return (count, gain) if gain > 1 else (0, 1.0)
 
 
 def diluted(decoding: float, encoder_share: float, extra_share: float = 0.0) -> float:
@@ -98,42 +116,51 @@ def diluted(decoding: float, encoder_share: float, extra_share: float = 0.0) -> 
     return 1 / (min(encoder_share, 1.0) + extra_share + max(0.0, 1 - encoder_share) / decoding)
 
 
-def what_if(costs: dict[int, Costs], rows: Sequence[dict[str, Any]], batch: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Scenario:
+    """What decides the speedup at one batch size, as measured or changed."""
+
+    costs: Costs
+    encoder_share: float  # the encoder's, of a greedy pass
+    extra_share: float  # the same of an assistant's own encoder
+    cost_ratio: float
+    recovered: float = 0.0  # the share of rejections, at each position given all before it, that become acceptances
+    free_checks: bool = False  # drafts are verified at the cost of one token
+
+    def speedup(self, row: AcceptanceRow) -> tuple[float, float, int]:
+        """(end to end, of decoding, draft length)"""
+        count = row["draft_tokens"]
+        verification = 1.0 if self.free_checks else self.costs.verification(count)
+        length = improved_length(row["position_conditional"], self.recovered)
+        decoding = predicted_speedup(length, count, self.cost_ratio, verification)
+        return diluted(decoding, self.encoder_share, self.extra_share), decoding, count
+
+
+def what_if(costs: dict[int, Costs], rows: Sequence[AcceptanceRow], batch: BatchPrediction) -> list[WhatIf]:
     """The first timed batch's best prediction if one thing were better."""
     here = costs[batch["batch_size"]]
-    free = {"ratio": here.cost_ratio, "closed": 0.0, "flat": False, "extra": batch["assistant_encoder_share"]}
+    now = Scenario(here, batch["encoder_share"], batch["assistant_encoder_share"], here.cost_ratio)
     cases = {
-        "as measured": {},
-        "a draft twice as fast": {"ratio": here.cost_ratio / 2},
-        "a tenth of the refusals gone": {"closed": 0.1},
-        "half of the refusals gone": {"closed": 0.5},
-        "drafts checked at the cost of one token": {"flat": True},
+        "as measured": now,
+        "a draft twice as fast": replace(now, cost_ratio=here.cost_ratio / 2),
+        "a tenth of the rejections gone": replace(now, recovered=0.1),
+        "half of the rejections gone": replace(now, recovered=0.5),
+        "drafts verified at the cost of one token": replace(now, free_checks=True),
     }
-    if free["extra"]:
-        cases["the main's encoder shared"] = {"extra": 0.0}
-    return [
-        {"case": name, **_best_if(here, rows, batch["encoder_share"], **free | change)}
-        for name, change in cases.items()
-    ]
+    if now.extra_share:
+        cases["the main's encoder shared"] = replace(now, extra_share=0.0)
+    return [_best_case(name, case, rows) for name, case in cases.items()]
 
 
-def _best_if(costs: Costs, rows, share: float, ratio: float, closed: float, flat: bool, extra: float) -> dict[str, Any]:
-    """`closed`: the share of refusals, at each position given all before it, that turn into acceptances."""
-
-    def speedups(row: dict[str, Any]) -> tuple[float, float, int]:
-        count = row["draft_tokens"]
-        verification = 1.0 if flat else costs.verification(count)
-        decoding = predicted_speedup(improved_length(row["position_conditional"], closed), count, ratio, verification)
-        return diluted(decoding, share, extra), decoding, count
-
-    end_to_end, decoding, count = max(map(speedups, rows))
-    return {"draft_tokens": count, "decoding": decoding, "end_to_end": end_to_end}
+def _best_case(name: str, case: Scenario, rows: Sequence[AcceptanceRow]) -> WhatIf:
+    end_to_end, decoding, count = max(map(case.speedup, rows))
+    return {"case": name, "draft_tokens": count, "decoding": decoding, "end_to_end": end_to_end}
 
 
-def improved_length(conditional: Sequence[float], closed: float) -> float:
-    """tau = 1 + the sum of the joint acceptances, each conditional one raised by `closed` of what it lacks."""
+def improved_length(conditional: Sequence[float], recovered: float) -> float:
+    """tau = 1 + the sum of the joint acceptances, each conditional one raised by `recovered` of its distance to 1."""
     joint, length = 1.0, 1.0
     for share in conditional:
-        joint *= share + (1 - share) * closed if share else 0.0
+        joint *= share + (1 - share) * recovered if share else 0.0
         length += joint
     return length

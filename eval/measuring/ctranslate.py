@@ -1,25 +1,27 @@
 """faster-whisper as a contender, where it is installed: the same weights in CTranslate2's engine, plain greedy.
 
-The main is converted into a folder that is thrown away once it is loaded. Its model is asked directly, features to
-tokens as everyone else; what faster_whisper does around it (voice detection, fallbacks, segments) is left out. Features
-reach it through the host, as faster_whisper's own do.
+The main is converted into a temporary folder. Its model is called directly, features to tokens as for every other
+contender; what faster_whisper does around it (voice detection, fallbacks, segments) is left out. Features reach it
+through the host, as faster_whisper's own do.
 """
 
 import importlib.util
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from whisper_pair.decoding import Options, SpecialTokens
 
-from .contenders import Contender, Spoken
+from .contenders import Contender, Hypothesis
 
 TYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 def installed() -> bool:
+    """Whether faster-whisper and its engine can be imported."""
     return all(importlib.util.find_spec(name) is not None for name in ("faster_whisper", "ctranslate2"))
 
 
@@ -35,7 +37,10 @@ def contenders(main, main_at: Path, options: Options) -> tuple[list[Contender], 
 
 
 def faster_whisper(main, main_at: Path, options: Options) -> Contender:
-    """Raises what CTranslate2 raises for a checkpoint that it cannot convert, or a type that it cannot compute in."""
+    """The main in CTranslate2's engine.
+
+    Raises what CTranslate2 raises for a checkpoint that it cannot convert, or a type that it cannot compute in.
+    """
     import ctranslate2
     from faster_whisper import WhisperModel
 
@@ -45,22 +50,22 @@ def faster_whisper(main, main_at: Path, options: Options) -> Contender:
         converter.convert(folder, quantization=kind, force=True)
         model = WhisperModel(folder, device=device, compute_type=kind, cpu_threads=torch.get_num_threads()).model
     special = SpecialTokens.of(main)
-    asked = settings(special, options)
+    arguments = settings(special, options)
 
-    def decode(features: Tensor, batch_size: int) -> list[Spoken]:
+    def decode(features: Tensor, batch_size: int) -> list[Hypothesis]:
         found = []
         for chunk in features.split(batch_size):
             given = ctranslate2.StorageView.from_array(chunk.float().cpu().numpy())
-            rows = model.generate(given, **asked | {"prompts": asked["prompts"] * len(chunk)})
-            found += [Spoken(special.text(row.sequences_ids[0])) for row in rows]
+            rows = model.generate(given, **arguments | {"prompts": arguments["prompts"] * len(chunk)})
+            found += [Hypothesis(special.text(row.sequences_ids[0])) for row in rows]
         return found
 
     return Contender("faster-whisper", "greedy", None, None, decode)
 
 
-def settings(special: SpecialTokens, options: Options) -> dict:
-    """What CTranslate2's Whisper.generate is asked, so that it does everyone's work: the same prefix, the same tokens
-    suppressed, no beam, and as many tokens at the most. CTranslate2 halves `max_length`, and counts the prefix in."""
+def settings(special: SpecialTokens, options: Options) -> dict[str, Any]:
+    """Arguments for CTranslate2's Whisper.generate, so that it does the same work: the same prefix, the same tokens
+    suppressed, no beam, and at most as many tokens. CTranslate2 halves `max_length`, and counts the prefix in."""
     language = None if options.language is None else special.language_token(options.language)
     prefix = special.prefix(language, options.task, options.timestamps, None)
     new = special.limit(len(prefix), options.max_new_tokens) - len(prefix)

@@ -1,7 +1,7 @@
-"""Every contender hears every test clip: the tokens from which acceptance, quality and identity are told.
+"""Every contender's tokens for every test clip, from which acceptance, quality and identity are computed.
 
-The long part of an evaluation, so the processes of a launch share it, and it is kept as it goes: a few clips at a time
-make a file, whole or absent. Which clips go together depends neither on the processes nor on restarts.
+The long part of an evaluation, so the processes of a launch share it, and it is stored as it goes: a few clips at a
+time make a file, whole or absent. Which clips go together depends neither on the processes nor on restarts.
 """
 
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from torch import Tensor
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip, features_of
@@ -25,33 +27,35 @@ DRAFTS = 4  # a round; fixed, so that speculation is put to the test whether or 
 
 
 @dataclass
-class Said:
-    """What one assistant said and did about every clip, in the clips' order."""
+class AssistantOutput:
+    """What one assistant made of every clip, in the clips' order."""
 
     alone: list[list[int]] = field(default_factory=list)
     pair: list[Decoded] = field(default_factory=list)  # the engine's counters included
-    choices: list[list[int]] = field(default_factory=list)  # along the main's text: what the assistant would have said
+    choices: list[list[int]] = field(default_factory=list)  # its prediction at each position of the main's text
     matches: list[TokenMatches] = field(default_factory=list)  # the offline account of the same
 
 
 @dataclass
-class Transcribed:
+class DecodedClips:
+    """Tokens of every clip, in the clips' order."""
+
     main: list[list[int]] = field(default_factory=list)
     start: list[list[int]] | None = None  # the checkpoint before fine-tuning
-    by: dict[str, Said] = field(default_factory=dict)  # by assistant
+    by: dict[str, AssistantOutput] = field(default_factory=dict)  # by assistant
 
 
-def listen(
+def decode_clips(
     engines: Engines,
     start: Engine | None,
     clips: Sequence[Clip],
     log_mel: LogMel,
     options: Options,
     folder: Path,
-    processes,
-) -> Transcribed:
-    """Goes on with what `folder` holds, and leaves there all that was heard. `start`: an engine of the checkpoint
-    before fine-tuning; `processes`: accelerate's PartialState."""
+    processes: PartialState,
+) -> DecodedClips:
+    """Decodes what `folder` does not hold yet, and stores it there. `start`: an engine of the checkpoint before
+    fine-tuning."""
     from tqdm import tqdm
 
     folder.mkdir(exist_ok=True)
@@ -63,61 +67,52 @@ def listen(
     def count(firsts: Iterable[int]) -> int:
         return sum(min(AT_ONCE, len(clips) - first) for first in firsts)
 
-    def kept() -> str:
-        heard = count(first for first, file in files.items() if file.is_file())
-        return f"{heard} of {len(clips)} test clips are decoded and kept"
+    def stored() -> str:
+        done = count(first for first, file in files.items() if file.is_file())
+        return f"{done} of {len(clips)} test clips are decoded and kept"
 
     silent = not processes.is_main_process
-    with stop_on_signals(kept), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
+    with stop_on_signals(stored), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
-            features = features_of(some, log_mel, engines.main.device)
-            states = encode(engines.judged.encoders.main, features)
-            decoded = engines.judged.decode(encoder_states=states, options=options)
-            heard = Transcribed([row.tokens for row in decoded])
-            if start is not None:
-                heard.start = [row.tokens for row in start.decode(features, options)]
-            for assistant in engines.assistants:
-                engine, alone = engines.pair(assistant), engines.alone(assistant)
-                own = encode(engine.encoders.draft, features) if assistant.has_encoder else None
-                heard.by[assistant.name] = _said(engine, alone, states, own, decoded, options)
-            write_json(files[first], asdict(heard))
+            write_json(files[first], asdict(_decode(engines, start, some, log_mel, options)))
             bar.update(len(some))
         processes.wait_for_everyone()
     return _joined([json.loads(file.read_text(encoding="utf-8")) for file in files.values()])
 
 
-def _joined(parts: Sequence[dict[str, Any]]) -> Transcribed:
-    """What the files tell, in the clips' order."""
-    whole = Transcribed(by={name: Said() for name in parts[0]["by"]})
-    for part in parts:
-        whole.main += part["main"]
-        if part["start"] is not None:
-            whole.start = (whole.start or []) + part["start"]
-        for name, told in part["by"].items():
-            said = whole.by[name]
-            said.alone += told["alone"]
-            said.choices += told["choices"]
-            said.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in told["pair"]]
-            said.matches += [_read(TokenMatches, row, "agrees", "ends") for row in told["matches"]]
-    return whole
+def _decode(
+    engines: Engines, start: Engine | None, clips: Sequence[Clip], log_mel: LogMel, options: Options
+) -> DecodedClips:
+    features = features_of(clips, log_mel, engines.main.device)
+    states = encode(engines.judged.encoders.main, features)
+    greedy = engines.judged.decode(encoder_states=states, options=options)
+    decoded = DecodedClips([row.tokens for row in greedy])
+    if start is not None:
+        decoded.start = [row.tokens for row in start.decode(features, options)]
+    for assistant in engines.assistants:
+        engine, alone = engines.pair(assistant), engines.alone(assistant)
+        own = encode(engine.encoders.draft, features) if assistant.has_encoder else None
+        decoded.by[assistant.name] = _output_of(engine, alone, states, own, greedy, options)
+    return decoded
 
 
-def _read(kind: type, told: dict[str, Any], *tuples: str) -> Any:
-    """JSON knows no tuples."""
-    return kind(**told | {name: tuple(told[name]) for name in tuples})
-
-
-def _said(engine: Engine, alone: Engine, states, own_states, decoded: list[Decoded], options: Options) -> Said:
-    """`decoded`: what the main says alone."""
+def _output_of(
+    engine: Engine,
+    alone: Engine,
+    states: Tensor,  # [clips, frames, width], the main's
+    own_states: Tensor | None,  # of an assistant with an encoder of its own
+    greedy: list[Decoded],  # the main's
+    options: Options,
+) -> AssistantOutput:
     its = states if own_states is None else own_states
-    choices = engine.choices(its, [row.tokens for row in decoded], options)
+    choices = engine.choices(its, [row.tokens for row in greedy], options)
     special, matches = engine.special, []
-    for row, chosen in zip(decoded, choices, strict=True):
+    for row, chosen in zip(greedy, choices, strict=True):
         limit = special.limit(len(row.prompt), options.max_new_tokens) - len(row.prompt)
         matches.append(TokenMatches.of(row.tokens, chosen, special.end, limit))
     drafting = replace(options, draft_tokens=DRAFTS)
-    return Said(
+    return AssistantOutput(
         alone=[row.tokens for row in alone.decode(encoder_states=its, options=options)],
         pair=engine.decode(encoder_states=states, draft_states=own_states, options=drafting),
         choices=choices,
@@ -125,6 +120,27 @@ def _said(engine: Engine, alone: Engine, states, own_states, decoded: list[Decod
     )
 
 
-def encode(encoder, features):
+def _joined(parts: Sequence[dict[str, Any]]) -> DecodedClips:
+    """What the files hold, in the clips' order."""
+    whole = DecodedClips(by={name: AssistantOutput() for name in parts[0]["by"]})
+    for part in parts:
+        whole.main += part["main"]
+        if part["start"] is not None:
+            whole.start = (whole.start or []) + part["start"]
+        for name, stored in part["by"].items():
+            output = whole.by[name]
+            output.alone += stored["alone"]
+            output.choices += stored["choices"]
+            output.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in stored["pair"]]
+            output.matches += [_read(TokenMatches, row, "agrees", "ends") for row in stored["matches"]]
+    return whole
+
+
+def _read(kind: type, stored: dict[str, Any], *tuples: str) -> Any:
+    """JSON knows no tuples."""
+    return kind(**stored | {name: tuple(stored[name]) for name in tuples})
+
+
+def encode(encoder, features: Tensor) -> Tensor:
     """[clips, mel, frames] -> [clips, frames, width], eight clips at a time."""
     return torch.cat([windows.encode(encoder, part) for part in features.split(8)])

@@ -6,21 +6,22 @@ measures for itself.
 
 import json
 from pathlib import Path
-from typing import Any
 
+from whisper_pair.report import Report
 from whisper_pair.runs import write_json
 
 
-def best_setting(report: dict[str, Any]) -> int:
+def best_draft_tokens(report: Report) -> int:
     """The best draft length of the smallest batch that was timed."""
     batches = report["prediction"]["by_batch_size"]
     return min(batches, key=lambda batch: batch["batch_size"])["best_draft_tokens"]
 
 
-def write_best_setting(assistant: Path, report: dict[str, Any]) -> None:
-    best = best_setting(report)
+def write_best_draft_tokens(assistant: Path, report: Report) -> None:
+    """Into the assistant's generation_config.json; nothing where drafting does not pay."""
+    best = best_draft_tokens(report)
     file = assistant / "generation_config.json"
     if best and file.is_file():
         settings = json.loads(file.read_text(encoding="utf-8"))
         settings |= {"num_assistant_tokens": best, "num_assistant_tokens_schedule": "constant"}
-        write_json(file, settings | {"assistant_confidence_threshold": 0.0})  # else it would shorten the drafts
+        write_json(file, settings | {"assistant_confidence_threshold": 0.0})  # which would shorten the drafts

@@ -1,4 +1,4 @@
-"""Joules that a GPU spends, where NVIDIA's management library tells (NVML, from Volta on)."""
+"""Joules that a GPU spends, as NVIDIA's management library counts them (NVML, from Volta on)."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
-"""The engines of an evaluation: one a pair, and one of each assistant that speaks for itself.
+"""The engines of an evaluation: one a pair, and one of each assistant that decodes alone.
 
-What an engine holds is mostly the main's caches, gigabytes for a large one. So whoever decodes asks here, and all pairs
-share them; the draft length is an option of the call, and the main alone is the judged pair's engine told to draft
-nothing, which then runs what an engine without an assistant would.
+An engine's memory is mostly the main's caches, gigabytes for a large one. So whoever decodes gets its engine here, and
+all pairs share the caches. The draft length is an option of the call; the main alone is the judged pair's engine with
+`draft_tokens=0`, which then runs what an engine without an assistant would.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,17 @@ from whisper_pair.decoding import Engine
 
 @dataclass(frozen=True)
 class Assistant:
+    """A loaded assistant."""
+
     name: str  # "ours", or the checkpoint it was loaded from
     folder: Path
     model: Any
-    lineage: PairManifest | None
+    manifest: PairManifest | None
     vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
 
     @property
     def has_encoder(self) -> bool:
+        """Whether it brings an encoder of its own."""
         return self.model.config.is_encoder_decoder
 
 
@@ -42,6 +45,7 @@ class Engines:
         return self.pair(self.assistants[0])
 
     def pair(self, assistant: Assistant) -> Engine:
+        """The main with this assistant."""
         if assistant.name not in self._pairs:
             first = next(iter(self._pairs.values()), None)
             self._pairs[assistant.name] = Engine(self.main, assistant.model, assistant.vocabulary, like=first)
@@ -54,7 +58,7 @@ class Engines:
         return self._alone[id(assistant.model)]
 
     def release(self, *, but_the_judged: bool = False) -> None:
-        """Give back what they hold. Whoever asks again gets a new one."""
+        """Free their memory. An engine that is asked for later is a new one."""
         judged = self.assistants[0].name
         kept = {judged: self._pairs[judged]} if but_the_judged and judged in self._pairs else {}
         self._pairs, self._alone = kept, {}

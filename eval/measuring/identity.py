@@ -1,29 +1,30 @@
 """Is the pair's output the main's own? In float32 it must be, token for token.
 
 In half precision, checking several tokens at once rounds differently from one at a time, so a near tie can flip: each
-difference is told with its place and the gap between the main's two likeliest tokens there. A gap beyond twice the
-noise of the logits, measured as what batching alone changes, is no tie but a fault.
+difference is reported with its position and the gap between the main's two likeliest tokens there. A gap beyond twice
+the noise of the logits, measured as what batching alone changes, is no tie but a bug.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from transformers import WhisperForConditionalGeneration
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip, features_of
 from whisper_pair.decoding import Engine, Options, SpecialTokens
+from whisper_pair.report import Difference, IdentitySection
 
-from .decoded_clips import Said
+from .decoded_clips import AssistantOutput
 from .tokens import Pieces
 
 
 @dataclass(frozen=True)
-class Witness:
-    """What is needed to ask the main again how sure it was."""
+class NearTieCheck:
+    """Computes again how sure the main was at a position, with what that needs."""
 
-    main: Any
+    main: WhisperForConditionalGeneration
     log_mel: LogMel
     clips: Sequence[Clip]
     prompts: Sequence[Sequence[int]]  # each clip's forced prefix
@@ -33,8 +34,8 @@ class Witness:
     def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
         """The main's two likeliest allowed tokens after `tokens`, their distance, and the logits' noise.
 
-        Noise is the largest change of a logit between batch 1 and 8. Asked of transformers' forward, which shares no
-        code with the engine.
+        Noise is the largest change of a logit between batch 1 and 8. Both come from transformers' forward, which shares
+        no code with the engine.
         """
         special = SpecialTokens.of(self.main)
         features = features_of([self.clips[row]], self.log_mel, self.main.device).to(self.main.dtype)
@@ -46,54 +47,54 @@ class Witness:
         values, likeliest = one.topk(2)
         return likeliest.tolist(), float(values[0] - values[1]), noise
 
-    def difference(self, row: int, plain: Sequence[int], other: Sequence[int]) -> dict[str, Any]:
-        """The first place where two transcripts of a clip part. A near tie explains it where the two tokens are the
-        main's likeliest and no further apart than twice the noise."""
-        place = first_difference(plain, other)
+    def difference(self, row: int, plain: Sequence[int], other: Sequence[int]) -> Difference:
+        """The first position where two transcripts of a clip differ. A near tie explains it where the two tokens are
+        the main's likeliest and no further apart than twice the noise."""
+        position = first_difference(plain, other)
         end = self.main.generation_config.eos_token_id
-        said = [tokens[place] if place < len(tokens) else end for tokens in (plain, other)]
-        likeliest, gap, noise = self.top_two(row, plain[:place])
+        one, two = (tokens[position] if position < len(tokens) else end for tokens in (plain, other))
+        likeliest, gap, noise = self.top_two(row, plain[:position])
         return {
             "clip": self.clips[row].name,
-            "position": place,
-            "main": self.pieces(said[0]),
-            "other": self.pieces(said[1]),
+            "position": position,
+            "main": self.pieces(one),
+            "other": self.pieces(two),
             "gap": gap,
             "noise": noise,
-            "near_tie": set(said) == set(likeliest) and gap <= 2 * noise,
+            "near_tie": {one, two} == set(likeliest) and gap <= 2 * noise,
         }
 
 
 def first_difference(one: Sequence[int], other: Sequence[int]) -> int:
+    """The position of the first tokens that differ; the shorter one's length where it begins the longer one."""
     differing = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return next(differing, min(len(one), len(other)))
 
 
 def identity_section(
-    plain: Sequence[Sequence[int]], said: Said, witness: Witness, engine: Engine, options: Options
-) -> dict[str, Any]:
-    """`plain`: the main's own greedy output; `said`: the assistant's, with what the pair decoded; `engine`: any of the
-    main."""
-    ours = [decoded.tokens for decoded in said.pair]
+    plain: Sequence[Sequence[int]], output: AssistantOutput, near_tie: NearTieCheck, engine: Engine, options: Options
+) -> IdentitySection:
+    """`plain`: the main's own greedy output; `output`: with what the pair decoded; `engine`: any of the main."""
+    ours = [decoded.tokens for decoded in output.pair]
     differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
-    found = [witness.difference(row, plain[row], ours[row]) for row in differing]
-    half = witness.main.dtype != torch.float32
+    found = [near_tie.difference(row, plain[row], ours[row]) for row in differing]
+    half = near_tie.main.dtype != torch.float32
     ties = sum(difference["near_tie"] for difference in found) if half else 0
     return {
         "utterances": len(plain),
         "identical": len(plain) - len(differing),
         "near_ties": ties,
         "unexplained": len(found) - ties,
-        "batch_1_against_8": changed_by_batching(witness, engine, options) if half else None,
+        "batch_1_against_8": changed_by_batching(near_tie, engine, options) if half else None,
         "differences": found,
     }
 
 
-def changed_by_batching(witness: Witness, engine: Engine, options: Options) -> int:
+def changed_by_batching(near_tie: NearTieCheck, engine: Engine, options: Options) -> int:
     """How many clips plain greedy decodes differently at batch 1 and 8: rounding alone, no speculation."""
 
     def features():
-        return (features_of([clip], witness.log_mel)[0] for clip in witness.clips)
+        return (features_of([clip], near_tie.log_mel)[0] for clip in near_tie.clips)
 
     one = engine.decode(features(), replace(options, batch_size=1, draft_tokens=0))
     eight = engine.decode(features(), replace(options, batch_size=8, draft_tokens=0))

@@ -1,14 +1,14 @@
-"""Quality on recordings of several windows, as `transcribe` hears them: by the main, and by the pair.
+"""Quality on recordings of several windows, as `transcribe` decodes them: by the main, and by the pair.
 
 Test clips of one speaker, joined with short silences, make the recordings; a test clip that is longer than the window
-is one as it is. Main and pair take turns at each, so it is also seen whether drafts change a recording's segments, and
-how much sooner it ends.
+is one as it is. Main and pair take turns at each, which also shows whether drafts change a recording's segments, and
+how much faster it ends.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import torch
 
@@ -17,6 +17,7 @@ from whisper_pair.config import Config, Data
 from whisper_pair.data import Clip, Window, pack
 from whisper_pair.decoding import Options
 from whisper_pair.longform import Transcription, transcribe
+from whisper_pair.report import DraftTokens, LongForm, LongFormRates, LongFormSkipped
 from whisper_pair.text import ErrorRate, Normalizer, error_rates, pooled
 
 from .quality import rate_rows
@@ -25,14 +26,14 @@ from .timing import interleaved, speedup
 
 logger = logging.getLogger("whisper_pair.eval")
 
-WINDOWS = 2.0  # a joined recording's length at the most: many short ones tell more than a few long ones
-LEAST = 1.25  # and at the least: what hardly passes one window tells little of several
+WINDOWS = 2.0  # a joined recording's length at the most: many short ones say more than a few long ones
+LEAST = 1.25  # and at the least: what hardly exceeds one window says little of several
 REPEATS = 1  # timed passes, after the one that warms up
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """What is to be heard, how; or why nothing is."""
+    """What is to be decoded, and how; or why nothing is."""
 
     windows: tuple[Window, ...] = ()
     sequential: bool = True
@@ -45,7 +46,7 @@ def recordings(
     """About eval.long_form_minutes of recordings, taken evenly from all that can be made.
 
     `long`: test clips over the window. `timestamps`: does the main have timestamp tokens at all? The sequential
-    algorithm goes by them, and a main that was fine-tuned without them has forgotten them: it hears chunks.
+    algorithm goes by them, and a main that was fine-tuned without them has forgotten them: it decodes chunks.
     """
     minutes = config.eval.long_form_minutes
     if not minutes:
@@ -61,7 +62,7 @@ def recordings(
 
 
 def joined(clips: Sequence[Clip], data: Data, window_seconds: float) -> list[Window]:
-    """Clips of one speaker, in the set's order; where speakers are not told, those of one source."""
+    """Clips of one speaker, in the set's order; where no speakers are named, those of one source."""
     plainly = replace(data, pack=True, unpacked_share=0.0, timestamps=0.0, previous_text=0.0)
     found = pack(clips, plainly, WINDOWS * window_seconds, seed=0)
     return [window for window in found if window.seconds >= LEAST * window_seconds]
@@ -74,32 +75,34 @@ def long_form_section(
     options: Options,
     language: str,
     normalizer: Normalizer,
-) -> dict[str, Any]:
+) -> LongForm | LongFormSkipped:
     """`apart`: the main's errors in each clip by itself, by the clip's name. `options.draft_tokens` are the pair's."""
     if chosen.skipped is not None:
         return {"skipped": chosen.skipped}
     windows, chunked = chosen.windows, not chosen.sequential
-    asked = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
+    options = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
 
-    def by(drafts: int):
-        def hear(number: int) -> Transcription:
-            ((_, heard),) = transcribe(pair, [windows[number].pcm()], replace(asked, draft_tokens=drafts), chunked)
-            return heard
+    def by(drafts: DraftTokens) -> Callable[[int], Transcription]:
+        def decode(number: int) -> Transcription:
+            its = replace(options, draft_tokens=drafts)
+            ((_, transcription),) = transcribe(pair, [windows[number].pcm()], its, chunked)
+            return transcription
 
-        return hear
+        return decode
 
     logger.info("long form: %d recordings, by the main and by the pair", len(windows))
-    actions = [by(0), by(asked.draft_tokens)]
+    actions = [by(0), by(options.draft_tokens)]
     timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
-    references = [window.text for window in windows]
+    references = [window.text or "" for window in windows]
     rates = {
-        name: error_rates(references, [one.text for one in said], language, normalizer)
-        for name, said in (("main", plain), ("pair", drafted))
+        name: error_rates(references, [one.text for one in texts], language, normalizer)
+        for name, texts in (("main", plain), ("pair", drafted))
     }
     if all(clip.name in apart for window in windows for clip in window.clips):
         rates["apart"] = [pooled([apart[clip.name] for clip in window.clips]) for window in windows]
     same = sum(segments(one) == segments(other) for one, other in zip(plain, drafted, strict=True))
-    gain = speedup(*timings)
+    main_timing, pair_timing = timings
+    gain = speedup(main_timing, pair_timing)
     return {
         "skipped": None,
         "mode": "sequential" if chosen.sequential else "chunked",
@@ -107,14 +110,16 @@ def long_form_section(
         "clips": sum(len(window.clips) for window in windows),
         "speakers_told": all(clip.speaker is not None for window in windows for clip in window.clips),
         "seconds": sum(window.seconds for window in windows),
-        "batch_size": asked.batch_size,
-        "draft_tokens": asked.draft_tokens,
-        **rate_rows(rates),
+        "batch_size": options.batch_size,
+        "draft_tokens": options.draft_tokens,
+        **cast(LongFormRates, rate_rows(rates)),
         "identical": same,
         "unexplained": len(windows) - same if pair.main.dtype == torch.float32 else None,
-        **{name: sum(getattr(one, name) for one in drafted) for name in ("rounds", "drafted", "accepted")},
-        "main_seconds": timings[0].seconds,
-        "pair_seconds": timings[1].seconds,
+        "rounds": sum(one.rounds for one in drafted),
+        "drafted": sum(one.drafted for one in drafted),
+        "accepted": sum(one.accepted for one in drafted),
+        "main_seconds": main_timing.seconds,
+        "pair_seconds": pair_timing.seconds,
         "speedup": gain.ratio,
         "speedup_interval": list(gain.interval) if len(windows) > 1 else None,
         "speedup_verdict": gain.verdict,
@@ -122,4 +127,5 @@ def long_form_section(
 
 
 def segments(transcription: Transcription) -> list[tuple[float, float, list[int]]]:
+    """(start, end, tokens) of each."""
     return [(segment.start, segment.end, segment.tokens) for segment in transcription.segments]

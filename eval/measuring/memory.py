@@ -1,11 +1,11 @@
 """What the assistant adds to the main's memory."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from whisper_pair.decoding import Engine, Options
+from whisper_pair.report import MemorySection
 
 from .contenders import ours
 from .decoded_clips import DRAFTS
@@ -14,16 +14,16 @@ from .engines import Engines
 MB = 1e6
 
 
-def memory_section(engines: Engines, features, options: Options, batch_size: int) -> dict[str, Any]:
+def memory_section(engines: Engines, features: torch.Tensor, options: Options, batch_size: int) -> MemorySection:
     """Weights always; on CUDA also the peak while the main decodes alone and with its assistant, weights included.
 
-    The main alone is an engine of its own here, and so is the pair, each made and gone by itself: no cache of another
+    The main alone gets an engine of its own here, and so does the pair, one after the other: no other engine's cache
     counts, and the evaluation's own engines are released before.
     """
     main, assistant = engines.main, engines.assistants[0]
     weights = sum(_bytes(p) for p in main.parameters())
     added = sum(_bytes(p) for p in own_parameters(main, assistant.model))
-    section = {
+    section: MemorySection = {
         "main_megabytes": weights / MB,
         "assistant_megabytes": added / MB,
         "assistant_share": added / weights,
@@ -55,7 +55,7 @@ def own_parameters(main, assistant) -> list[torch.Tensor]:
     ]
 
 
-def _working(made: Callable[[], Engine], drafts: int | None, features, options: Options) -> int:
+def _working(made: Callable[[], Engine], drafts: int | None, features: torch.Tensor, options: Options) -> int:
     """Bytes allocated at the peak of one decoding, beyond what lay in memory before its engine was made: caches, and
     weights that the engine keeps in another shape."""
     device = features.device

@@ -1,17 +1,23 @@
 """Times contenders against each other: warmed up, interleaved, synchronised; medians with their spread.
 
 Work comes in chunks (a batch of clips that arrive together). Contenders take turns at every chunk, each pass in another
-order, so that what disturbs the machine for a while disturbs them alike. The warm-up pass is never on the clock; what
-was said in it is kept, so that it can be checked that contenders did the same work.
+order, so that a disturbance of the machine affects them alike. The warm-up pass is never on the clock; its
+results are kept, to check that contenders did the same work.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+from whisper_pair.report import SpeedVerdict
+
+Answer = TypeVar("Answer")
 
 RESAMPLES = 2000
 ENOUGH = 5  # side-by-side timings below which nothing is called a gain
@@ -20,6 +26,8 @@ STEADY = 1.5  # a first pass that took so many times the others' median was stil
 
 @dataclass(frozen=True)
 class Timing:
+    """One contender's times."""
+
     cells: np.ndarray  # [chunks, repeats] seconds; the same cell of every contender was timed side by side
     joules: float | None = None  # a pass
 
@@ -35,7 +43,14 @@ class Timing:
 
     @property
     def passes(self) -> np.ndarray:
-        return self.cells.sum(axis=0)  # [repeats]
+        """Seconds of each pass: [repeats]."""
+        return self.cells.sum(axis=0)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """Of a whole pass: each chunk's quartiles, added up. The figure itself always lies between them."""
+        low, high = np.quantile(self.cells, [0.25, 0.75], axis=1).sum(axis=1)
+        return float(low), float(high)
 
     @property
     def steady(self) -> bool:
@@ -45,13 +60,13 @@ class Timing:
 
 
 def interleaved(
-    actions: Sequence[Callable[[int], object]],
+    actions: Sequence[Callable[[int], Answer]],
     chunks: int,
     repeats: int,
     device: torch.device,
     joules: Callable[[], float] | None = None,
-) -> tuple[list[Timing], list[list[object]]]:
-    """Each action takes the chunk's number. Returns the timings, and what the actions answered in the warm-up."""
+) -> tuple[list[Timing], list[list[Answer]]]:
+    """Each action takes the chunk's number. Returns the timings, and the actions' results from the warm-up."""
     answers = [[action(chunk) for chunk in range(chunks)] for action in actions]
     cells = np.zeros((len(actions), chunks, repeats))
     spent = np.zeros(len(actions))
@@ -60,7 +75,7 @@ def interleaved(
             for turn in range(len(actions)):
                 which = (turn + repeat + chunk) % len(actions)
                 before = joules() if joules else 0.0
-                cells[which, chunk, repeat] = clocked(lambda w=which, c=chunk: actions[w](c), device)
+                cells[which, chunk, repeat] = clocked(partial(actions[which], chunk), device)
                 spent[which] += joules() - before if joules else 0.0
     energy = [float(total) / repeats if joules else None for total in spent]
     return [Timing(*pair) for pair in zip(cells, energy, strict=True)], answers
@@ -77,18 +92,20 @@ def clocked(action: Callable[[], object], device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Gain:
+    """A speedup."""
+
     ratio: float
     interval: tuple[float, float]  # 95 %
-    verdict: str  # "faster" | "slower" | "unclear"; never a gain where the interval includes 1
+    verdict: SpeedVerdict  # never a gain where the interval includes 1
 
 
 def speedup(baseline: Timing, contender: Timing, seed: int = 0) -> Gain:
     """The baseline's seconds over the contender's, with a bootstrap interval.
 
     Each draw takes passes and chunks, with replacement and the same for both, and makes of them what the figure is
-    made of: the median of each chunk's passes, summed over the chunks. A whole pass is drawn at once, for what disturbs
-    a machine lasts longer than a chunk. With few passes the draws lean to one side, so the interval is widened, where
-    that is needed, to hold the figure itself.
+    made of: the median of each chunk's passes, summed over the chunks. A whole pass is drawn at once, since a
+    disturbance lasts longer than a chunk. With few passes the draws are skewed, so the interval is widened, where
+    needed, to include the figure itself.
     """
     ratio = baseline.seconds / contender.seconds
     if baseline is contender:
@@ -105,10 +122,11 @@ def speedup(baseline: Timing, contender: Timing, seed: int = 0) -> Gain:
     low, high = np.quantile(seconds(baseline) / seconds(contender), [0.025, 0.975])
     low, high = min(float(low), ratio), max(float(high), ratio)
     sure = baseline.cells.size >= ENOUGH and baseline.steady and contender.steady
-    verdict = "faster" if low > 1 else "slower" if high < 1 else "unclear"
+    verdict: SpeedVerdict = "faster" if low > 1 else "slower" if high < 1 else "unclear"
     return Gain(ratio, (low, high), verdict if sure else "unclear")
 
 
 def synchronize(device: torch.device) -> None:
+    """Wait for the device's queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

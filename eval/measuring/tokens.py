@@ -1,6 +1,8 @@
-"""What kind of token a token is, for telling where an assistant errs."""
+"""What kind of token a token is, for typical_clip where an assistant errs."""
 
 import unicodedata
+
+from transformers import PreTrainedTokenizerBase
 
 from whisper_pair.text import text_of
 
@@ -8,8 +10,8 @@ CLASSES = ("word start", "word inside", "punctuation", "digits", "timestamp", "e
 
 
 def token_class(kind: str, piece: str, first: bool) -> str:
-    """`kind`: as SpecialTokens.kind tells; `piece`: the token's text with its leading space; `first`: does it open the
-    utterance?
+    """`kind`: as SpecialTokens.kind names it; `piece`: the token's text with its leading space; `first`: whether it
+    opens the utterance.
 
     A piece that is part of a character (byte-level BPE splits rare ones) counts as the inside of a word.
     """
@@ -26,8 +28,9 @@ def token_class(kind: str, piece: str, first: bool) -> str:
 class Pieces:
     """token -> its text with its leading space, each decoded once."""
 
-    def __init__(self, tokenizer):
-        self.tokenizer, self.known = tokenizer, {}
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        self.known: dict[int, str] = {}
 
     def __call__(self, token: int) -> str:
         if token not in self.known:

@@ -1,20 +1,17 @@
-"""What is made of the measurements: the verdict, the report, its page and plots, and comparisons."""
+"""What is made of the measurements: the verdict, the report, its page and plots, and comparisons of reports."""
 
 from .page import page
 from .plots import draw
 from .report import markdown
-from .schema import VERSION, check
-from .timeline import telling, timeline_section
+from .timeline import timeline_section, typical_clip
 from .verdict import check_enough_timings, verdict_section
 
 __all__ = [
-    "VERSION",
-    "check",
     "check_enough_timings",
     "draw",
     "markdown",
     "page",
-    "telling",
     "timeline_section",
+    "typical_clip",
     "verdict_section",
 ]

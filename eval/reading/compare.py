@@ -1,4 +1,4 @@
-"""Reports of several pairs side by side, and how they differ on the utterances that all of them heard.
+"""Reports of several pairs side by side, and how they differ on the utterances that all of them share.
 
 Differences to the first report come with a paired bootstrap: each draw takes the same utterances from both, so what is
 hard for both does not blur their difference. An interval that holds 0 is no difference.
@@ -8,34 +8,31 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from whisper_pair.commands.command_line import guarded
 from whisper_pair.errors import InputError
 from whisper_pair.escaping import markdown
+from whisper_pair.report import Report, Utterance, gain_text, is_pair, machine, percent, read_report
 
 from ..measuring import difference_interval
-from .report import gain, percent, table
-from .schema import read_report
+from .report import table
 
-Row = dict[str, Any]
-
-RATIOS: dict[str, tuple[Callable[[Row], float], Callable[[Row], float]]] = {
+RATIOS: dict[str, tuple[Callable[[Utterance], float], Callable[[Utterance], float]]] = {
     "agreement": (lambda row: row["agreed"], lambda row: row["tokens"]),
     "acceptance rate, 4 drafts": (lambda row: row["accepted"], lambda row: row["drafted"]),
-    "tokens a round, 4 drafts": (lambda row: row["accepted"] + row["rounds"], lambda row: row["rounds"]),
+    "tokens per round, 4 drafts": (lambda row: row["accepted"] + row["rounds"], lambda row: row["rounds"]),
     "error rate of the pair": (lambda row: row["pair"]["errors"], lambda row: row["length"]),
     "error rate of the assistant": (lambda row: row["assistant"]["errors"], lambda row: row["length"]),
 }
 
 
-def shared_utterances(reports: list[dict[str, Any]]) -> list[list[Row]]:
-    """Each report's rows of the utterances that all heard, in one order: those of equal name, length and human text.
+def shared_utterances(reports: list[Report]) -> list[list[Utterance]]:
+    """Each report's rows of the utterances that all share, in one order: those of equal name, length and human text.
 
-    A clip's name counts from its file on, for sets are moved. Raises InputError where nothing is shared.
+    Of a clip's path only the file's name counts, for sets are moved. Raises InputError where nothing is shared.
     """
 
-    def key(row: Row) -> tuple:
+    def key(row: Utterance) -> tuple[str, float, str]:
         return Path(row["clip"]).name, round(row["seconds"], 3), row["reference"]
 
     keyed = [{key(row): row for row in report["utterances"]} for report in reports]
@@ -55,16 +52,16 @@ def compare(paths: list[str]) -> str:
     names = [f"{chr(65 + i)}" for i in range(len(reports))]
     legend = [
         f"{name}: {r['pair']['main']} + {r['pair']['assistant']} ({file}; {r['environment']['dtype']} on "
-        f"{machine(r)}, {'passed' if r['verdict']['passed'] else 'not passed'})"
+        f"{machine(r['environment']['hardware'])}, {'passed' if r['verdict']['passed'] else 'not passed'})"
         for name, r, file in zip(names, reports, files, strict=True)
     ]
-    told = (
+    text = (
         f"{len(rows[0])} utterances are shared. Differences stand with the 95 % intervals of a paired bootstrap; "
         f"error rates are {' and '.join(sorted({r['quality']['metric'].upper() for r in reports}))}."
     )
-    parts = ["\n".join(f"- {markdown(line)}" for line in legend), told, ratios(names, rows)]
+    parts = ["\n".join(f"- {markdown(line)}" for line in legend), text, ratios(names, rows)]
     parts.append(speeds(names, reports))
-    if len({machine(report) for report in reports}) > 1:
+    if len({machine(report["environment"]["hardware"]) for report in reports}) > 1:
         parts.append("The machines differ: speeds cannot be compared.")
     return "\n\n".join(parts)
 
@@ -78,7 +75,11 @@ def found_report(path: str) -> Path:
     return found
 
 
-def ratios(names: list[str], rows: list[list[Row]]) -> str:
+Sums = tuple[list[float], list[float]]  # parts, wholes
+
+
+def ratios(names: list[str], rows: list[list[Utterance]]) -> str:
+    """The table of ratios, with their differences to the first report's."""
     header = ["on the shared utterances", *names, *(f"{name} - {names[0]}" for name in names[1:])]
     lines = []
     for label, (part, whole) in RATIOS.items():
@@ -88,18 +89,19 @@ def ratios(names: list[str], rows: list[list[Row]]) -> str:
     return table(header, lines)
 
 
-def difference(one: tuple[list, list], other: tuple[list, list]) -> str:
+def difference(one: Sums, other: Sums) -> str:
+    """Of two ratios, with its interval."""
     found = difference_interval(one, other)
     if found is None:
         return ""
     low, high = found
-    told = (
+    text = (
         f"{sum(other[0]) / max(1, sum(other[1])) - sum(one[0]) / max(1, sum(one[1])):+.3f} ({low:+.3f} to {high:+.3f})"
     )
-    return told if low > 0 or high < 0 else told + ", no clear difference"
+    return text if low > 0 or high < 0 else text + ", no clear difference"
 
 
-def speeds(names: list[str], reports: list[dict[str, Any]]) -> str:
+def speeds(names: list[str], reports: list[Report]) -> str:
     """The pairs' speedups over their own greedy, as each report has them."""
     lines = [
         [
@@ -116,17 +118,12 @@ def speeds(names: list[str], reports: list[dict[str, Any]]) -> str:
     return table(["as each measured it", *names], lines)
 
 
-def speedup_at(report: dict[str, Any], batch: int) -> str:
+def speedup_at(report: Report, batch: int) -> str:
+    """The pair's own, as its users run it."""
     for row in report["speed"]["rows"]:
-        found = row["engine"], row["mode"], row["assistant"], row["draft_tokens"], row["batch_size"]
-        if found == ("pair", "speculative", "ours", "auto", batch):
-            return gain(row)
-    return "not taken"
-
-
-def machine(report: dict[str, Any]) -> str:
-    hardware = report["environment"]["hardware"]
-    return hardware.get("gpus", [hardware.get("cpu", "unknown CPU")])[0]
+        if is_pair(row) and row["batch_size"] == batch:
+            return gain_text(row)
+    return "not measured"
 
 
 def main(argv: list[str] | None = None) -> int:

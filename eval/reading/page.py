@@ -8,32 +8,32 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from whisper_pair.audio import SAMPLE_RATE, to_pcm
 from whisper_pair.data import Clip
 from whisper_pair.escaping import html as escape
+from whisper_pair.report import Report, Timeline, Utterance
 
 from .plots import figures, svg
-from .report import about, sections, title
+from .sections import Section, Table, about, sections, title
 
-HEARD = 8  # clips that can be heard
+PLAYABLE = 8  # clips whose audio the page holds
 LONG = 48  # characters from which a cell may wrap
 WIDE = ("surface", "speed", "quality_speed")  # pictures that take a whole row
-COLUMNS = ("clip", "seconds", "tokens", "agreement", "accepted", "errors", "assistant's errors", "identical", "heard")
+COLUMNS = ("clip", "seconds", "tokens", "agreement", "accepted", "errors", "assistant's errors", "identical", "audio")
 
 
-def page(report: dict[str, Any], clips: Sequence[Clip]) -> str:
+def page(report: Report, clips: Sequence[Clip]) -> str:
     """`clips`: those of report["utterances"], in that order."""
     template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    every = max(1, len(clips) // HEARD)
-    sounds = {i: flac(clips[i]) for i in range(0, len(clips), every)[:HEARD]}
+    every = max(1, len(clips) // PLAYABLE)
+    sounds = {i: flac(clips[i]) for i in range(0, len(clips), every)[:PLAYABLE]}
     timeline = report["timeline"]
     shown = next(i for i, clip in enumerate(clips) if clip.name == timeline["clip"])
     return template.substitute(
         title=escape(title(report)),
         about="".join(f"<p>{escape(text)}</p>" for text in about(report).split("\n\n")),
-        sections="\n".join(_section(*section) for section in sections(report)),
+        sections="\n".join(_section(section) for section in sections(report)),
         pictures="\n".join(_picture(name, figure) for name, figure in figures(report).items()),
         timeline=_timeline(timeline, flac(clips[shown])),
         metric=escape(report["quality"]["metric"].upper()),
@@ -54,13 +54,15 @@ def flac(clip: Clip) -> str:
     return f'<audio controls preload="none" src="data:audio/flac;base64,{data}"></audio>'
 
 
-def _section(name: str, text: str, tables: list[tuple[list[str], list[list[str]]]]) -> str:
-    parts = [f"<h2>{escape(name)}</h2>"] + ([f"<p>{escape(text)}</p>"] if text else [])
-    for header, rows in tables:
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-        parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
-    return "\n".join(parts)
+def _section(section: Section) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>"] + ([f"<p>{escape(section.text)}</p>"] if section.text else [])
+    return "\n".join([*parts, *map(_table, section.tables)])
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(text: str) -> str:
@@ -73,8 +75,8 @@ def _picture(name: str, figure) -> str:
     return f'<figure class="{"wide" if name in WIDE else "narrow"}">{svg(figure)}</figure>'
 
 
-def _timeline(timeline: dict[str, Any], sound: str) -> str:
-    """The waveform, and under it the rounds. Tokens stand in the order they were said, not under their sound."""
+def _timeline(timeline: Timeline, sound: str) -> str:
+    """The waveform, and under it the rounds. Tokens stand in order, not under their sound."""
     bars = "".join(
         f'<rect x="{i * 4}" y="{40 - 38 * peak:.1f}" width="3" height="{max(1.0, 76 * peak):.1f}"/>'
         for i, peak in enumerate(timeline["peaks"])
@@ -84,14 +86,14 @@ def _timeline(timeline: dict[str, Any], sound: str) -> str:
         '<span class="round">'
         + "".join(
             f'<span class="{kind}">{escape(token)}</span>'
-            for kind in ("accepted", "rejected", "main")
-            for token in step[kind]
+            for kind, tokens in (("accepted", step["accepted"]), ("rejected", step["rejected"]), ("main", step["main"]))
+            for token in tokens
         )
         + "</span> "
         for step in timeline["rounds"]
     )
     legend = (
-        f"{escape(timeline['clip'])}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} tokens drafted a "
+        f"{escape(timeline['clip'])}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} draft tokens per "
         "round. Each group is one check by the main: "
         '<span class="accepted">drafted and accepted</span>, <span class="rejected">drafted and rejected</span>, '
         '<span class="main">the main&#39;s own token</span>. Tokens stand in order, not under their sound.'
@@ -99,7 +101,7 @@ def _timeline(timeline: dict[str, Any], sound: str) -> str:
     return f'{waveform}<p>{sound}</p><p class="timeline">{rounds}</p><p class="faint">{legend}</p>'
 
 
-def _utterance(row: dict[str, Any], sound: str | None) -> str:
+def _utterance(row: Utterance, sound: str | None) -> str:
     def number(value: float, text: str) -> str:
         return f'<td class="number" data-value="{value}">{text}</td>'
 

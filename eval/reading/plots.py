@@ -3,17 +3,21 @@
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from whisper_pair.escaping import plot_label
+from whisper_pair.report import Report, SpeedRow, contender_name, rates_of
 from whisper_pair.runs import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DARK, LIGHT, GREY = "#08519c", "#9ecae1", "#bdbdbd"
 LINE, PLOT = 10, 230  # points: a label's line, and about the height of the plot that has such labels
 PARTS = {"encoder": "#525252", "draft": "#fdae6b", "verification": DARK, "rest": GREY}
 
 
-def figures(report: dict[str, Any]) -> dict[str, Any]:
+def figures(report: Report) -> "dict[str, Figure]":
     """Every picture that the report has figures for, by name."""
     found = {
         "acceptance": acceptance(report),
@@ -27,7 +31,7 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def draw(report: dict[str, Any], folder: Path) -> None:
+def draw(report: Report, folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -59,7 +63,7 @@ def _new(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 3.8)):
     return figure, axes
 
 
-def acceptance(report: dict[str, Any]):
+def acceptance(report: Report):
     longest = max(report["acceptance"]["by_draft_tokens"], key=lambda row: row["draft_tokens"])
     figure, axes = _new("Accepted drafts by position", "position in the draft", "share of rounds")
     places = range(1, longest["draft_tokens"] + 1)
@@ -72,7 +76,7 @@ def acceptance(report: dict[str, Any]):
     return figure
 
 
-def surface(report: dict[str, Any]):
+def surface(report: Report):
     """Predicted end-to-end speedup over draft length and batch; what was measured stands in brackets."""
     batches = report["prediction"]["by_batch_size"]
     values = [[prediction["end_to_end"] for prediction in batch["predictions"]] for batch in batches]
@@ -92,14 +96,14 @@ def surface(report: dict[str, Any]):
     return figure
 
 
-def parts(report: dict[str, Any]):
-    rows = [row for row in report["speed"]["rows"] if row["parts"]]
+def parts(report: Report):
+    rows = [row for row in report["speed"]["rows"] if row["parts"] is not None]
     names = [f"batch {row['batch_size']}, {row['draft_tokens'] or 0} drafts" for row in rows]
     title = "Where the time goes"
     figure, axes = _new(title, "seconds of a pass over the timed clips", "", (6.4, 1.4 + 0.3 * len(rows)))
     left = [0.0] * len(rows)
     for part, color in PARTS.items():
-        widths = [max(0.0, row["parts"][part]) for row in rows]
+        widths = [cast(dict[str, float], row["parts"])[part] for row in rows]
         axes.barh(names, widths, left=left, color=color, label=part)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     axes.invert_yaxis()
@@ -107,27 +111,27 @@ def parts(report: dict[str, Any]):
     return figure
 
 
-def training(report: dict[str, Any]):
+def training(report: Report):
     history = [row for row in report["training"] if "agreement" in row]
     figure, axes = _new("Agreement while it was distilled (validation)", "step", "agreement")
     axes.plot([row["step"] for row in history], [row["agreement"] for row in history], "o-", color=DARK)
     return figure
 
 
-def quality_speed(report: dict[str, Any]):
+def quality_speed(report: Report):
     """Error rate against speed at the smallest timed batch. Whoever says the main's text has the main's error rate."""
-    quality, rows = report["quality"], report["speed"]["rows"]
+    rates, rows = rates_of(report["quality"]), report["speed"]["rows"]
     batch = min(row["batch_size"] for row in rows)
     title = f"Error rate and speed, batch {batch}"
-    figure, axes = _new(title, "seconds of audio per second", quality["metric"].upper() + ", %", (6.4, 4.6))
+    figure, axes = _new(title, "seconds of audio per second", report["quality"]["metric"].upper() + ", %", (6.4, 4.6))
     level: dict[float, list] = {}  # contenders by error rate, for most have the main's
     for row in rows:
         if row["batch_size"] != batch or (row["engine"] != "pair" and row["unexplained"]):
             continue
         if row["engine"] == "pair" and isinstance(row["draft_tokens"], int):
             continue  # the grid of draft lengths has a picture of its own
-        spoken = "assistant" if row["mode"] == "assistant" else "main"
-        level.setdefault(100 * quality[spoken]["rate"], []).append(row)
+        text_of = "assistant" if row["mode"] == "assistant" else "main"
+        level.setdefault(100 * rates[text_of]["rate"], []).append(row)
     for rate, alike in level.items():
         for number, row in enumerate(sorted(alike, key=lambda row: row["rtfx"])):  # each label a line above the last
             axes.plot(row["rtfx"], rate, "o", color=DARK if row["engine"] == "pair" else GREY)
@@ -142,7 +146,7 @@ def quality_speed(report: dict[str, Any]):
     return figure
 
 
-def speed(report: dict[str, Any]):
+def speed(report: Report):
     rows = report["speed"]["rows"]
     names = [f"batch {row['batch_size']}: {label(row)}" for row in rows]
     figure, axes = _new("End to end", "seconds of audio per second", "", (8, 1.2 + 0.26 * len(rows)))
@@ -151,11 +155,6 @@ def speed(report: dict[str, Any]):
     return figure
 
 
-def label(row: dict[str, Any]) -> str:
-    """A contender in words: engine, mode, whose drafts and how many."""
-    words = [row["engine"], row["mode"]]
-    if row["assistant"] not in (None, "ours"):
-        words.append(Path(row["assistant"]).name)
-    if row["draft_tokens"] is not None:
-        words.append(str(row["draft_tokens"]))
-    return plot_label(" ".join(words))
+def label(row: SpeedRow) -> str:
+    """The contender's name as a plot may show it."""
+    return plot_label(contender_name(row))

@@ -1,7 +1,7 @@
 """Does the pair earn its place on this machine?
 
 Four things must hold. The output is the main's own. The measurement is sound: counters equal to the offline account, a
-baseline that says what the main says, no test clip that was trained on. The assistant agrees with the main. And the
+baseline whose text is the main's, no test clip that was trained on. The assistant agrees with the main. And the
 pair gains: at every timed batch size the interval of its speedup over the main alone lies above 1, or the pair is kept
 there at no cost, and at one batch size at least it does gain.
 
@@ -9,15 +9,14 @@ Kept at no cost: with `auto` the engine itself leaves drafting off where it woul
 at most OFF of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
 is not below 1.
 
-What is asked can be raised by `eval.require`. The marks of the article ("Speculative Decoding for 2x Faster Whisper
-Inference", 2023) are told beside the verdict and decide nothing: an assistant at least 3x faster than the main, 70 % of
-its tokens predicted, 2x at batch 1.
+What is required can be raised by `eval.require`. The marks of the article ("Speculative Decoding for 2x Faster Whisper
+Inference", 2023) are shown beside the verdict and decide nothing: an assistant at least 3x faster than the main, 70 %
+of its tokens predicted, 2x at batch 1.
 """
-
-from typing import Any
 
 from whisper_pair.config import Eval, Require
 from whisper_pair.errors import InputError
+from whisper_pair.report import Criterion, IdentitySection, Report, SpeedRow, VerdictSection, is_pair
 
 from ..measuring import ENOUGH
 
@@ -25,14 +24,13 @@ OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials b
 ARTICLE = {"assistant_speedup": 3.0, "agreement": 0.7, "speedup_batch_1": 2.0}
 
 
-def verdict_section(report: dict[str, Any], require: Require) -> dict[str, Any]:
+def verdict_section(report: Report, require: Require) -> VerdictSection:
     """From the report's other sections alone."""
     identity, agreement = report["identity"], report["acceptance"]["agreement"]
     faster = report["cost"]["ours"]["assistant_speedup"]
     pair = [row for row in report["speed"]["rows"] if is_pair(row)]
     criteria = [
-        _criterion("identical_output", _share(identity["identical"], identity["utterances"]), 1.0)
-        | {"passed": identity["unexplained"] == 0},
+        _identical(identity),
         *_measurement(report),
         _criterion("agreement", agreement, require.agreement),
         *(_gain(row, require.speedup) for row in pair),
@@ -47,7 +45,7 @@ def verdict_section(report: dict[str, Any], require: Require) -> dict[str, Any]:
 
 
 def check_enough_timings(settings: Eval, clips: int | None = None) -> None:
-    """Raises InputError where a verdict is asked for (--strict) that could say nothing of speed at some batch size.
+    """Raises InputError where a verdict is required (--strict) that could say nothing of speed at some batch size.
     `clips`: how many there are, where that is known."""
     timed = min(count for count in (settings.timed_clips, settings.limit, clips) if count is not None)
     for batch_size in settings.batch_sizes:
@@ -60,31 +58,33 @@ def check_enough_timings(settings: Eval, clips: int | None = None) -> None:
             )
 
 
-def is_pair(row: dict[str, Any]) -> bool:
-    """The pair as its users run it: the draft length chosen by the engine."""
-    asked = row["engine"], row["mode"], row["assistant"], row["draft_tokens"]
-    return asked == ("pair", "speculative", "ours", "auto")
+def _identical(identity: IdentitySection) -> Criterion:
+    """Passed where near ties explain every difference."""
+    criterion = _criterion("identical_output", _share(identity["identical"], identity["utterances"]), 1.0)
+    criterion["passed"] = identity["unexplained"] == 0
+    return criterion
 
 
-def _gain(row: dict[str, Any], target: float) -> dict[str, Any]:
+def _gain(row: SpeedRow, target: float) -> Criterion:
     criterion = _criterion(f"speedup_batch_{row['batch_size']}", row["speedup"], target)
     if _off(row):
-        kept = row["speedup_interval"][1] >= 1
-        return criterion | {"passed": kept, "kept": kept}
-    return criterion | {"passed": criterion["passed"] and row["speedup_verdict"] == "faster"}
+        criterion["passed"] = criterion["kept"] = row["speedup_interval"][1] >= 1
+    else:
+        criterion["passed"] = criterion["passed"] and row["speedup_verdict"] == "faster"
+    return criterion
 
 
-def _off(row: dict[str, Any]) -> bool:
-    return row["drafted_rounds"] <= OFF * row["rounds"]
+def _off(row: SpeedRow) -> bool:
+    return (row["drafted_rounds"] or 0) <= OFF * (row["rounds"] or 0)
 
 
-def _measurement(report: dict[str, Any]) -> list[dict[str, Any]]:
+def _measurement(report: Report) -> list[Criterion]:
     """Criteria without which no other figure counts."""
     rows, speed = report["speed"]["rows"], report["speed"]
     stock = [row for row in rows if (row["engine"], row["mode"]) == ("transformers", "greedy")]
     timed = [row for row in rows if row["engine"] == "pair" and row["mode"] != "assistant"]
     found = [
-        _criterion("baseline_unexplained", sum(row["unexplained"] for row in stock), 0, higher=False),
+        _criterion("baseline_unexplained", sum(row["unexplained"] or 0 for row in stock), 0, higher=False),
         _criterion("leaked_clips", len(report["data"]["leaks"]["clips"]), 0, higher=False),
     ]
     if report["environment"]["dtype"] == "fp32":  # in half precision a near tie may also flip one count
@@ -96,7 +96,7 @@ def _measurement(report: dict[str, Any]) -> list[dict[str, Any]]:
         long = report["quality"]["long_form"]
         if long["skipped"] is None:
             found.append(_criterion("long_form_identical", _share(long["identical"], long["recordings"]), 1.0))
-        same = sum(row["identical"] for row in timed)
+        same = sum(row["identical"] or 0 for row in timed)
         found.append(_criterion("timed_output_identical", _share(same, speed["clips"] * len(timed)), 1.0))
     return found
 
@@ -105,7 +105,7 @@ def _share(part: int, whole: int) -> float:
     return part / whole
 
 
-def _criterion(name: str, figure: float, target: float, higher: bool = True) -> dict[str, Any]:
+def _criterion(name: str, figure: float, target: float, higher: bool = True) -> Criterion:
     passed = figure >= target if higher else figure <= target
     return {
         "name": name,

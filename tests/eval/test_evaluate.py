@@ -24,14 +24,12 @@ from transformers import GenerationConfig, WhisperForConditionalGeneration, Whis
 import eval.evaluate as stage
 from eval.__main__ import main as run_stage
 from eval.evaluate import evaluate
-from eval.measuring import contenders, cost, ctranslate
-from eval.measuring import decoded_clips as listen
-from eval.measuring.decoding_options import write_best_setting
+from eval.measuring import contenders, cost, ctranslate, decoded_clips
+from eval.measuring.decoding_options import write_best_draft_tokens
 from eval.measuring.engines import Assistant, Engines
 from eval.reading.compare import compare
-from eval.reading.report import verdict as verdict_table
-from eval.reading.schema import check, problems, read_report
-from eval.reading.verdict import check_enough_timings, is_pair, verdict_section
+from eval.reading.sections.verdict import verdict as verdict_part
+from eval.reading.verdict import check_enough_timings, verdict_section
 from tests.conftest import LIMIT, ROOT
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.checkpoints.load import load_draft, load_main
@@ -46,6 +44,8 @@ from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import RoundTimes
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
+from whisper_pair.report.schema import check, problems, read_report
+from whisper_pair.report.wording import is_pair
 
 SMALL = {
     "timed_clips": 2,
@@ -257,9 +257,9 @@ def test_a_batch_size_without_drafts_is_kept_if_that_costs_nothing(verdict_of, t
     verdict, failed = verdict_of(FASTER, two)
     found = next(c for c in verdict["criteria"] if c["name"] == "speedup_batch_2")
     assert (found["passed"], found["kept"], failed) == (kept, kept, [] if kept else ["speedup_batch_2"])
-    _, text, (criteria, _) = verdict_table(verdict)
-    assert ("drafting off" in text) is kept
-    assert criteria[1][[c["name"] for c in verdict["criteria"]].index("speedup_batch_2")][-1] == (
+    part = verdict_part(verdict)
+    assert ("drafting off" in part.text) is kept
+    assert part.tables[0].rows[[c["name"] for c in verdict["criteria"]].index("speedup_batch_2")][-1] == (
         "kept" if kept else "no"
     )
 
@@ -342,7 +342,7 @@ def test_the_best_draft_length_is_written_where_transformers_reads_it(pair, tmp_
         return [{"batch_size": 8, "best_draft_tokens": 9}, {"batch_size": 1, "best_draft_tokens": best}]
 
     def write(best: int) -> GenerationConfig:
-        write_best_setting(tmp_path / "assistant", {"prediction": {"by_batch_size": batches(best)}})
+        write_best_draft_tokens(tmp_path / "assistant", {"prediction": {"by_batch_size": batches(best)}})
         return GenerationConfig.from_pretrained(tmp_path / "assistant")
 
     write(0)  # drafting does not pay: nothing that transformers could be told
@@ -358,9 +358,9 @@ def test_the_best_draft_length_is_written_where_transformers_reads_it(pair, tmp_
 def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_decoded(question, monkeypatch, capsys):
     whole = question()
     assert evaluate(whole) == 0
-    monkeypatch.setattr(listen, "AT_ONCE", 1)
+    monkeypatch.setattr(decoded_clips, "AT_ONCE", 1)
     config = replace(whole, output=whole.output + "-again")
-    write, parts = listen.write_json, []
+    write, parts = decoded_clips.write_json, []
 
     def written(file, told) -> None:
         write(file, told)
@@ -368,19 +368,19 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
         if len(parts) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(listen, "write_json", written)
+    monkeypatch.setattr(decoded_clips, "write_json", written)
     assert guarded(lambda: evaluate(config)) == 143
     assert "stopped by SIGTERM; 2 of 3 test clips are decoded and kept; " in capsys.readouterr().err
     assert evaluate(config) == 0
     assert len(parts) == len(set(parts)) == 3
-    assert not list(Path(config.output).rglob("heard"))
+    assert not list(Path(config.output).rglob("decoded"))
     one, two = report_of(whole), report_of(config)
     for section in ("quality", "identity", "data", "utterances"):
         assert one[section] == two[section], section
 
 
 def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(listen, "AT_ONCE", 2)
+    monkeypatch.setattr(decoded_clips, "AT_ONCE", 2)
     main = load_main(pair[0], torch.float32)
     ours = Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)
     config = question()
@@ -393,7 +393,7 @@ def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, 
         wait = barrier.wait if of > 1 else lambda: None
         me = SimpleNamespace(process_index=index, num_processes=of, is_main_process=index == 0, wait_for_everyone=wait)
         engines = Engines(main, [ours])
-        return listen.listen(engines, None, clips, log_mel, stage.options_of(config), folder, me)
+        return decoded_clips.decode_clips(engines, None, clips, log_mel, stage.options_of(config), folder, me)
 
     alone = heard(tmp_path / "one", 0, 1)
     read.clear()
@@ -429,7 +429,7 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
     """With another assistant beside ours: two pairs, and each assistant alone while the test set is decoded, whatever
     the number of clips, draft lengths and measurements."""
     shutil.copytree(pair[1], tmp_path / "other")
-    monkeypatch.setattr(listen, "AT_ONCE", 1)
+    monkeypatch.setattr(decoded_clips, "AT_ONCE", 1)
     monkeypatch.setattr(cost, "TIMES", 2)
     layers, caches = load_main(pair[0], torch.float32).config.decoder_layers, []
 

@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.measuring import ctranslate, memory, timing
-from eval.measuring.acceptance import BOUNDS, acceptance_section, least_accepted, where_section
+from eval.measuring.acceptance import BOUNDS, acceptance_section, agreement_by_group, least_accepted
 from eval.measuring.bootstrap import difference_interval, ratio_intervals
 from eval.measuring.cost import diluted, improved_length, least, prediction_section
 from eval.measuring.energy import joule_counter
 from eval.measuring.longform import recordings
 from eval.measuring.timing import Timing, interleaved, speedup
 from eval.measuring.tokens import token_class
-from eval.reading.report import gain
 from tests.decoding.models import END, FIRST_TIMESTAMP, tiny_whisper
 from whisper_pair.config.schema import Data, Eval
 from whisper_pair.data.clips import Clip
@@ -26,6 +25,7 @@ from whisper_pair.decoding.acceptance import TokenMatches, acceptances
 from whisper_pair.decoding.draft_length import Costs
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.special_tokens import SpecialTokens
+from whisper_pair.report.wording import gain_text
 
 SPECIAL = SpecialTokens.of(tiny_whisper())
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_an_interval_of_nothing_or_of_one_utterance_is_none():
 # Acceptance
 
 
-def test_every_draft_length_is_told_with_its_histogram_and_intervals():
+def test_every_draft_length_has_its_histogram_and_intervals():
     some = matches()
     section = acceptance_section(some, COSTS)
     truth = acceptances(some)
@@ -117,7 +117,7 @@ def test_groups_of_tokens_add_up_to_all_of_them():
     tokens = [[1, 2, 3, END], [1, END]]
     some = [TokenMatches.of(tokens[0], [1, 9, 3, END], END, 9), TokenMatches.of(tokens[1], [9, END], END, 9)]
     pieces = {1: " een", 2: "tje", 3: "3", END: ""}.__getitem__
-    section = where_section(some, tokens, pieces, SPECIAL)
+    section = agreement_by_group(some, tokens, pieces, SPECIAL)
     kinds = {row["name"]: (row["tokens"], row["agreed"]) for row in section["by_token_class"]}
     assert kinds == {"word start": (2, 1), "word inside": (1, 0), "digits": (1, 1), "end of text": (2, 2)}
     for rows in section.values():
@@ -126,12 +126,12 @@ def test_groups_of_tokens_add_up_to_all_of_them():
     assert [row["name"] for row in section["by_length"]] == [f"{BOUNDS[0]} to {BOUNDS[1] - 1}", "4 to 7"]
 
 
-def test_the_tokens_most_often_refused_are_shown_where_they_stand():
+def test_the_tokens_most_often_rejected_are_shown_where_they_stand():
     tokens = [[1, 2, 7, END], [2, 7, END], [7, 1, 1, END]]
     choices = [[1, 2, 9, END], [2, 7, END], [9, 1, 1, END]]
     some = [TokenMatches.of(t, c, END, 9) for t, c in zip(tokens, choices, strict=True)]
     (worst, *others) = least_accepted(some, tokens, choices, ["a", "b", "c"], lambda token: f"<{token}>")
-    assert not others  # the rest is never refused
+    assert not others  # the rest is never rejected
     assert (worst["text"], worst["tokens"], worst["agreed"]) == ("<7>", 3, 1)
     assert worst["examples"][0] == {"clip": "a", "before": "<1><2>", "assistant": "<9>"}
 
@@ -239,7 +239,7 @@ def test_too_few_timings_are_no_gain_however_clear():
 )
 def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, said):
     row = {"engine": "pair", "mode": "speculative", "speedup": 1.5}
-    assert gain(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == said
+    assert gain_text(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == said
 
 
 def test_fewer_timings_give_wider_intervals():

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from whisper_pair.errors import InputError
+from ..errors import InputError
+from .sections import Report
 
 VERSION = 4
 SCHEMA = Path(__file__).with_name("report.schema.json")
@@ -19,14 +20,14 @@ def problems(report: Any) -> list[str]:
     return [f"{error.json_path}: {error.message[:200]}" for error in sorted(errors, key=lambda e: e.json_path)]
 
 
-def check(report: dict[str, Any]) -> None:
+def check(report: Report) -> None:
     """AssertionError where our own report does not fit: a mistake of ours."""
     found = problems(report)
     if found:
         raise AssertionError("the report does not fit its schema: " + "; ".join(found[:5]))
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
+def read_report(path: str | Path) -> Report:
     """Raises InputError for a file that is no report of this version."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -35,4 +36,4 @@ def read_report(path: str | Path) -> dict[str, Any]:
     found = problems(report)
     if found:
         raise InputError(f"{path}: is no report of version {VERSION} ({found[0]}); evaluate the pair again.")
-    return report
+    return cast(Report, report)

@@ -1,0 +1,67 @@
+"""Which drafts the main accepts: by draft length, by kind of token, and the tokens that fail most."""
+
+from whisper_pair.report import AcceptanceRow, AcceptanceSection, Report, TokenGroup, brackets, percent
+
+from .section import Section, Table
+
+
+def acceptance(report: Report) -> Section:
+    """A row per draft length."""
+    section, cost = report["acceptance"], report["cost"]["ours"]
+    text = (
+        f"The assistant agrees with {percent(section['agreement'])}"
+        f"{brackets(section['agreement_interval'], 100)} of the main's {section['tokens']} tokens. One of its tokens "
+        f"costs {cost['cost_ratio']:.3f} of the main's time for one: it is {cost['assistant_speedup']:.1f}x faster. "
+        f"The engine's own counters follow from this account in {section['counters']['equal']} of "
+        f"{section['counters']['utterances']} utterances."
+    )
+    for name, other in report["compared"].items():
+        text += f" In comparison, {name} agrees with {percent(other['agreement'])}."
+    header = ["draft tokens per round", "acceptance rate", "tokens per round"]
+    header += ["share of rounds that accept the first 1, 2, ... drafts", "predicted speedup of decoding"]
+    return Section("Acceptance", text, (Table(header, [_row(row) for row in section["by_draft_tokens"]]),))
+
+
+def _row(row: AcceptanceRow) -> list[str]:
+    return [
+        str(row["draft_tokens"]),
+        f"{row['acceptance_rate']:.3f}{brackets(row['acceptance_rate_interval'], 1, 3)}",
+        f"{row['mean_accepted_length']:.2f}{brackets(row['mean_accepted_length_interval'], 1, 2)}",
+        " ".join(f"{share:.2f}" for share in row["position_joint"][:8]),
+        f"{row['predicted_speedup']:.2f}x",
+    ]
+
+
+def agreement_by_group(section: AcceptanceSection) -> Section:
+    """By kind of token, by position and by length."""
+
+    def table(what: str, groups: list[TokenGroup]) -> Table:
+        rows = [
+            [g["name"], str(g["tokens"]), f"{percent(g['agreement'])}{brackets(g['agreement_interval'], 100)}"]
+            for g in groups
+        ]
+        return Table([what, "tokens", "agreement"], rows)
+
+    tables = (
+        table("kind of token", section["by_token_class"]),
+        table("position in the utterance", section["by_position"]),
+        table("tokens in the utterance", section["by_length"]),
+    )
+    return Section("Agreement by kind, position and length", "", tables)
+
+
+def rejected_tokens(section: AcceptanceSection) -> Section:
+    """The tokens that the assistant predicts least often, with an example each."""
+    rows = []
+    for worst in section["least_accepted"]:
+        example = worst["examples"][0]
+        text = f"{quoted(example['before'])}: not {quoted(worst['text'])} but {quoted(example['assistant'])}"
+        rows.append([quoted(worst["text"]), f"{worst['agreed']} of {worst['tokens']}", text])
+    text = "The main's tokens that the assistant predicts least often, of those that occur at least three times."
+    table = Table(["token", "predicted", "for example, after"], rows)
+    return Section("Least accepted tokens", text, (table,))
+
+
+def quoted(text: str) -> str:
+    """A token's text, with its spaces visible."""
+    return "“" + text.replace("\n", "⏎") + "”"

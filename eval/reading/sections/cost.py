@@ -1,0 +1,59 @@
+"""What a round costs here, what that predicts, and memory."""
+
+from whisper_pair.report import BatchPrediction, MemorySection, PredictionSection, percent
+
+from .section import Section, Table
+
+
+def cost(section: PredictionSection) -> Section:
+    """The cost model at each batch size, and what would change its prediction."""
+    text = (
+        "c is the assistant's time for one token and v the main's for a draft and one more, both over the main's for "
+        "one; tau / (drafts c + v) predicts decoding, the encoder's share dilutes it end to end."
+    )
+    header = ["batch", "c", "v for 1, 4, 8, 16 drafts", "encoder's share of greedy", "best draft length"]
+    header.append("drafts: predicted / measured")
+    changes = [
+        [case["case"], str(case["draft_tokens"]), f"{case['decoding']:.2f}x", f"{case['end_to_end']:.2f}x"]
+        for case in section["what_if"]
+    ]
+    tables = (
+        Table(header, [_row(batch) for batch in section["by_batch_size"]]),
+        Table(["if there were", "best draft length", "decoding", "end to end"], changes),
+    )
+    return Section("Cost model", text, tables)
+
+
+def _row(batch: BatchPrediction) -> list[str]:
+    measured = [
+        f"{p['draft_tokens']}: {p['end_to_end']:.2f}x / {p['measured']:.2f}x"
+        for p in batch["predictions"]
+        if p["measured"] is not None
+    ]
+    best = f"{batch['best_draft_tokens']} ({batch['best_end_to_end']:.2f}x)"
+    v = batch["verification"]
+    return [
+        str(batch["batch_size"]),
+        f"{batch['cost_ratio']:.3f}",
+        ", ".join(f"{v[count]:.2f}" for count in ("1", "4", "8", "16")),
+        percent(batch["encoder_share"]),
+        best if batch["best_draft_tokens"] else "do not draft",
+        "; ".join(measured),
+    ]
+
+
+def memory(section: MemorySection) -> Section:
+    """Weights, and on a GPU the peak."""
+    text = (
+        f"The assistant adds {section['assistant_megabytes']:.1f} MB of weights to the main's "
+        f"{section['main_megabytes']:.1f} MB ({percent(section['assistant_share'])})."
+    )
+    main, pair = section["main_peak_megabytes"], section["pair_peak_megabytes"]
+    if main is not None and pair is not None:
+        text += (
+            f" Peak at batch {section['batch_size']}: {main:.0f} MB for the main alone, {pair:.0f} MB for the pair "
+            f"({percent(pair / main - 1)} more)."
+        )
+    else:
+        text += " Peak memory and energy are measured on NVIDIA GPUs alone."
+    return Section("Memory", text)

@@ -1,0 +1,79 @@
+"""Error rates, of the test clips and of long recordings."""
+
+from whisper_pair.report import LongForm, Quality, Rate, brackets, percent, rates_of
+
+from .section import Section, Table
+
+NAMES = {
+    "start": "the checkpoint before fine-tuning",
+    "pair": "pair (main + assistant)",
+    "assistant": "assistant alone",
+    "apart": "main, each clip by itself",
+}
+MODES = {
+    "sequential": "by Whisper's sequential algorithm, with timestamps",
+    "chunked": "in chunks cut at quiet places, since the main has no timestamps or was fine-tuned without them",
+}
+
+
+def quality(section: Quality) -> Section:
+    """Every contender's error rate on the test clips."""
+    text = (
+        f"{_unit(section['metric'], section['main'])} The pair's text is the main's in {section['texts_equal']}"
+        " utterances."
+    )
+    return Section("Quality", text, (_rates(section["metric"], rates_of(section)),))
+
+
+def long_form(quality: Quality) -> Section:
+    """Recordings of several windows."""
+    section = quality["long_form"]
+    if section["skipped"] is not None:
+        return Section("Long recordings", f"Not measured: {section['skipped']}")
+    rates = {"main": section["main"], "pair": section["pair"]}
+    if "apart" in section:
+        rates["apart"] = section["apart"]
+    text = f"{_recordings(section, quality['metric'])}\n\n{_speed(section)}"
+    return Section("Long recordings", text, (_rates(quality["metric"], rates),))
+
+
+def _recordings(section: LongForm, metric: str) -> str:
+    whose = "of one speaker each" if section["speakers_told"] else "in the set's order, for no speakers are named"
+    count = "1 recording" if section["recordings"] == 1 else f"{section['recordings']} recordings"
+    return (
+        f"{count}, {section['seconds'] / 60:.1f} minutes, joined from {section['clips']} test clips {whose}, decoded "
+        f"{MODES[section['mode']]}; greedy, without temperature fallback or previous text, batch "
+        f"{section['batch_size']}. {_unit(metric, section['main'])} Intervals are over recordings."
+    )
+
+
+def _speed(section: LongForm) -> str:
+    unclear = ", no clear difference" if section["speedup_verdict"] == "unclear" else ""
+    per_round = 1 + section["accepted"] / section["rounds"]
+    return (
+        f"The pair's segments, times included, are the main's in {section['identical']} of {section['recordings']}. "
+        f"With {section['draft_tokens']} draft tokens per round, a round gave {per_round:.2f} tokens "
+        f"({section['accepted']} of {section['drafted']} drafts accepted). Audio to text took the main "
+        f"{section['main_seconds']:.1f} s and the pair {section['pair_seconds']:.1f} s: {section['speedup']:.2f}x"
+        f"{brackets(section['speedup_interval'], 1, 2)}{unclear}, from one timed pass in turns."
+    )
+
+
+def _unit(metric: str, main: Rate) -> str:
+    unit = "words" if metric == "wer" else "characters"
+    return f"{metric.upper()} over {main['length']} {unit} of reference."
+
+
+def _rates(metric: str, rates: dict[str, Rate]) -> Table:
+    rows = []
+    for name, rate in rates.items():
+        over = rate.get("over_main_interval")
+        rows.append(
+            [
+                NAMES.get(name, name),
+                f"{percent(rate['rate'])}{brackets(rate['interval'], 100)}",
+                str(rate["errors"]),
+                "" if over is None else f"{100 * over[0]:+.1f} to {100 * over[1]:+.1f}",
+            ]
+        )
+    return Table(["", metric.upper(), "errors", "points over the main"], rows)

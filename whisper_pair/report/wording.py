@@ -1,0 +1,61 @@
+"""The figures and contenders of a report in words, the same in every table, plot and card."""
+
+from pathlib import Path
+from typing import Any
+
+from .sections import Interval, SpeedRow
+
+CONTENDERS = {
+    ("pair", "greedy"): "main alone",
+    ("pair", "speculative"): "pair",
+    ("pair", "assistant"): "assistant alone",
+    ("transformers", "greedy"): "main alone, transformers",
+    ("transformers", "assisted"): "pair, transformers",
+    ("faster-whisper", "greedy"): "main alone, faster-whisper",
+}
+
+
+def contender_name(row: SpeedRow) -> str:
+    """Who was timed: what decodes, whose drafts and how many. Our engine is the one that is not named."""
+    words = [CONTENDERS[row["engine"], row["mode"]]]
+    if row["draft_tokens"] is not None:
+        words.append(f"{row['draft_tokens']} drafts")
+        if row["engine"] == "transformers":
+            words[-1] += f" ({row['schedule']})"
+    if row["assistant"] not in (None, "ours"):
+        words.append(Path(str(row["assistant"])).name)
+    return ", ".join(words)
+
+
+def is_pair(row: SpeedRow) -> bool:
+    """The pair as its users run it: the draft length chosen by the engine."""
+    asked = row["engine"], row["mode"], row["assistant"], row["draft_tokens"]
+    return asked == ("pair", "speculative", "ours", "auto")
+
+
+def gain_text(row: SpeedRow) -> str:
+    """The speedup over the main alone, called a gain only where its interval lies above 1."""
+    if (row["engine"], row["mode"]) == ("pair", "greedy"):
+        return "1"
+    low, high = row["speedup_interval"]
+    text = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
+    if not row["steady"]:
+        return text + ", still warming up"
+    if row["speedup_verdict"] != "unclear":
+        return text
+    return text + (", no clear difference" if low <= 1 <= high else ", too few timings to tell")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def brackets(interval: Interval | None, scale: float = 1, digits: int = 1) -> str:
+    """` (low to high)`, or nothing."""
+    return "" if interval is None else f" ({scale * interval[0]:.{digits}f} to {scale * interval[1]:.{digits}f})"
+
+
+def machine(hardware: dict[str, Any]) -> str:
+    """The GPU, or else the CPU, by the name that it gives itself."""
+    gpus: list[str] = hardware.get("gpus", [hardware.get("cpu", "an unknown CPU")])
+    return gpus[0]
