@@ -108,15 +108,15 @@ def shown(browser, selector: str) -> list[str]:
     )
 
 
-def listen(browser, server: str, file: Path | None, drafts: str = "4") -> None:
+def transcribe(browser, server: str, file: Path | None, drafts: str = "4") -> None:
     """Open the page, give it a file and press the button; window.seen gathers what the sides showed meanwhile."""
     browser.get(server)
-    until(lambda: browser.find_elements("id", "listen"))
+    until(lambda: browser.find_elements("id", "start"))
     if file is not None:
         browser.execute_script("document.querySelector('[aria-label=\"Upload file\"]').click()")
         until(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(str(file))
         until(lambda: not browser.find_elements("css selector", "input[type=file]"))  # a player took its place
-    choice = browser.find_element("css selector", "[aria-label='Tokens drafted a round']")
+    choice = browser.find_element("css selector", "[aria-label='Draft tokens per round']")
     choice.click()
     choice.send_keys(Keys.CONTROL, "a", Keys.NULL, drafts, Keys.ENTER)
     assert choice.get_attribute("value") == drafts
@@ -125,7 +125,7 @@ def listen(browser, server: str, file: Path | None, drafts: str = "4") -> None:
         "(side) => [side.querySelectorAll('.said > *').length, side.querySelector('.clock').textContent])))"
         ".observe(document.getElementById('shown'), {childList: true, subtree: true, characterData: true})"
     )
-    browser.find_element("id", "listen").click()
+    browser.find_element("id", "start").click()
 
 
 def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
@@ -144,7 +144,7 @@ def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
 
 def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser, server, material):
     resize(browser, DESK)
-    listen(browser, server, min((material / "test").glob("*.wav")))
+    transcribe(browser, server, min((material / "test").glob("*.wav")))
     verdict = until(lambda: shown(browser, ".same, .different, .sentence[role=alert]"))[0]
     main, pair = tokens(browser, "main"), tokens(browser, "pair")
     assert verdict.startswith(f"Identical text: all {len(main['own'])} token ids are the same.")
@@ -169,7 +169,7 @@ def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (None, "Record something or choose a file, then press Listen."),
+        (None, "Record something or choose a file, then press Transcribe."),
         ("silent.wav", "silent.wav: holds nothing but silence; check the microphone, or choose another file."),
         ("broken.wav", "broken.wav: cannot be decoded as audio."),
     ],
@@ -177,7 +177,7 @@ def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser
 def test_a_mistake_is_one_sentence_on_the_page(browser, server, tmp_path, name, said):
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     (tmp_path / "broken.wav").write_bytes(b"no sound")
-    listen(browser, server, name and tmp_path / name)
+    transcribe(browser, server, name and tmp_path / name)
     assert until(lambda: shown(browser, ".sentence[role=alert]")) == [said]
 
 

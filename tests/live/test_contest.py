@@ -37,7 +37,7 @@ def over(contest: Contest) -> Contest:
 
 
 def test_both_sides_say_what_the_engine_says_and_never_at_once(loaded, clips, monkeypatch):
-    monkeypatch.setattr("whisper_pair.live.contest.LOOKS", 0.001)
+    monkeypatch.setattr("whisper_pair.live.contest.REFRESH", 0.001)
     contest = Contest(loaded, clips[0], ASKED)
     for seen in contest.watch():
         assert not seen.pair.began or seen.main.done
@@ -52,7 +52,7 @@ def test_both_sides_say_what_the_engine_says_and_never_at_once(loaded, clips, mo
         assert side.encoder.seconds > 0
         assert side.decoder.seconds > 0
         assert side.seconds == side.encoder.seconds + side.decoder.seconds == side.seconds  # stopped
-    assert contest.parting is None
+    assert contest.first_difference is None
 
 
 def test_a_recording_longer_than_the_window_is_heard_whole_in_the_windows_of_longform(loaded, clips, spelling):
@@ -81,9 +81,9 @@ def test_texts_that_differ_are_said_loudly_and_equal_ones_are_told_from_their_id
     last = contest.pair.rounds[-1]
     contest.pair.rounds[-1] = replace(last, tokens=(*last.tokens[:-1], last.tokens[-1] - 1))
     html = contest_html(contest, spelling, "")
-    assert f"NOT THE SAME TEXT:</b> the token ids part at token {len(contest.main.tokens)} of" in html
+    assert f"NOT THE SAME TEXT:</b> the token ids differ from token {len(contest.main.tokens)} of" in html
     assert 'role="alert"' in html
-    assert "must not be" in html
+    assert "must not happen" in html
 
 
 @pytest.mark.parametrize("options", [replace(ASKED, language="xx"), replace(ASKED, task="sing")])

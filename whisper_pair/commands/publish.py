@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> None:
         print(f"{repository.name}: {len(repository.files)} files, {repository.bytes / 1e6:.1f} MB")
         if args.dry_run:
             print("\n".join(f"  {path}" for path in sorted(repository.files)))
-            print(repository.files["README.md"].decode())
+            card = repository.files["README.md"]
+            assert isinstance(card, bytes)
+            print(card.decode())
             continue
         from ..publishing import publish
 

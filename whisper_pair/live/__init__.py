@@ -1,4 +1,4 @@
-"""A page that hears with the main alone and with the pair, and shows how the two come to the same text."""
+"""A page that transcribes with the main alone and with the pair, and shows how both come to the same text."""
 
 from .server import Server
 

@@ -1,9 +1,9 @@
-"""Who may ask the demo's server for what: the hosts that it answers for, and how much it takes.
+"""Who may ask the demo's server for what: the hosts that it answers for, and how much it accepts.
 
 A page of another site can reach a server on this machine through the browser of whoever visits it: directly, or under
-a name of that site that is made to lead here (DNS rebinding). Both give themselves away by the Host or the Origin that
-the browser sends along, so a name is answered only where it is one of this server's. An address in figures is always
-answered: no site can make it its own.
+a name of that site that is made to resolve to this machine (DNS rebinding). Both show in the Host or the Origin that
+the browser sends, so a name is answered only where it is one of this server's. A numeric address is always answered:
+no site can make it its own.
 """
 
 import contextlib
@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST = 100_000_000  # bytes of a request: an hour and a half of MP3 at 128 kbit/s
 MOST = 1_000_000_000  # bytes of recordings that lie there at once
@@ -28,11 +30,11 @@ class TooLarge(Exception):  # noqa: N818 (a visitor's, no error of ours)
 class Door:
     """ASGI middleware: refuses hosts that are not `hosts`, origins that are not, and what is too large."""
 
-    def __init__(self, app, hosts: Iterable[str], recordings: Path):
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], recordings: Path):
         self.app, self.recordings = app, recordings
         self.hosts = {host.lower().rstrip(".") for host in (*HOSTS, socket.gethostname(), *hosts)}
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -43,7 +45,7 @@ class Door:
             return
         begun, taken = False, 0
 
-        async def limited():
+        async def limited() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
@@ -51,7 +53,7 @@ class Door:
                 raise TooLarge
             return message
 
-        async def watched(message) -> None:
+        async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
             await send(message)
@@ -62,7 +64,7 @@ class Door:
             if not begun:
                 await _answer(scope, send, 413, TOO_LARGE)
 
-    def _refusal(self, scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str] | None:
         """(status, sentence) where the request is not taken."""
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if not self._known(f"//{host}"):
@@ -86,7 +88,7 @@ class Door:
 
 
 def tidy(recordings: Path) -> None:
-    """Removes recordings, and parts of uploads that broke off, KEPT seconds after they were written."""
+    """Removes recordings, and parts of interrupted uploads, KEPT seconds after they were written."""
     for path in recordings.rglob("*"):
         with contextlib.suppress(OSError):  # another was first
             if path.is_file() and time.time() - path.stat().st_mtime > KEPT:
@@ -109,7 +111,7 @@ def _bytes(folder: Path) -> int:
     return found
 
 
-async def _answer(scope, send, status: int, sentence: str) -> None:
+async def _answer(scope: Scope, send: Send, status: int, sentence: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": sentence[:100]})
         return

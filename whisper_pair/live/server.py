@@ -1,8 +1,8 @@
 """The page around a contest, by gradio: a microphone or a file, the choices, and one contest at a time.
 
-It binds to this machine unless told otherwise, and nothing leaves it: no analytics, no share link, no font or script
-from elsewhere. Recordings lie in a folder that goes with the server. Whoever asks waits in one line, and nobody holds
-it up for long: recordings have a longest length, contests a longest time.
+It listens on this machine alone unless another address is given, and sends nothing anywhere: no analytics, no share
+link, no font or script from elsewhere. Recordings lie in a folder that is removed with the server. Visitors wait in
+one queue, and nobody blocks it for long: recordings have a longest length, contests a longest time.
 """
 
 import logging
@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ..audio import SAMPLE_RATE, Sound
 from ..decoding import Options
 from ..errors import InputError
 from ..escaping import html as escape
+from ..pair import Pair
 from ..runs import StopRequest
 from ..text import language_table
 from .access import LARGEST, Door, tidy
@@ -37,7 +39,7 @@ LONGEST = 600  # seconds of a recording
 PATIENCE = 300  # seconds of a contest
 WAITING = 20  # visitors in line
 DRAFTS = ("auto", "1", "2", "4", "6", "8", "12", "16")
-FIRST = "Record something or choose a file, then press Listen."
+FIRST = "Record something or choose a file, then press Transcribe."
 CLOSED = {  # whatever gradio would offer besides the page
     "share": False,
     "footer_links": [],
@@ -47,16 +49,17 @@ CLOSED = {  # whatever gradio would offer besides the page
     "pwa": False,
     "mcp_server": False,
 }
-EVENT = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 class Server:
-    def __init__(self, pair, name: str):
+    """The page of one pair. `name`: how the page calls it."""
+
+    def __init__(self, pair: Pair, name: str):
         self.pair, self.name = pair, name
         self.special = pair.engine.special
         self.spelling = Spelling(pair.processor.tokenizer, self.special)
         self.contest: Contest | None = None  # the one that runs, or ran last
-        self.listener: str | None = None  # the page that asked for it
+        self.session: str | None = None  # of the page that started it
 
     def serve(self, host: str, port: int, also_called: Sequence[str] = ()) -> None:
         """Until Ctrl-C or SIGTERM. It answers for its addresses and for the names `host` and `also_called`.
@@ -75,17 +78,17 @@ class Server:
                     css_paths=style, max_file_size=LARGEST, app_kwargs={"middleware": [door]}, **CLOSED,
                 )  # fmt: skip
             except OSError as error:
-                raise InputError(f"--host {host} --port {port}: cannot be had; choose another.") from error
+                raise InputError(f"--host {host} --port {port}: is not available; choose another.") from error
             logger.info("%s shows %s; Ctrl-C ends it", page.local_url, self.name)
             while not asked.soon():
                 tidy(Path(recordings))
             page.close(verbose=False)
 
     def page(self) -> gradio.Blocks:
+        """What the browser shows."""
         known = self.languages()
         tasks = list(self.special.tasks) or ["transcribe"]
         chosen = self._made_for("language", [code for _, code in known]), self._made_for("task", tasks)
-        narrow = {"min_width": 160}
         with gradio.Blocks(title="Whisper Pair", analytics_enabled=False) as page:
             gradio.HTML(self._head())
             with gradio.Row():
@@ -94,31 +97,43 @@ class Server:
                 with gradio.Column(scale=2, min_width=300):
                     with gradio.Row():
                         language = gradio.Dropdown(
-                            known, value=chosen[0], label="Language", visible=len(known) > 1, **narrow
+                            known, value=chosen[0], label="Language", visible=len(known) > 1, min_width=160
                         )
-                        task = gradio.Dropdown(tasks, value=chosen[1], label="Task", visible=len(tasks) > 1, **narrow)
-                        drafts = gradio.Dropdown(list(DRAFTS), value="auto", label="Tokens drafted a round", **narrow)
+                        task = gradio.Dropdown(
+                            tasks, value=chosen[1], label="Task", visible=len(tasks) > 1, min_width=160
+                        )
+                        drafts = gradio.Dropdown(
+                            list(DRAFTS), value="auto", label="Draft tokens per round", min_width=160
+                        )
                     with gradio.Row():
-                        listen = gradio.Button("Listen", variant="primary", elem_id="listen", min_width=100)
+                        start = gradio.Button("Transcribe", variant="primary", elem_id="start", min_width=120)
                         stop = gradio.Button("Stop", elem_id="stop", min_width=100)
             shown = gradio.HTML(sentence_html(FIRST, role="note"), elem_id="shown")
-            listen.click(self.hear, [sound, language, task, drafts], shown, concurrency_limit=1, **EVENT)
-            stop.click(self.stop, queue=False, **EVENT)
+            start.click(
+                self.transcribe,
+                [sound, language, task, drafts],
+                shown,
+                concurrency_limit=1,
+                show_progress="hidden",
+                api_visibility="private",
+            )
+            stop.click(self.stop, queue=False, show_progress="hidden", api_visibility="private")
         return page
 
-    def hear(self, sound: str | None, language: str, task: str, drafts: str, request: gradio.Request) -> Iterator[str]:
-        """The page's answer to Listen, again and again until the contest is over."""
+    def transcribe(
+        self, sound: str | None, language: str, task: str, drafts: str, request: gradio.Request
+    ) -> Iterator[str]:
+        """The page's answer to Transcribe, again and again until the contest is over."""
         if self.contest is not None:
             self.contest.stop()  # of a page that was closed
         try:
             if sound is None:
                 raise InputError(FIRST)
-            options = Options(
-                language=language or None, task=task, draft_tokens=drafts if drafts == "auto" else int(drafts)
-            )
+            count: int | Literal["auto"] = "auto" if drafts == "auto" else int(drafts)
+            options = Options(language=language or None, task=task, draft_tokens=count)
             name = Path(sound).name
             self.contest = Contest(self.pair, samples_of(sound, name), options, name)
-            self.listener, end = request.session_hash, time.monotonic() + PATIENCE
+            self.session, end = request.session_hash, time.monotonic() + PATIENCE
             for contest in self.contest.watch():
                 if time.monotonic() > end:
                     raise InputError(f"{name}: took more than {PATIENCE} s, and others may wait; choose less of it.")
@@ -127,14 +142,15 @@ class Server:
             yield sentence_html(str(error))
 
     def stop(self, request: gradio.Request) -> None:
-        if self.contest is not None and self.listener == request.session_hash:
+        """Stops the contest of the page that asks."""
+        if self.contest is not None and self.session == request.session_hash:
             self.contest.stop()
 
     def languages(self) -> list[tuple[str, str]]:
-        """(name, code), by name; first that it be detected."""
+        """(name, code), by name; detection first."""
         names = language_table()["languages"]
         known = sorted((names.get(code, code), code) for code in self.special.languages)
-        return [("as heard", ""), *known]
+        return [("detect", ""), *known]
 
     def _made_for(self, what: str, known: list[str]) -> str:
         """The language or task that the assistant was distilled for, where the main knows it."""
@@ -145,14 +161,14 @@ class Server:
         where = str(self.pair.main.device)
         if where == "cpu":
             where = f"cpu with {torch.get_num_threads()} threads"
-        return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} tokens drafted a round"
+        return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} draft tokens per round"
 
     def _head(self) -> str:
         layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers
         return (
             f'<div class="head"><h1>Whisper Pair</h1><p>{escape(self.name)}: a main of {layers[0]} decoder layers, and'
-            f" an assistant of {layers[1]} that drafts for it. Both sides hear the same. The text must be the same, and"
-            " the pair should have it sooner.</p></div>"
+            f" an assistant of {layers[1]} that drafts for it. Both transcribe the same recording. The text must"
+            " be the same, and the pair should be done sooner.</p></div>"
         )
 
 

@@ -2,12 +2,15 @@
 
 import codecs
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..decoding import Round, SpecialTokens
 from ..escaping import html as escape
 from ..text import added_words
 from .contest import Contest, Side
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 LEGEND = {
     "accepted": "drafted by the assistant, accepted by the main",
@@ -17,6 +20,8 @@ LEGEND = {
 
 
 class Piece(NamedTuple):
+    """One token, spelt."""
+
     way: str  # how the token came, as in LEGEND
     text: str
     special: bool  # the end of the text, say: no text
@@ -26,14 +31,14 @@ class Spelling:
     """Token ids -> text, as they come. Byte-level BPE may split a character over tokens: the one that ends it shows
     it."""
 
-    def __init__(self, tokenizer, special: SpecialTokens):
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", special: SpecialTokens):
         from transformers.convert_slow_tokenizer import bytes_to_unicode
 
         self.tokenizer, self.special, self.words = tokenizer, special, added_words(tokenizer)
         self.bytes = {character: byte for byte, character in bytes_to_unicode().items()}
 
     def pieces(self, rounds: Sequence[Round]) -> Iterator[Piece]:
-        """Every token that was drafted or decided; rejected drafts stand before what the main said instead."""
+        """Every token that was drafted or decided; rejected drafts stand before the main's own token."""
         rest = b""  # of a character that has not ended
         for step in rounds:
             for token in step.drafted[: step.accepted]:
@@ -50,7 +55,7 @@ class Spelling:
     def _spell(self, way: str, token: int, rest: bytes) -> tuple[Piece, bytes]:
         if token in self.words:
             return Piece(way, self.words[token], False), b""
-        name = self.tokenizer.convert_ids_to_tokens(token)
+        name = str(self.tokenizer.convert_ids_to_tokens(token))
         if not self.special.is_text(token):
             return Piece(way, name, True), b""
         known = rest + bytes(self.bytes[character] for character in name)
@@ -66,8 +71,8 @@ def contest_html(contest: Contest, spelling: Spelling, setting: str) -> str:
         for side, title in ((contest.main, "The main alone"), (contest.pair, "The pair"))
     )
     small = (
-        f"{contest.seconds:.1f} s of speech, heard by one after the other, once each, after a warm-up. The clocks count"
-        f" from spectrogram to tokens; {setting}."
+        f"{contest.seconds:.1f} s of speech, transcribed by one after the other, once each, after a warm-up. The clocks"
+        f" count from spectrogram to tokens; {setting}."
     )
     return (
         f'<div class="contest">{_progress(contest)}<div class="sides">{sides}</div>{_legend()}'
@@ -76,12 +81,12 @@ def contest_html(contest: Contest, spelling: Spelling, setting: str) -> str:
 
 
 def sentence_html(sentence: str, role: str = "alert") -> str:
-    """A mistake in the input, or what to do first."""
+    """A mistake in the input, or the first step."""
     return f'<div class="contest"><p class="verdict sentence" role="{role}">{escape(sentence)}</p></div>'
 
 
 def _progress(contest: Contest) -> str:
-    """Above the sides: what goes on, and in the end whether the two said the same."""
+    """Above the sides: what is running, and in the end whether both texts are the same."""
     more = ""
     if len(contest.windows) > 1:
         more = f'<p class="faint">Longer than the main\'s window: cut at quiet places into {len(contest.windows)}.</p>'
@@ -89,9 +94,9 @@ def _progress(contest: Contest) -> str:
         return '<p class="verdict">Stopped.</p>' + more
     if not contest.done:
         if contest.pair.began:
-            doing = "The pair is listening."
+            doing = "The pair is transcribing."
         elif contest.main.began:
-            doing = "The main alone is listening."
+            doing = "The main alone is transcribing."
         else:
             doing = "Warming up, off the clock."
         return f'<p class="verdict going">{doing}</p>' + more
@@ -104,19 +109,19 @@ def _verdict(contest: Contest) -> str:
     took = f"{_seconds(pair.seconds)}, the main alone {_seconds(main.seconds)}"
     pace = f"The pair took {took}: <b>{ratio:.2f}x</b> as fast."
     if pair.drafted == 0:
-        pace += " By the engine's measurements drafting does not pay here, and drafted nothing."
-    place = contest.parting
-    if place is None:
+        pace += " By the engine's measurements drafting does not pay here, so it drafted nothing."
+    position = contest.first_difference
+    if position is None:
         same = f"<b>Identical text:</b> all {len(main.tokens)} token ids are the same."
         return f'<p class="verdict same" role="status">{same} {pace}</p>'
     why = (
-        "In half precision a near tie can fall either way; whisper-pair evaluate tells whether it was one."
+        "In half precision a near tie can fall either way; whisper-pair evaluate shows whether it was one."
         if contest.half
-        else "In float32 that must not be: please report it."
+        else "In float32 this must not happen: please report it."
     )
     return (
-        '<p class="verdict different" role="alert"><b>NOT THE SAME TEXT:</b> the token ids part at token'
-        f" {place + 1} of {len(main.tokens)}. {why} {pace}</p>"
+        '<p class="verdict different" role="alert"><b>NOT THE SAME TEXT:</b> the token ids differ from token'
+        f" {position + 1} of {len(main.tokens)}. {why} {pace}</p>"
     )
 
 
@@ -132,12 +137,12 @@ def _side(contest: Contest, side: Side, title: str, longest: float, spelling: Sp
         f'<i class="decoder" style="width:{100 * decoder / longest:.1f}%"></i></div>'
         f'<p class="parts"><span><i class="encoder"></i>encoder {_seconds(encoder)}</span>'
         f'<span><i class="decoder"></i>tokens {_seconds(decoder)}</span></p>'
-        f'<p class="said" dir="auto"{language}>{_said(side, spelling)}</p>'
+        f'<p class="said" dir="auto"{language}>{_text(side, spelling)}</p>'
         f'<dl class="figures">{_figures(contest, side)}</dl></section>'
     )
 
 
-def _said(side: Side, spelling: Spelling) -> str:
+def _text(side: Side, spelling: Spelling) -> str:
     return "".join(_token(piece) for piece in spelling.pieces(list(side.rounds)))
 
 
@@ -151,10 +156,10 @@ def _token(piece: Piece) -> str:
 def _figures(contest: Contest, side: Side) -> str:
     """The words of report.json: acceptance_rate, mean_accepted_length, rtfx."""
     rounds, drafted, accepted = len(side.rounds), side.drafted, side.accepted
-    figures = {"tokens": str(len(side.tokens)), "passes of the main": str(rounds)}
+    figures = {"tokens": str(len(side.tokens)), "rounds": str(rounds)}
     if side.drafting:
         figures["drafts accepted"] = f"{accepted} of {drafted}" + (f" ({accepted / drafted:.0%})" if drafted else "")
-        figures["tokens a pass"] = f"{1 + accepted / rounds:.2f}" if rounds else "-"
+        figures["tokens per round"] = f"{1 + accepted / rounds:.2f}" if rounds else "-"
     if side.done:
         figures["times real time"] = f"{contest.seconds / side.seconds:.1f}"
     return "".join(f"<div><dt>{name}</dt><dd>{figure}</dd></div>" for name, figure in figures.items())

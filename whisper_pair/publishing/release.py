@@ -1,13 +1,13 @@
-"""What a run publishes: its repositories, and each file in them. Nothing here reaches for the network."""
+"""What a run publishes: its repositories, and each file in them. Nothing here uses the network."""
 
 import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..checkpoints import (
     GENERATION_CONFIG_FILE,
@@ -23,7 +23,11 @@ from ..checkpoints import (
 )
 from ..config import Config, load_config
 from ..errors import InputError
+from ..report import Report
 from .cards import Names, assistant_card, main_card, standalone_card
+
+if TYPE_CHECKING:
+    from transformers import WhisperForConditionalGeneration
 
 # A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.
 CHECKPOINT = re.compile(
@@ -35,7 +39,7 @@ CHECKPOINT = re.compile(
 
 @dataclass(frozen=True)
 class Unwritten:
-    """A file of a rehearsal, which is never written."""
+    """A file that a dry run does not write."""
 
     size: int  # bytes, about
 
@@ -47,13 +51,19 @@ class Unwritten:
         return self.size
 
 
+Files = Mapping[str, Path | bytes | Unwritten]  # path in a repository -> what it holds
+
+
 @dataclass(frozen=True)
 class Repository:
+    """One repository of a release."""
+
     name: str  # org/name
-    files: dict[str, Path | bytes | Unwritten]  # path in the repository -> what it holds
+    files: Files
 
     @property
     def bytes(self) -> int:
+        """Of all its files."""
         return sum(len(file) if isinstance(file, bytes) else file.stat().st_size for file in self.files.values())
 
 
@@ -65,8 +75,8 @@ def run_config(place: str) -> Config:
     return load_config(path / "config.yaml" if path.is_dir() else path)
 
 
-def judged(config: Config, main: Path, whatever_the_verdict: bool) -> dict[str, Any]:
-    """The run's report. Refuses a pair that failed, unless told, and a report of another main."""
+def judged(config: Config, main: Path, whatever_the_verdict: bool) -> Report:
+    """The run's report. Refuses a report of another main, and a pair that failed, unless `whatever_the_verdict`."""
     path = Path(config.output) / "eval" / "report.json"
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -113,12 +123,12 @@ def release(
         raise InputError(f"{assistant}: the assistant is not there yet; first: whisper-pair distill CONFIG.")
     for folder in filter(Path.is_dir, (Path(config.output) / "main", assistant)):
         checkpoint(folder)  # what must not be sent is refused before anything there is read
-    lineage = check_pair(main, assistant)
-    if lineage is None:
+    manifest = check_pair(main, assistant)
+    if manifest is None:
         raise InputError(f"{assistant}: has no {PAIR_FILE}; remake it: whisper-pair distill CONFIG --overwrite.")
     report = judged(config, main, whatever_the_verdict)
     with readable(config):
-        return repositories_of(config, to, layout, standalone, main, assistant, lineage, report, dry_run)
+        return repositories_of(config, to, layout, standalone, main, assistant, manifest, report, dry_run)
 
 
 def repositories_of(
@@ -128,17 +138,19 @@ def repositories_of(
     standalone: bool,
     main: Path,
     assistant: Path,
-    lineage: PairManifest,
-    report: dict,
+    manifest: PairManifest,
+    report: Report,
     dry_run: bool,
 ) -> list[Repository]:
+    """Each with its card, from what `release` has checked."""
     generation_config = completed(main, load_processor(main).tokenizer)
     names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
     about = config, report, names, trained_hours(config)
-    paired = lineage_for(names.main, config, lineage)
-    own = checkpoint(assistant) | {PAIR_FILE: paired}
-    repositories = []
-    whole_main = checkpoint(main) | {GENERATION_CONFIG_FILE: generation_config.to_json_string().encode()}
+    paired = manifest_for(names.main, config, manifest)
+    own: dict[str, Path | bytes] = {**checkpoint(assistant), PAIR_FILE: paired}
+    repositories: list[Repository] = []
+    settings = generation_config.to_json_string().encode()
+    whole_main: dict[str, Path | bytes] = {**checkpoint(main), GENERATION_CONFIG_FILE: settings}
     if layout == "one":
         inside = {f"assistant/{path}": file for path, file in own.items()}
         repositories.append(Repository(names.main, whole_main | inside | {"README.md": main_card(*about)}))
@@ -147,8 +159,11 @@ def repositories_of(
             repositories.append(Repository(to, whole_main | {"README.md": main_card(*about)}))
         repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(*about)}))
     if names.standalone:
-        whole = rehearsed(main, assistant) if dry_run else checkpoint(standalone_checkpoint(main, assistant))
-        repositories.append(Repository(names.standalone, whole | {"README.md": standalone_card(*about)}))
+        whole: Files = (
+            without_weights(main, assistant) if dry_run else checkpoint(standalone_checkpoint(main, assistant))
+        )
+        card = standalone_card(config, report, names, names.standalone, trained_hours(config))
+        repositories.append(Repository(names.standalone, {**whole, "README.md": card}))
     return repositories
 
 
@@ -167,7 +182,7 @@ def naming(config: Config, to: str, layout: str, standalone: bool) -> Names:
     )
 
 
-def checkpoint(folder: Path) -> dict[str, Path | bytes]:
+def checkpoint(folder: Path) -> dict[str, Path]:
     """Its files by name. Raises InputError for links that lead elsewhere: they could send any file."""
     if folder.is_symlink():
         raise InputError(f"{folder}: is a link; put the folder itself in its place to publish it.")
@@ -182,11 +197,11 @@ def checkpoint(folder: Path) -> dict[str, Path | bytes]:
     return found
 
 
-def lineage_for(main: str, config: Config, lineage: PairManifest) -> bytes:
+def manifest_for(main: str, config: Config, manifest: PairManifest) -> bytes:
     """pair.json, naming the main where others find it. Ours has no commit there yet, and theirs keeps its own."""
-    lineage = replace(lineage, main_revision=lineage.main_revision if main == config.model else None)
+    manifest = replace(manifest, main_revision=manifest.main_revision if main == config.model else None)
     with tempfile.TemporaryDirectory() as folder:
-        replace(lineage, main=main).save(Path(folder))
+        replace(manifest, main=main).save(Path(folder))
         return (Path(folder) / PAIR_FILE).read_bytes()
 
 
@@ -200,7 +215,8 @@ def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     return folder
 
 
-def standalone_model(main: Path, assistant: Path):
+def standalone_model(main: Path, assistant: Path) -> "WhisperForConditionalGeneration":
+    """In the type in which the main is stored."""
     from ..checkpoints import load_draft, load_main, standalone_assistant
     from ..precision import stored_dtype
 
@@ -208,7 +224,7 @@ def standalone_model(main: Path, assistant: Path):
     return standalone_assistant(load_main(main, dtype), load_draft(assistant, dtype))
 
 
-def rehearsed(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:
+def without_weights(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:
     """The files of `standalone_checkpoint`, without its weights."""
     from ..checkpoints import load_processor, save_processor
 
@@ -217,7 +233,9 @@ def rehearsed(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]:
         for part in (whole.config, whole.generation_config):
             part.save_pretrained(folder)
         save_processor(load_processor(main), Path(folder))
-        found = {name: file.read_bytes() for name, file in checkpoint(Path(folder)).items()}
+        found: dict[str, bytes | Unwritten] = {
+            name: file.read_bytes() for name, file in checkpoint(Path(folder)).items()
+        }
     return found | {WEIGHTS: Unwritten(sum(weight.nbytes for weight in whole.parameters()))}  # tied ones once
 
 
