@@ -162,8 +162,8 @@ def test_lengths_grow_with_agreement_and_shrink_without():
     good, poor = (DraftLength("auto", lambda batch: taken(0.1, 0.02)) for _ in range(2))
     start = good.choose(1)
     for _ in range(50):
-        good.observe(8, 8)
-        poor.observe(8, 0)
+        good.observe(8, 8, 9, False)
+        poor.observe(8, 0, 1, False)
     assert poor.choose(1) < start < good.choose(1)
 
 

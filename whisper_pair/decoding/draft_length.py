@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .continuation import Continuation
+
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
 FADING = 0.99  # of what was seen, for each plain step of a row
@@ -147,7 +149,7 @@ class DraftLength:
     ):
         self.fixed = None if draft_tokens == "auto" else draft_tokens
         self.taken, self.choices = taken, choices
-        self.agreement = Agreement()
+        self.agreement, self.continuation = Agreement(), Continuation()
 
     def choose(self, batch: int) -> int:
         """How many tokens all rows of a batch of this size draft in the next round."""
@@ -156,7 +158,8 @@ class DraftLength:
         taken = self.taken(batch)
         if taken is None:
             return UNMEASURED // batch
-        return best_draft_tokens(self.agreement.value, taken, self.choices)
+        return best_draft_tokens(self.agreement.value * self.continuation.value, taken, self.choices)
 
-    def observe(self, drafted: int, accepted: int) -> None:
+    def observe(self, drafted: int, accepted: int, won: int, ended: bool) -> None:
         self.agreement.observe(drafted, accepted)
+        self.continuation.observe(won, ended)

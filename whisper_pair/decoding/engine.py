@@ -167,7 +167,7 @@ class Engine:
                 results = rounds.with_probabilities(inputs, shape, sampling)
             for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
                 step = row.advance(result)
-                lengths.observe(row.drafted[-1], row.accepted[-1])
+                lengths.observe(row.drafted[-1], row.accepted[-1], len(step.tokens), row.done)
                 if on_round is not None:
                     on_round(row.index, step)
             for slot in reversed(range(len(active))):
