@@ -50,6 +50,7 @@ from whisper_pair.training import (
     Plan,
     Validator,
     begin_stage,
+    capabilities_of,
     deciding_settings,
     fit,
     gathered_model,
@@ -158,6 +159,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         save_model(trained, target)
         save_processor(given.processor, target)
         write_text(target / "examples.md", validator.examples)
+        capabilities_of([example.window for example in data.batches.examples], config).save(target)
         if data.vocabulary is not None:
             data.vocabulary.save(target)
         name, revision = origin(config, folder)

@@ -51,6 +51,7 @@ from whisper_pair.training import (
     ValidationScore,
     Validator,
     begin_stage,
+    capabilities_of,
     deciding_settings,
     fit,
     make_accelerator,
@@ -138,6 +139,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
     def save(trained: Any, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)
+        capabilities_of([windows[number] for number in shown], config).save(folder)
 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     module = TranscriptLoss(model, settings)

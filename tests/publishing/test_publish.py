@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.conftest import ROOT
 from tests.finished_run import write_report, write_run
 from tests.hub_server import TOKEN, Hub
 from whisper_pair.audio.reading import read_audio
+from whisper_pair.checkpoints import CAPABILITIES_FILE, Capabilities
 from whisper_pair.checkpoints.identity import check_pair
 from whisper_pair.checkpoints.locate_pair import locate_pair
 from whisper_pair.cli import main
@@ -354,6 +356,17 @@ def test_only_the_known_files_of_a_checkpoint_are_sent(own):
     for repository in release(run_config(str(own)), "me/pair", "two", False, False):
         assert not any(word in path for path in repository.files for word in ("secret", "cred", "notes", "bak"))
         assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(repository.files)
+
+
+def test_what_each_part_was_trained_to_do_is_published_with_it(own):
+    trained = Capabilities(timestamps=0.5, previous_text=0.0, tasks=("transcribe",), languages=("nl",))
+    trained.save(own / "main")
+    replace(trained, timestamps=0.4).save(own / "assistant")
+    main, assistant, standalone = release(run_config(str(own)), "me/pair", "two", True, False)
+    shares = [
+        json.loads(part.files[CAPABILITIES_FILE].read_text())["timestamps"] for part in (main, assistant, standalone)
+    ]
+    assert shares == [0.5, 0.4, 0.4]  # the standalone Whisper's decoder is the assistant's
 
 
 @pytest.mark.parametrize("name", ["merges.txt", "special_tokens_map.json", "model-00001-of-00002.safetensors"])

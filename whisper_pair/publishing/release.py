@@ -14,6 +14,7 @@ from ..checkpoints import (
     HUB_ID,
     PAIR_FILE,
     WEIGHTS,
+    Capabilities,
     PairManifest,
     check_pair,
     completed,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.
 CHECKPOINT = re.compile(
     r"(?:config|generation_config|(?:pre)?processor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
-    r"|vocab|normalizer|draft_vocabulary|model\.safetensors\.index)\.json|merges\.txt"
+    r"|vocab|normalizer|draft_vocabulary|capabilities|model\.safetensors\.index)\.json|merges\.txt"
     r"|model(?:-\d{5}-of-\d{5})?\.safetensors"
 )
 
@@ -212,7 +213,15 @@ def standalone_checkpoint(main: Path, assistant: Path) -> Path:
     folder = assistant.with_name("standalone")
     save_model(standalone_model(main, assistant), folder)
     save_processor(load_processor(main), folder)
+    copy_capabilities(assistant, folder)
     return folder
+
+
+def copy_capabilities(assistant: Path, folder: Path) -> None:
+    """A standalone Whisper can do what its decoder, the assistant's, was trained to do; unknown for older ones."""
+    found = Capabilities.load(assistant)
+    if found is not None:
+        found.save(folder)
 
 
 def standalone_model(main: Path, assistant: Path) -> "WhisperForConditionalGeneration":
@@ -233,6 +242,7 @@ def without_weights(main: Path, assistant: Path) -> dict[str, bytes | Unwritten]
         for part in (whole.config, whole.generation_config):
             part.save_pretrained(folder)
         save_processor(load_processor(main), Path(folder))
+        copy_capabilities(assistant, Path(folder))
         found: dict[str, bytes | Unwritten] = {
             name: file.read_bytes() for name, file in checkpoint(Path(folder)).items()
         }

@@ -1,6 +1,7 @@
 """What both training stages share: the loop, batches, caches, target tokens and validation."""
 
 from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_tokens
+from .capabilities import capabilities_of
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
 from .loop import ValidationScore, fit
@@ -27,6 +28,7 @@ __all__ = [
     "Validator",
     "WindowCache",
     "begin_stage",
+    "capabilities_of",
     "deciding_settings",
     "fit",
     "gathered_model",
