@@ -8,10 +8,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor
+from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor, GenerationConfig
 
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.audio.sound import SAMPLE_RATE
+from whisper_pair.checkpoints import Capabilities
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -84,6 +85,16 @@ def test_every_window_has_a_label_by_the_main(road, material):
     assert len(clips) == len(list((material / "train").glob("*.wav")))
     assert [row["window"] for row in rows] == list(range(len(rows)))
     assert all(row["tokens"] and row["human_text"] and row["mean_log_probability"] < 0 for row in rows)
+
+
+def test_main_and_assistant_say_what_they_were_trained_to_do(road):
+    for part in ("main", "assistant"):
+        found = Capabilities.load(road[1] / part)
+        assert found.previous_text == 0
+        assert (found.tasks, found.languages) == (("transcribe",), ("nl",))
+    rows = pyarrow.parquet.read_table(road[1] / "labels" / "labels.parquet").to_pylist()
+    no_timestamps = GenerationConfig.from_pretrained(road[1] / "main").no_timestamps_token_id
+    assert found.timestamps == sum(no_timestamps not in row["prefix"] for row in rows) / len(rows)
 
 
 def test_the_snippet_of_the_article_runs_on_what_we_save(road, material):

@@ -57,6 +57,24 @@ def test_timestamps_stand_where_the_clips_begin_and_end(targets):
     assert decoded(targets, late).endswith("<|4.00|><|endoftext|>")  # never past the last of this window of 4 s
 
 
+def test_timestamps_are_pairs_around_each_segment_and_never_fall(targets):
+    overlapping = ((0.0, 0.55, "een"), (0.4, 0.9, "twee"), (1.5, 1.2, "drie"))
+    clips = (
+        Clip("a", Path("none"), 1.0, "een twee drie", "anna", times=overlapping),
+        Clip("b", Path("none"), 0.337, "vier", "anna"),
+    )
+    tokens, prefix = targets.human(Window(clips, 0.3, timestamps=True))
+    stamps = [(i, targets.special.timestamps.index(t)) for i, t in enumerate(tokens) if t in targets.special.timestamps]
+    steps = [step for _, step in stamps]
+    assert steps == sorted(steps)
+    assert steps[:4] == [0, 28, 28, 45]  # of 20 ms; the second segment begins where the first one ends
+    assert steps[-2:] == [65, 82]  # the second clip: 1.3 s to 1.637 s
+    places = [place for place, _ in stamps]
+    assert places[0] == prefix
+    assert places[-1] == len(tokens) - 2  # before the end of text
+    assert all(second == first + 1 for first, second in zip(places[1::2], places[2::2], strict=False))  # two in a row
+
+
 def test_a_prompt_opens_with_startofprev_once_and_is_never_a_label(targets, processor):
     tokens, prefix = targets.human(Window(tuple(clips(1)), previous="wat eerder gezegd is"))
     text = decoded(targets, tokens)
@@ -108,7 +126,7 @@ def test_shares_of_timestamps_and_prompts_are_seeded():
 
 def test_timestamps_take_their_room_from_the_text():
     tokens = {clip.name: 10 for clip in clips(30)}
-    assert max(len(w.clips) for w in pack(clips(30), data(), 30, 0, tokens, 60)) == 6
+    assert max(len(w.clips) for w in pack(clips(30), data(timestamps=0.0), 30, 0, tokens, 60)) == 6
     assert max(len(w.clips) for w in pack(clips(30), data(timestamps=0.1), 30, 0, tokens, 60)) == 5
 
 

@@ -72,15 +72,22 @@ class TargetTokens:
         return (*prefix, *text, self.special.end), len(prefix)
 
     def _stamped(self, window: Window) -> list[int]:
-        """<|begin|> text <|end|> for each clip, or for each of its segments where its text has their times."""
+        """<|begin|> text <|end|> for each clip, or for each of its segments where its text has their times.
+
+        Timestamps never fall, as Whisper's rules for decoding demand: a segment begins where the one before it ends,
+        if it would overlap it.
+        """
         segments = [
-            (begin + first, min(begin + last, end), text.strip())
+            (min(begin + first, end), min(begin + last, end), text.strip())
             for clip, (begin, end) in zip(window.clips, window.times, strict=True)
             for first, last, text in clip.times or [(0.0, end - begin, clip.text or "")]
         ]
         found: list[int] = []
+        latest = 0.0
         for (begin, end, _), ids in zip(segments, self._ids([text for _, _, text in segments]), strict=True):
-            found += [self._timestamp(begin), *ids, self._timestamp(end)]
+            begin = max(begin, latest)
+            latest = max(end, begin)
+            found += [self._timestamp(begin), *ids, self._timestamp(latest)]
         return found
 
     def _timestamp(self, seconds: float) -> int:
