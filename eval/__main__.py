@@ -13,6 +13,7 @@ SUMMARY = (
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Runs the stage from a command line, and returns the exit status."""
     given = sys.argv[1:] if argv is None else argv
     strict = "--strict" in given
 

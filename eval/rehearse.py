@@ -21,6 +21,7 @@ CONTENDERS = 6  # timed beside each assistant: greedy and assisted, ours and tra
 
 
 def rehearse(config: Config) -> str:
+    """The estimate's sentence."""
     folder = main_folder(config)
     log_mel = LogMel(load_processor(folder).feature_extractor)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")

@@ -42,6 +42,7 @@ class Version(argparse.Action):
     """Looked up only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Prints the version and exits."""
         try:
             print(f"whisper-pair {metadata.version('whisper-pair')}")
         except metadata.PackageNotFoundError:

@@ -33,6 +33,7 @@ class Pieces:
         self.known: dict[int, str] = {}
 
     def __call__(self, token: int) -> str:
+        """The text of one token."""
         if token not in self.known:
             self.known[token] = text_of(self.tokenizer, [token], special_tokens=True)
         return self.known[token]

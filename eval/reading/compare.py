@@ -127,6 +127,7 @@ def speedup_at(report: Report, batch: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Prints the comparison, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
     parser.add_argument("reports", nargs="+", help="report.json files, or the folders that hold them")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake in input")

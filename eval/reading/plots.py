@@ -32,6 +32,7 @@ def figures(report: Report) -> "dict[str, Figure]":
 
 
 def draw(report: Report, folder: Path) -> None:
+    """Writes every plot that the report has figures for into `folder`."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -64,6 +65,7 @@ def _new(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 3.8)):
 
 
 def acceptance(report: Report):
+    """Accepted drafts by position."""
     longest = max(report["acceptance"]["by_draft_tokens"], key=lambda row: row["draft_tokens"])
     figure, axes = _new("Accepted drafts by position", "position in the draft", "share of rounds")
     places = range(1, longest["draft_tokens"] + 1)
@@ -97,6 +99,7 @@ def surface(report: Report):
 
 
 def parts(report: Report):
+    """Seconds of encoder, drafting and verification."""
     rows = [row for row in report["speed"]["rows"] if row["parts"] is not None]
     names = [f"batch {row['batch_size']}, {row['draft_tokens'] or 0} drafts" for row in rows]
     title = "Where the time goes"
@@ -112,6 +115,7 @@ def parts(report: Report):
 
 
 def training(report: Report):
+    """Agreement on the validation clips while the assistant was distilled."""
     history = [row for row in report["training"] if "agreement" in row]
     figure, axes = _new("Agreement while it was distilled (validation)", "step", "agreement")
     axes.plot([row["step"] for row in history], [row["agreement"] for row in history], "o-", color=DARK)
@@ -147,6 +151,7 @@ def quality_speed(report: Report):
 
 
 def speed(report: Report):
+    """Speed of every contender, with intervals."""
     rows = report["speed"]["rows"]
     names = [f"batch {row['batch_size']}: {label(row)}" for row in rows]
     figure, axes = _new("End to end", "seconds of audio per second", "", (8, 1.2 + 0.26 * len(rows)))

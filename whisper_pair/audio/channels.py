@@ -19,6 +19,7 @@ class Mixer:
         self.found: set[str] = set()  # CANCELLED, QUIET
 
     def __call__(self, block: np.ndarray, rate: int) -> np.ndarray:
+        """One block [frames, channels] as mono [frames]."""
         if block.shape[1] == 1:
             return block[:, 0]
         weights = self._weights(block)

@@ -76,19 +76,24 @@ class View(io.RawIOBase):
         self._at = self._served = 0
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def seekable(self) -> bool:
+        """Always."""
         return True
 
     def tell(self) -> int:
+        """The position, in bytes."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves the position, and returns it."""
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence])
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """Bytes from the position on: `size` of them, or all that are left."""
         left = max(0, self.size - self._at)
         size = left if size is None or size < 0 else min(size, left)
         self._served += size
@@ -102,6 +107,7 @@ class View(io.RawIOBase):
         return found
 
     def readinto(self, buffer: Any) -> int:
+        """Fills a buffer from the position on, and returns how many bytes it took."""
         found = self.read(len(buffer))
         buffer[: len(found)] = found
         return len(found)

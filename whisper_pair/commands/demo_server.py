@@ -13,6 +13,7 @@ SUMMARY = "a page where the main alone and the pair transcribe what you say, sid
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("place", nargs="?", metavar="DIR", help="a run's folder or a published pair, as --pair")
     add_pair_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; default: this machine alone")
@@ -26,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Serves the page until it is stopped."""
     show_messages("stdout")  # the page's address is its result
     if args.place and args.pair:
         raise InputError(f"{args.place} and --pair {args.pair}: name one pair.")

@@ -45,6 +45,7 @@ UNVERIFIED = (
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("language", help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--model", default="openai/whisper-large-v3", help="the Whisper to start from")
     parser.add_argument("--clips", metavar="DIR", help="your own: train/, validation/ and test/, instead of the Hub's")
@@ -52,6 +53,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Writes the config, or prints it."""
     code = code_of(args.language)
     slug = name_of(code).lower().replace(" ", "-")
     text = config_text(code, args.model, slug, args.clips)
@@ -121,6 +123,7 @@ def config_text(code: str, model: str, slug: str, clips: str | None = None) -> s
 
 
 def told_of(clips: str) -> list[str]:
+    """What the head of a config says of one's own speech."""
     return [
         f"# Your own speech in {clips}: train/, validation/ and test/, each with audio files and a metadata.csv",
         "# (file_name,text). What it holds in hours, and what is dropped and why, is told by the run, in data.md.",
@@ -128,6 +131,7 @@ def told_of(clips: str) -> list[str]:
 
 
 def known(found: list[Corpus]) -> list[str]:
+    """What the head of a config says of the Hub's corpora."""
     if not found:
         return [
             "# No transcribed corpus on the Hub is known for it: the folders below are yours to fill.",
@@ -143,12 +147,14 @@ def known(found: list[Corpus]) -> list[str]:
 
 
 def folded(text: str, width: int = 116) -> list[str]:
+    """A text as lines of comment."""
     import textwrap
 
     return [f"# {line}" for line in textwrap.wrap(text, width)]
 
 
 def source_lines(corpus: Corpus, split: str) -> list[str]:
+    """One source of a config, as lines of YAML."""
     keys = {"hub": corpus.hub, "config": corpus.config, "revision": corpus.revision, "split": split}
     keys |= {"audio": corpus.audio, "text": corpus.text, "speaker": corpus.speaker if split == "train" else None}
     told = [f"{key}: {value}" for key, value in keys.items() if value and (key, value) != ("split", "train")]

@@ -6,6 +6,7 @@ SUMMARY = "push a finished pair to the Hugging Face Hub, with model cards from i
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
     parser.add_argument("run", help="a run's folder, or its config")
     parser.add_argument("--to", required=True, metavar="ORG/NAME", help="the main's repository")
     parser.add_argument(
@@ -23,6 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Publishes the pair, or prints what would be published."""
     from ..publishing import release, run_config
 
     config = run_config(args.run)

@@ -24,10 +24,12 @@ class ParquetFiles:
 
     @property
     def name(self) -> str:
+        """The pattern, which names the files."""
         return self.pattern
 
     @property
     def files(self) -> list[Path]:
+        """The files that the rows lie in."""
         return matching_files("parquet", self.pattern, ".parquet")
 
     def load(self) -> Any:
@@ -40,9 +42,11 @@ class ParquetFiles:
         return datasets.load_dataset("parquet", data_files=files, split="train", streaming=self.stream)
 
     def hint(self) -> str | None:
+        """Nothing: the columns are as they are."""
         return None
 
     def rows(self) -> Iterator[Row]:
+        """Each row of the corpus."""
         return _rows(self)
 
 
@@ -85,6 +89,7 @@ class HubSet:
         return sorted({name.partition("/")[0] for name in files if "/" in name})
 
     def rows(self) -> Iterator[Row]:
+        """Each row of the corpus."""
         return _rows(self)
 
 

@@ -24,6 +24,7 @@ class Folder:
 
     @property
     def path(self) -> Path:
+        """Where the folder lies."""
         return local(self.name)
 
     @property
@@ -46,6 +47,7 @@ class Folder:
         return [path for path in self.path.rglob("*") if path.is_file()]
 
     def rows(self) -> Iterator[Row]:
+        """Each row of the corpus."""
         metadata = self.metadata
         if metadata is None:
             return self._audio_alone()
@@ -90,6 +92,7 @@ class Manifest:
         return {row.audio for row in self.rows() if row.problem is None and isinstance(row.audio, Path)}
 
     def rows(self) -> Iterator[Row]:
+        """Each row of the corpus."""
         metadata = self.metadata
         return Listing(metadata, self.root, str(metadata), self.columns).rows()
 

@@ -40,6 +40,7 @@ class Columns:
 
     @classmethod
     def of(cls, source: Source, audio: str | None) -> Self:
+        """The columns that a source names."""
         return cls(audio, source.text, source.speaker, source.segments)
 
     def found_in(self, names: Sequence[str], table: str) -> dict[Role, int]:

@@ -75,6 +75,7 @@ class KeptClip:
 
     @classmethod
     def of(cls, row: Row, found: Audit, offset: int, size: int) -> Self:
+        """A clip of `size` bytes at `offset` of its part."""
         audit = (found.seconds, found.sha256, found.problem, found.detail, found.start)
         return cls(row.name, row.text, row.speaker, offset, size, *audit)
 

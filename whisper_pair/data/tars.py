@@ -111,6 +111,7 @@ class Tars:
 
     @property
     def files(self) -> list[Path]:
+        """The files that the rows lie in."""
         return matching_files("webdataset", self.pattern, ".tar")
 
     def rows(self) -> Iterator[Row]:

@@ -161,5 +161,6 @@ class DraftLength:
         return best_draft_tokens(self.agreement.value * self.continuation.value, taken, self.choices)
 
     def observe(self, drafted: int, accepted: int, won: int, ended: bool) -> None:
+        """Learns from one round of a row."""
         self.agreement.observe(drafted, accepted)
         self.continuation.observe(won, ended)

@@ -22,9 +22,11 @@ Key = tuple[int, bool]  # batch size, timestamps
 class Store(Protocol):
     """Where measurements outlive the process. The engine names no file; its owner does."""
 
-    def load(self) -> dict[Key, Times]: ...
+    def load(self) -> dict[Key, Times]:
+        """What is known; empty where nothing is."""
 
-    def save(self, known: dict[Key, Times]) -> None: ...
+    def save(self, known: dict[Key, Times]) -> None:
+        """Adds to what is known."""
 
 
 class Ladder:

@@ -35,6 +35,7 @@ class Door:
         self.hosts = {host.lower().rstrip(".") for host in (*HOSTS, socket.gethostname(), *hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or refuses it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

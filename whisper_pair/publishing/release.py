@@ -45,10 +45,12 @@ class Unwritten:
     size: int  # bytes, about
 
     def stat(self) -> "Unwritten":
+        """What a real file's stat would give: its size."""
         return self
 
     @property
     def st_size(self) -> int:
+        """Bytes, as of a real file."""
         return self.size
 
 

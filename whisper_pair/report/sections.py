@@ -11,6 +11,8 @@ SpeedVerdict = Literal["faster", "slower", "unclear"]
 
 
 class PairSection(TypedDict):
+    """What is judged: the two checkpoints, and how the assistant was cut."""
+
     main: str
     assistant: str
     start: str  # the checkpoint before fine-tuning
@@ -32,6 +34,8 @@ class Leaks(TypedDict):
 
 
 class DataSection(TypedDict):
+    """The test clips."""
+
     sources: list[str]
     clips: int
     available: int  # before eval.limit
@@ -70,6 +74,8 @@ class AssistantAcceptance(TypedDict):
 
 
 class TokenGroup(TypedDict):
+    """Agreement on the tokens of one group."""
+
     name: str
     tokens: int
     agreed: int
@@ -78,12 +84,16 @@ class TokenGroup(TypedDict):
 
 
 class AgreementByGroup(TypedDict):
+    """Agreement by kind and by position of tokens."""
+
     by_token_class: list[TokenGroup]
     by_position: list[TokenGroup]
     by_length: list[TokenGroup]
 
 
 class RejectionExample(TypedDict):
+    """One place where the assistant's token was rejected."""
+
     clip: str
     before: str  # the text before the token
     assistant: str  # what the assistant predicts in its place
@@ -108,6 +118,8 @@ class Counters(TypedDict):
 
 
 class AcceptanceSection(AssistantAcceptance, AgreementByGroup):
+    """Acceptance of the judged assistant."""
+
     least_accepted: list[RejectedToken]
     counters: Counters
 
@@ -123,12 +135,16 @@ class Rate(TypedDict):
 
 
 class LongFormRates(TypedDict):
+    """Error rates on long recordings."""
+
     main: Rate
     pair: Rate
     apart: NotRequired[Rate]  # the main on the same clips, each by itself
 
 
 class LongFormSkipped(TypedDict):
+    """A long-form section without figures."""
+
     skipped: str  # why nothing was measured
 
 
@@ -186,6 +202,8 @@ class Difference(TypedDict):
 
 
 class IdentitySection(TypedDict):
+    """Whether the pair's output is the main's."""
+
     utterances: int
     identical: int
     near_ties: int
@@ -206,6 +224,8 @@ class CostSection(TypedDict):
 
 
 class Prediction(TypedDict):
+    """What the cost model says of one draft length."""
+
     draft_tokens: int
     decoding: float
     end_to_end: float
@@ -214,6 +234,8 @@ class Prediction(TypedDict):
 
 
 class BatchPrediction(CostSection):
+    """What the cost model says at one batch size."""
+
     encoder_share: float
     assistant_encoder_share: float
     predictions: list[Prediction]
@@ -222,6 +244,8 @@ class BatchPrediction(CostSection):
 
 
 class WhatIf(TypedDict):
+    """What the cost model says of another pair."""
+
     case: str
     draft_tokens: int
     decoding: float
@@ -229,6 +253,8 @@ class WhatIf(TypedDict):
 
 
 class PredictionSection(TypedDict):
+    """All that the cost model says."""
+
     by_batch_size: list[BatchPrediction]
     what_if: list[WhatIf]
 
@@ -255,6 +281,8 @@ class Work(TypedDict):
 
 
 class Gains(TypedDict):
+    """How much faster a contender is than the baselines."""
+
     speedup: float  # over our greedy at the same batch size
     speedup_interval: Interval
     speedup_verdict: SpeedVerdict
@@ -263,6 +291,8 @@ class Gains(TypedDict):
 
 
 class ContenderTimes(TypedDict):
+    """What was timed of one contender."""
+
     engine: str
     mode: str
     assistant: str | None
@@ -285,12 +315,16 @@ class SpeedRow(ContenderTimes, Gains, Work):
 
 
 class EncoderSeconds(TypedDict):
+    """The encoders' share at one batch size."""
+
     batch_size: int
     main: float
     assistant: float | None
 
 
 class SpeedSection(TypedDict):
+    """All that was timed."""
+
     clips: int
     audio_seconds: float
     repeats: int
@@ -302,6 +336,8 @@ class SpeedSection(TypedDict):
 
 
 class MemorySection(TypedDict):
+    """What the assistant adds to the main's memory."""
+
     main_megabytes: float
     assistant_megabytes: float
     assistant_share: float
@@ -320,6 +356,8 @@ class Published(TypedDict):
 
 
 class TimelineRound(TypedDict):
+    """One round of an utterance."""
+
     accepted: list[str]
     rejected: list[str]
     main: list[str]
@@ -336,11 +374,15 @@ class Timeline(TypedDict):
 
 
 class UtteranceText(TypedDict):
+    """One model's text of an utterance."""
+
     errors: int
     text: str
 
 
 class Utterance(TypedDict):
+    """One test clip, and what each model wrote."""
+
     clip: str
     seconds: float
     reference: str
@@ -357,6 +399,8 @@ class Utterance(TypedDict):
 
 
 class Criterion(TypedDict):
+    """One criterion of the verdict."""
+
     name: str
     figure: float
     target: float
@@ -366,12 +410,16 @@ class Criterion(TypedDict):
 
 
 class VerdictSection(TypedDict):
+    """Whether the pair earns its place."""
+
     passed: bool
     criteria: list[Criterion]
     article: list[Criterion]  # the marks of the 2023 article, which decide nothing
 
 
 class Environment(TypedDict):
+    """What the figures were taken with."""
+
     dtype: str
     attention: str
     date: str

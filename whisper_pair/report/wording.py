@@ -47,6 +47,7 @@ def gain_text(row: SpeedRow) -> str:
 
 
 def percent(share: float) -> str:
+    """A share in words: 12.3 %."""
     return f"{100 * share:.1f} %"
 
 

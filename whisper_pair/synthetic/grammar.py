@@ -9,10 +9,12 @@ from random import Random
 
 
 def words(text: str) -> list[str]:
+    """The words of a text."""
     return text.split()
 
 
 def phrases(text: str) -> list[str]:
+    """The phrases of a text."""
     return text.split("|")
 
 

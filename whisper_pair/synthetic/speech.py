@@ -165,6 +165,7 @@ def speak(out: Path, splits: dict[str, list[Clip]], window: int) -> None:
 
 
 def write_metadata(path: Path, clips: list[Clip]) -> None:
+    """Writes a split's metadata.csv."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["file_name", "text", "speaker"])

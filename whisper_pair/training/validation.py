@@ -24,12 +24,15 @@ class ReadableClip(Protocol):
     """A clip, or several that are read like one."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The clip's name."""
 
     @property
-    def text(self) -> str | None: ...  # the human text
+    def text(self) -> str | None:
+        """The human text."""
 
-    def read(self) -> np.ndarray: ...  # samples at 16 kHz
+    def read(self) -> np.ndarray:
+        """Samples at 16 kHz, [n]."""
 
 
 class Validator:

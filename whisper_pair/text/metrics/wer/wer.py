@@ -14,6 +14,8 @@ from whisper_pair.text import Normalizer, error_rates, pooled
 
 
 class Wer(evaluate.Metric):
+    """Word error rate, as an `evaluate` metric."""
+
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
