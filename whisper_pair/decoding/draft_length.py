@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .acceptance import TokenMatches, accepted_per_round
 from .continuation import Continuation
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
 FADING = 0.99  # of what was seen, for each plain step of a row
+LEARNT = 4  # drafts a round of a window that is learnt from without having drafted
 UNMEASURED = 4  # tokens that all rows of a round draft together while its costs are unknown: rows make it expensive
 
 Times = dict[int, float]  # draft length -> seconds of a whole round, the host's work included
@@ -164,3 +166,8 @@ class DraftLength:
         """Learns from one round of a row."""
         self.agreement.observe(drafted, accepted)
         self.continuation.observe(won, ended)
+
+    def learn(self, match: TokenMatches) -> None:
+        """Count one window's rounds as they would have been."""
+        for drafted, accepted in accepted_per_round(match, LEARNT):
+            self.agreement.observe(drafted, accepted)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from ..errors import InputError
 from .checks import check_window
 from .linear import at_once, with_packed_linears
 from .rows import Row
+
+if TYPE_CHECKING:
+    from .own_encoder import OwnEncoder
 
 Windows = Tensor | Iterable[Tensor]
 Prompts = Sequence[Sequence[int] | None] | None  # previous text, one a window
@@ -57,14 +60,20 @@ class Encoders:
             raise InputError(f"there are {len(prompts)} prompts for {count} windows: give one each, None for none")
 
     def rows_of_features(
-        self, features: Windows, prompts: Prompts, batch_size: int, drafting: bool = True
+        self, features: Windows, prompts: Prompts, batch_size: int, drafting: bool, own: "OwnEncoder | None"
     ) -> Iterator[Row]:
-        """Rows of windows [mel, frames], encoded a batch at a time."""
+        """Rows of windows [mel, frames], encoded a batch at a time. `own` says whether the draft's encoder is used."""
         for indices, batch in self._drawn(features, "features", batch_size):
-            states = encode(self.main, batch)
-            own = encode(self.draft, batch) if drafting and self.draft is not None else states
-            for index, one, other in zip(indices, states, own, strict=True):
-                yield Row(index, prompt_of(prompts, index), one, other)
+            if own is not None:
+                states, others = own.encode(batch)
+            else:
+                states = encode(self.main, batch)
+                others = encode(self.draft, batch) if drafting and self.draft is not None else states
+            for slot, (index, one) in enumerate(zip(indices, states, strict=True)):
+                row = Row(index, prompt_of(prompts, index), one, one if others is None else others[slot])
+                row.drafts = others is not None
+                row.features = batch[slot] if own is not None and own.used is None else None
+                yield row
 
     def rows_of_states(
         self, states: Windows, draft_states: Windows | None, prompts: Prompts, batch_size: int

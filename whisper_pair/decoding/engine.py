@@ -18,7 +18,7 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 from ..errors import InputError
 from .acceptance import TokenMatches
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
-from .costs import measure, round_seconds
+from .costs import clock_of, measure, round_seconds
 from .decoder import Decoder
 from .draft_length import LONGEST, MEASURED, Costs, DraftLength
 from .encoders import Encoders, Prompts, Windows
@@ -28,6 +28,7 @@ from .linear import linear, unpacked
 from .logits_rules import LogitsRules
 from .model_state import Head, ModelState
 from .options import Decoded, Options, Round
+from .own_encoder import OwnEncoder, work
 from .proposing import Proposer
 from .round_shape import RoundShape
 from .round_times import RoundTimes, power_of_two
@@ -69,6 +70,7 @@ class Engine:
         self.draft_vocabulary = draft_vocabulary
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder, compile)
+        self._encoder_ratio = 0.0 if draft is None else work(draft.config) / work(main.config)
         self._slots = Slots()
         if like is not None:
             like.check_main(main)
@@ -102,13 +104,14 @@ class Engine:
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self.encoders.check(features, encoder_states, draft_states, prompts)
         self._sources.check()
-        rows = self._rows(features, encoder_states, draft_states, prompts, options)
+        own = self._own_encoder(features, options)
+        rows = self._rows(features, encoder_states, draft_states, prompts, options, own)
         generator = torch.Generator(self.device)
         generator.seed() if options.seed is None else generator.manual_seed(options.seed)
         results: dict[int, Decoded] = {}
         for number, temperature in enumerate(options.temperatures):
             last, again = number + 1 == len(options.temperatures), []
-            for row in self._run(rows, options, temperature, generator, on_round):
+            for row in self._run(rows, options, temperature, generator, on_round, own):
                 if not last and row.poor(options, self.special.size):
                     again.append(row)
                 else:
@@ -119,15 +122,21 @@ class Engine:
 
     def _rows(
         self, features: Windows | None, states: Windows | None, draft_states: Windows | None, prompts: Prompts,
-        options: Options,
+        options: Options, own: OwnEncoder | None,
     ) -> Iterator[Row]:  # fmt: skip
         if features is not None:
-            return self.encoders.rows_of_features(features, prompts, options.batch_size, self._drafting(options))
+            return self.encoders.rows_of_features(features, prompts, options.batch_size, self._drafting(options), own)
         if self.encoders.draft is not None and self._drafting(options) and draft_states is None:
             raise InputError("this assistant has its own encoder: give draft_states beside encoder_states, or features")
         if states is None:
             raise InputError("give either features or encoder_states")
         return self.encoders.rows_of_states(states, draft_states, prompts, options.batch_size)
+
+    def _own_encoder(self, features: Windows | None, options: Options) -> OwnEncoder | None:
+        """Where "auto" has to find out whether the assistant's own encoder is worth its time."""
+        if features is None or self.encoders.draft is None or options.draft_tokens != "auto":
+            return None
+        return OwnEncoder(self.encoders.main, self.encoders.draft, self._encoder_ratio, clock_of(self.device))
 
     def _drafting(self, options: Options) -> bool:
         return self.draft is not None and options.draft_tokens != 0
@@ -139,9 +148,10 @@ class Engine:
         temperature: float,
         generator: torch.Generator,
         on_round: OnRound | None,
+        own: OwnEncoder | None,
     ) -> Iterator[Row]:
         """Decode all rows at one temperature, yielding each when it ends."""
-        rounds = self._rounds(options)
+        rounds, clock = self._rounds(options), clock_of(self.device)
         lengths = DraftLength(
             options.draft_tokens if rounds.proposer is not None else 0,
             self.round_times.while_decoding(
@@ -159,7 +169,8 @@ class Engine:
                 active += fresh
             if not active:
                 return
-            count = lengths.choose(len(active))
+            count = lengths.choose(len(active)) if all(row.drafts for row in active) else 0
+            started, before = clock(), sum(len(row.tokens) for row in active)
             shape, inputs = self._inputs(active, count, options.needs_log_probabilities)
             if sampling is None:
                 results = rounds.greedy(inputs, shape)
@@ -170,9 +181,31 @@ class Engine:
                 lengths.observe(row.drafted[-1], row.accepted[-1], len(step.tokens), row.done)
                 if on_round is not None:
                     on_round(row.index, step)
+            if own is not None and count == 0:
+                own.observe(clock() - started, sum(len(row.tokens) for row in active) - before)
             for slot in reversed(range(len(active))):
                 if active[slot].done:
-                    yield self._leave(active, slot, rounds)
+                    row = self._leave(active, slot, rounds)
+                    if own is not None:
+                        self._weigh(own, row, rounds, lengths, options)
+                    yield row
+
+    def _weigh(self, own: OwnEncoder, row: Row, rounds: Rounds, lengths: DraftLength, options: Options) -> None:
+        """Decide, by a row that has ended, whether the assistant's own encoder is used for the windows to come."""
+
+        def agreement(ask: bool) -> float:
+            if ask and rounds.proposer is not None:
+                lengths.learn(own.matches(row, rounds.proposer.state))
+            return lengths.agreement.value
+
+        def taken() -> Sequence[float] | None:
+            self.round_times.complete(
+                partial(round_seconds, rounds), options.batch_size, rounds.main.cache.capacity, options.timestamps
+            )
+            return self.round_times.taken(options.batch_size, options.timestamps)
+
+        own.weigh(len(row.tokens) - row.start, agreement, taken, lengths.choices)
+        row.features = None
 
     def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
         """Take a row out; the last one moves into its slot, so that the rows in use stay the first ones."""
@@ -209,7 +242,10 @@ class Engine:
         languages = self._languages(cross, len(fresh), options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
-        if rounds.proposer is not None:
+        known = all(row.drafts for row in fresh)  # by the draft
+        for row in fresh:
+            row.drafts = known
+        if rounds.proposer is not None and known:
             if self.encoders.draft is not None:
                 states = torch.stack([row.draft_states for row in fresh])
             draft = rounds.proposer.state
@@ -218,19 +254,20 @@ class Engine:
         # on the CPU only where all are new is it cheaper than a forward apart.
         short = max(row.start for row in fresh) <= SHORT_PREFIX
         if not short or options.no_speech_threshold is not None or (first and not self.bucketed):
-            self._read_prefixes(fresh, first, rounds, options)
+            self._read_prefixes(fresh, first, rounds.states if known else [rounds.main], options)
         if len(options.temperatures) == 1:
             for row in fresh:
                 row.release_states()
 
-    def _read_prefixes(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
+    def _read_prefixes(self, fresh: list[Row], first: int, states: list[ModelState], options: Options) -> None:
+        """`states`: the main's and, where it drafts for these rows, the draft's."""
         longest = max(row.start for row in fresh)
         padded = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
         tokens = torch.tensor(padded, device=self.device)
-        for state in rounds.states:
+        for state in states:
             cross = state.cache.cross_views(len(fresh), first)
             hidden = state.decoder.read(tokens, cross, state.cache, first)
-            if state is rounds.main and options.no_speech_threshold is not None:
+            if state is states[0] and options.no_speech_threshold is not None:
                 self._read_no_speech_probability(fresh, tokens, hidden)
         for row in fresh:
             row.draft_cached, row.main_cached = row.start, row.start - 1

@@ -20,6 +20,8 @@ class Row:
     prompt: Sequence[int] | None  # previous text
     states: Tensor  # the main's encoder states [F, d]; empty once they are of no more use
     draft_states: Tensor  # those of the draft's own encoder, or the main's
+    drafts: bool = True  # does the draft know this window? False: its own encoder has not run
+    features: Tensor | None = None  # [mel, frames], while it is open whether that encoder is worth its time
     tokens: list[int] = field(default_factory=list)  # prefix and what was decoded
     start: int = 0  # length of the prefix
     limit: int = 0  # length at which the row ends

@@ -1,0 +1,124 @@
+"""Is an assistant's own encoder worth its time? Decided by "auto" within a call, before that time is spent.
+
+An assistant that was not made for the main brings an encoder, which runs once a window whatever is drafted. Drafting
+saves D (1 - 1/S) seconds a window, with D the main's own decoding and S the cost model's speedup, so that must be more
+than the encoder takes. A call begins with the main alone, which gives D. While D itself is less than the encoder would
+take (at first estimated from its size), nothing is tried. Otherwise one window that has ended is asked about: its
+encoder states and one parallel pass over its text give the agreement (acceptance.py) without drafting a token. Only if
+that could pay are rounds measured (round_times.py), and S is known.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from .acceptance import TokenMatches
+from .draft_length import LONGEST, best_draft_tokens, expected_length
+from .encoders import encode
+from .model_state import ModelState
+from .rows import Row
+from .teacher_forced import choices
+
+FEWEST = 4  # tokens of a window that is asked about
+
+
+class OwnEncoder:
+    """What one call knows of it."""
+
+    def __init__(self, main: WhisperEncoder, own: WhisperEncoder, ratio: float, clock: Callable[[], float]):
+        self.main, self.own, self.clock = main, own, clock
+        self.ratio = ratio  # of the encoders' `work`, own over main: used until its time is measured
+        self.used: bool | None = None  # None: undecided, and not used
+        self._main, self._own = Mean(), Mean()  # seconds a window
+        self._plain = Mean()  # seconds of the main's decoding alone, a token
+        self._tokens = Mean()  # a window
+
+    def encode(self, windows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Windows [mel, frames] -> the main's encoder states [n, F, d], and the assistant's where they are used."""
+        states = self._timed(self.main, windows, self._main)
+        return states, self.encode_own(windows) if self.used else None
+
+    def encode_own(self, windows: Sequence[Tensor]) -> Tensor:
+        """Windows [mel, frames] -> the assistant's encoder states [n, F, its d]."""
+        return self._timed(self.own, windows, self._own)
+
+    def _timed(self, encoder: WhisperEncoder, windows: Sequence[Tensor], mean: "Mean") -> Tensor:
+        start = self.clock()
+        states = encode(encoder, windows)
+        if states.device.type == "cuda" and self.used is None:
+            torch.cuda.synchronize(states.device)
+        mean.add(self.clock() - start, len(windows))
+        return states
+
+    def matches(self, row: Row, draft: ModelState) -> TokenMatches:
+        """Where the assistant agrees with a row that has ended; runs its encoder for it."""
+        if row.features is None:
+            raise ValueError("the row's features were not kept")
+        prefix, tokens = row.tokens[: row.start], row.tokens[row.start :]
+        (chosen,) = choices(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
+        return TokenMatches.of(tokens, chosen, row.end, row.limit - row.start)
+
+    def observe(self, seconds: float, won: int) -> None:
+        """Count a round of the main alone, all its rows together."""
+        self._plain.add(seconds, won)
+
+    def weigh(
+        self,
+        tokens: int,  # of a window that has ended
+        agreement: Callable[[bool], float],  # that the call expects; True: ask about this window first
+        taken: Callable[[], Sequence[float] | None],  # a round's time over a plain one's, by draft length; measures it
+        lengths: Sequence[int],  # that "auto" chooses from
+    ) -> None:
+        """Decide for the windows to come, as far as there is anything to decide by."""
+        self._tokens.add(tokens, 1)
+        if self.used is False or not self._plain.count:
+            return
+        if self.used is None:
+            if tokens < FEWEST or self.decoding <= self.own_seconds:
+                return
+            if self._saved(expected_length(agreement(True), LONGEST)) <= self.own_seconds:  # were drafts free
+                self.used = False
+                return
+        times, expected = taken(), agreement(False)
+        if times is None:
+            return
+        best = best_draft_tokens(expected, times, lengths)
+        self.used = self._saved(expected_length(expected, best) / times[best]) > self.own_seconds
+
+    @property
+    def decoding(self) -> float:
+        """D"""
+        return self._plain.value * self._tokens.value
+
+    @property
+    def own_seconds(self) -> float:
+        """What the assistant's encoder takes for a window."""
+        return self._own.value if self._own.count else self.ratio * self._main.value
+
+    def _saved(self, speedup: float) -> float:
+        return self.decoding * (1 - 1 / speedup)
+
+
+class Mean:
+    """A running mean."""
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, total: float, count: int) -> None:
+        """So much, of so many."""
+        self.total += total
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count
+
+
+def work(config: WhisperConfig) -> float:
+    """Multiplications of an encoder a frame, its convolutions left out."""
+    width = config.d_model
+    return float(config.encoder_layers * (12 * width**2 + 2 * config.max_source_positions * width))
