@@ -26,11 +26,12 @@ from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperFor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
-from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, scripted_pair
-from whisper_pair.decoding import Decoder, Engine, Options, Packed, unpacked
+from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, script, scripted_pair
+from whisper_pair.decoding import Decoder, Engine, Options, Packed, encode, unpacked
 
 LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
+COMPILED_SPECULATIVE, COMPILED_GREEDY = "compiled speculative", "compiled greedy"  # ours, layers compiled
 THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
 
 
@@ -48,6 +49,8 @@ class Case:
     max_new_tokens: int | None = None
     scripted: ScriptedPair | None = None
     alpha: float | None = None  # of a scripted pair: the chance that a drafted token is right
+    compiled: Engine | None = None
+    theirs: bool = True  # is transformers a contender?
 
     def options(self, batch_size: int, draft_tokens: int | str) -> Options:
         return Options(
@@ -73,26 +76,40 @@ def contenders(
             rows += [[token for token in row if token < end] for row in output.tolist()]
         return rows
 
-    def ours(count: int | str) -> list[list[int]]:
-        rows = case.engine.decode(features, case.options(batch_size, count))
+    def ours(count: int | str, engine: Engine = case.engine) -> list[list[int]]:
+        rows = engine.decode(features, case.options(batch_size, count))
         return [[token for token in row.tokens if token < end] for row in rows]
 
-    found = {GREEDY: lambda: ours(0), SPECULATIVE: lambda: ours(draft_tokens), THEIR_GREEDY: theirs}
+    found = {GREEDY: lambda: ours(0), SPECULATIVE: lambda: ours(draft_tokens)}
+    if case.compiled is not None:
+        found[COMPILED_GREEDY] = lambda: ours(0, case.compiled)
+        found[COMPILED_SPECULATIVE] = lambda: ours(draft_tokens, case.compiled)
+    if not case.theirs:
+        return found
+    found[THEIR_GREEDY] = theirs
     if batch_size == 1:  # transformers refuses an assistant for more
         found[THEIR_ASSISTED] = lambda: theirs(assistant_model=case.draft)
     return found
 
 
-def compare(case: Case, batch_sizes: list[int], repeats: int, draft_tokens: int | str) -> Iterator[dict]:
-    """A row for each contender at each batch size, over the first 4 batches of windows; of a real pair's, whose clips
+def compare(
+    case: Case, batch_sizes: list[int], repeats: int, draft_tokens: int | str, batches: int = 4
+) -> Iterator[dict]:
+    """A row for each contender at each batch size, over the first few batches of windows; of a real pair's, whose clips
     are not alike, over no fewer than LEAST_WINDOWS."""
     for batch_size in batch_sizes:
         least = LEAST_WINDOWS if case.scripted is None else 0
-        features = case.features[: max(4 * batch_size, least)]
+        features = case.features[: max(batches * batch_size, least)]
         audio = sum(case.seconds[: len(features)])
         runs = contenders(case, features, batch_size, draft_tokens)
         case.engine.measure_rounds(case.options(batch_size, draft_tokens))  # else "auto" would on the clock
-        said = {name: run() for name, run in runs.items()}  # warms up
+        if case.compiled is not None:
+            case.compiled.round_times.known |= case.engine.round_times.known
+        said, cold = {}, {}
+        for name, run in runs.items():  # warms up, and compiles
+            start = time.perf_counter()
+            said[name] = run()
+            cold[name] = time.perf_counter() - start
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(repeats):
             for name, run in runs.items():
@@ -113,6 +130,8 @@ def compare(case: Case, batch_sizes: list[int], repeats: int, draft_tokens: int 
                 "dtype": str(case.main.dtype).removeprefix("torch."),
                 "device": case.main.device.type,
             }
+            if engine == "compiled":
+                row["first_seconds"] = round(cold[name], 2)  # with what was compiled
             if name == SPECULATIVE:
                 row |= counters(case, features, batch_size, draft_tokens)
             if name == THEIR_ASSISTED:
@@ -148,9 +167,35 @@ def synchronize(device: torch.device) -> None:
 
 
 def scripted_case(shape: str, args) -> Case:
-    pair = scripted_pair(shape, 4 * max(args.batch_sizes), args.device, getattr(torch, args.dtype))
+    windows = args.batches * max(args.batch_sizes)
+    pair = scripted_pair(shape, windows, args.device, getattr(torch, args.dtype))
     seconds = [30.0] * len(pair.features)
-    return Case(shape, pair.main, pair.draft, pair.engine, pair.features, seconds, "nl", pair.decoded, pair)
+    case = Case(shape, pair.main, pair.draft, pair.engine, pair.features, seconds, "nl", pair.decoded, pair)
+    case.theirs = not args.ours
+    if args.compile:
+        case.compiled = script(Engine(pair.main, pair.draft, compile=True), pair.draft)
+    return case
+
+
+def encoder_step(case: Case, batch_size: int) -> dict:
+    """The main's encoder over a batch, plain and compiled, and the keys and values that the decoder takes of it."""
+    row = {"pair": case.name, "measure": "encoder", "batch_size": batch_size}
+    for name, engine in (("", case.engine), ("compiled_", case.compiled)):
+        if engine is None:
+            continue
+        with torch.inference_mode():
+            start = time.perf_counter()
+            states = encode(engine.encoders.main, case.features[:batch_size])
+            synchronize(case.main.device)
+            row[f"{name}first_seconds"] = round(time.perf_counter() - start, 3)
+            runs = {
+                "seconds": lambda engine=engine: encode(engine.encoders.main, case.features[:batch_size]),
+                "cross_seconds": lambda engine=engine, states=states: engine.main.cross(states),
+            }
+            for what, run in runs.items():
+                times = [clocked(run, case.main.device) for _ in range(4)]
+                row[name + what] = round(statistics.median(times[1:]), 6)
+    return row
 
 
 def trained_case(name: str, main: str, assistant: str, audio: str, args) -> Case:
@@ -277,13 +322,17 @@ def targets(rows: list[dict]) -> dict:
             runs.setdefault(key, {})[f"{row['engine']} {row['mode']}"] = row["seconds"]
     for (pair, alpha, batch), seconds in runs.items():
         label = f"{pair}, " + (f"scripted alpha {alpha}, " if alpha else "") + f"batch {batch}"
+        if COMPILED_SPECULATIVE in seconds:
+            add(f"{label}: compiled over plain", 1.0, seconds[SPECULATIVE] / seconds[COMPILED_SPECULATIVE])
+        goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}
+        if batch in goals:
+            add(f"{label}: speculative over own greedy", goals[batch], seconds[GREEDY] / seconds[SPECULATIVE])
+        if THEIR_GREEDY not in seconds:
+            continue
         add(f"{label}: own greedy over transformers'", 1.0, seconds[THEIR_GREEDY] / seconds[GREEDY])
         if batch == 1:
             target = 2.5 if alpha is None else 8.0
             add(f"{label}: speculative over assisted", target, seconds[THEIR_ASSISTED] / seconds[SPECULATIVE])
-        goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}
-        if batch in goals:
-            add(f"{label}: speculative over own greedy", goals[batch], seconds[GREEDY] / seconds[SPECULATIVE])
     return found
 
 
@@ -295,6 +344,9 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--draft-tokens", default="auto", type=lambda text: text if text == "auto" else int(text))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=4, help="of windows, in a pass of a scripted pair")
+    parser.add_argument("--compile", action="store_true", help="of scripted pairs: our engine compiled, beside itself")
+    parser.add_argument("--ours", action="store_true", help="of scripted pairs: leave transformers out")
     parser.add_argument("--language", default="nl")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -310,12 +362,13 @@ def main(arguments: list[str] | None = None) -> dict:
     for name, paths in [(shape, None) for shape in args.scripted] + [given.split("=", 1) for given in args.pair]:
         case = scripted_case(name, args) if paths is None else trained_case(name, *paths.split(","), args)
         rows.append(memory(case, max(args.batch_sizes)))
+        rows += [encoder_step(case, batch_size) for batch_size in args.batch_sizes]
         rows += [decode_step(case, batch_size, bandwidth) for batch_size in args.batch_sizes]
         for alpha in [None] if case.scripted is None else args.alphas:
             if case.scripted is not None:
                 case.alpha = alpha
                 case.scripted.set_alpha(alpha)
-            rows += compare(case, args.batch_sizes, args.repeats, args.draft_tokens)
+            rows += compare(case, args.batch_sizes, args.repeats, args.draft_tokens, args.batches)
     return write_result("decoding", args, sys.argv[1:] if arguments is None else arguments, rows, targets(rows))
 
 

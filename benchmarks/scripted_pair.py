@@ -90,26 +90,32 @@ def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> S
     with torch.device(device):
         main = WhisperForConditionalGeneration(config).to(dtype).eval()
         draft = ScriptedAssistant(small).to(dtype).eval()
-    script = torch.randint(10, shape.text - 1, (config.max_target_positions,), device=device)
-    learn(main, script)
+    words = torch.randint(10, shape.text - 1, (config.max_target_positions,), device=device)
+    learn(main, words)
     shared = {f"model.{name}": value for name, value in main.model.state_dict().items()}
     draft.load_state_dict({name: shared[name] for name in draft.state_dict() if name in shared}, strict=False)
     main.generation_config = generation_config(shape)
     end = main.generation_config.eos_token_id
     draft.generation_config.update(eos_token_id=end, bos_token_id=end, pad_token_id=end)
 
-    engine = Engine(main, draft)
-    head, draft_head = engine.heads(timestamps=False)
-    rules = ScriptedRules(engine.special, timestamps=False, vocabulary=None, device=engine.device)
-    rules.script = draft.script = script
-    rules.wrong = draft.wrong = torch.zeros(64, len(script), dtype=torch.long, device=device)
-    engine.replace_heads(False, head, draft_head._replace(rules=rules))
+    draft.script = words
+    draft.wrong = torch.zeros(64, len(words), dtype=torch.long, device=device)
+    engine = script(Engine(main, draft), draft)
     features = torch.randn(windows, shape.mel_bins, 2 * shape.frames, device=device)
 
     options = Options(language="nl", draft_tokens=0, max_new_tokens=shape.decoded)
-    if engine.decode(features[:1], options)[0].tokens != script[: shape.decoded].tolist():
+    if engine.decode(features[:1], options)[0].tokens != words[: shape.decoded].tolist():
         raise SystemExit("the scripted main does not say its script")
     return ScriptedPair(main, draft, engine, features, shape.decoded)
+
+
+def script(engine: Engine, draft: ScriptedAssistant) -> Engine:
+    """The engine of a scripted pair, its draft's choices replaced."""
+    head, draft_head = engine.heads(timestamps=False)
+    rules = ScriptedRules(engine.special, timestamps=False, vocabulary=None, device=engine.device)
+    rules.script, rules.wrong = draft.script, draft.wrong
+    engine.replace_heads(False, head, draft_head._replace(rules=rules))
+    return engine
 
 
 def learn(main: WhisperForConditionalGeneration, script: Tensor) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import exactness, service
+from benchmarks import exactness, gpu, service
 
 
 @pytest.fixture
@@ -71,3 +71,46 @@ def test_a_clips_latency_ends_with_its_last_token(monkeypatch):
     for index in (0, 1, 1, 0):  # at 2, 3, 4 and 5
         queue.on_round(index, None)
     assert queue.latencies == [3.0, 5.0]
+
+
+def test_one_command_runs_the_parts_and_leaves_a_result_of_each(tmp_path):
+    names = ["exactness", "decoding", "service"]
+    few = ["--machine", "here", "--shape", "small", "--results", str(tmp_path), "--minutes", "30"]
+    assert gpu.main([*few, "--only", *names]) == 0
+    for name in names:
+        result = json.loads((tmp_path / f"{name}-here.json").read_text())
+        assert result["rows"]
+        assert result["targets"]
+        assert "failed" not in result
+        assert str(tmp_path) not in result["command"]
+    measures = {row.get("measure") for row in json.loads((tmp_path / "decoding-here.json").read_text())["rows"]}
+    assert measures == {"memory", "encoder", "decode step", None}
+
+
+def test_a_part_that_fails_or_is_late_is_recorded_and_the_others_run(tmp_path, monkeypatch):
+    def part(limit, code):
+        return gpu.Part("", limit, (), ("-c", code))
+
+    partial = (
+        'import sys, pathlib; pathlib.Path(sys.argv[-1]).write_text(\'{"rows": [1], "targets": {}}\'); sys.exit(3)'
+    )
+    child = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    parts = {
+        "broken": part(60, "raise SystemExit('no such kernel')"),
+        "partial": part(60, partial),
+        "late": part(3, child),
+        "good": part(60, partial.replace("exit(3)", "exit(0)")),
+    }
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    python = gpu.subprocess.Popen
+    monkeypatch.setattr(
+        gpu.subprocess, "Popen", lambda command, **named: python([command[0], *command[2:]], **named)
+    )  # without the benchmark's file
+    assert gpu.main(["--machine", "here", "--shape", "small", "--results", str(tmp_path)]) == 3
+    found = {name: json.loads((tmp_path / f"{name}-here.json").read_text()) for name in parts}
+    assert found["broken"]["failed"] == ["ended with 1", "no such kernel"]
+    assert (found["partial"]["rows"], found["partial"]["failed"]) == ([1], ["ended with 3"])
+    assert found["late"]["failed"][0] == "not done in 3 s"
+    assert "failed" not in found["good"]
+    assert gpu.main(["--machine", "here", "--shape", "small", "--results", str(tmp_path), "--minutes", "0"]) == 4
+    assert json.loads((tmp_path / "good-here.json").read_text())["failed"] == ["no time was left of 0 minutes"]

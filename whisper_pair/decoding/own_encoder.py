@@ -115,6 +115,7 @@ class Mean:
 
     @property
     def value(self) -> float:
+        """The mean so far."""
         return self.total / self.count
 
 
