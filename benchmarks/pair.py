@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import gpu_tables
 from benchmarks.recipe_results import table as recipes_table
 
 HERE = Path(__file__).parent
@@ -162,8 +163,9 @@ def fill(text: str) -> str:
         result = json.loads((HERE / "results" / f"{match[2]}.json").read_text(encoding="utf-8"))
         if "question" in result["rows"][0]:
             return match[1] + recipes_table(result) + match[3]
-        if "quality" not in result:  # another benchmark's, which fills its tables itself
-            return match[0]
+        if "quality" not in result:
+            made = gpu_tables.table(match[2], result)
+            return match[0] if made is None else match[1] + made + match[3]  # None: its benchmark fills it itself
         return match[1] + table(result) + match[3]
 
     return TABLE.sub(again, text)

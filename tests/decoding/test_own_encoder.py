@@ -93,6 +93,21 @@ def test_over_24_clips_auto_is_no_slower_than_the_main_alone(own, step, noise):
     assert machine.now <= alone / 0.97
 
 
+def test_an_encoder_tiny_beside_the_mains_is_used_at_once_and_given_up_where_drafting_does_not_pay():
+    for noise, all_of_them in ((0.0, True), (3.0, False)):
+        main, draft = pair(noise)
+        engine = Engine(main, draft)
+        engine._encoder_ratio = 0.04
+        engine.round_times.learn(4, False, {0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8})
+        engine.round_times.learn(1, False, {0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8})
+        with pytest.MonkeyPatch.context() as patch:
+            machine = Machine(patch, encoder=1.0, own=0.04, step=0.001)
+            machine.drive(engine, patch)
+            rows = engine.decode([*features(12, 4)] * 4, AUTO)
+        assert rows[0].drafted > 0
+        assert (machine.own_windows == 48) == all_of_them
+
+
 def test_a_fixed_draft_length_always_uses_it():
     main, draft = pair(0.05)
     engine = Engine(main, draft)

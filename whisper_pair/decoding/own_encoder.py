@@ -5,7 +5,8 @@ saves D (1 - 1/S) seconds a window, with D the main's own decoding and S the cos
 than the encoder takes. A call begins with the main alone, which gives D. While D itself is less than the encoder would
 take (at first estimated from its size), nothing is tried. Otherwise one window that has ended is asked about: its
 encoder states and one parallel pass over its text give the agreement (acceptance.py) without drafting a token. Only if
-that could pay are rounds measured (round_times.py), and S is known.
+that could pay are rounds measured (round_times.py), and S is known. An encoder that is tiny beside the main's is used
+from the first window on, and given up like any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from .model_state import ModelState
 from .rows import Row
 from .teacher_forced import choices
 
+CHEAP = 0.05  # of the main's encoder: what a call loses at most that uses it to no avail
 FEWEST = 4  # tokens of a window that is asked about
 
 
@@ -31,7 +33,7 @@ class OwnEncoder:
     def __init__(self, main: WhisperEncoder, own: WhisperEncoder, ratio: float, clock: Callable[[], float]):
         self.main, self.own, self.clock = main, own, clock
         self.ratio = ratio  # of the encoders' `work`, own over main: used until its time is measured
-        self.used: bool | None = None  # None: undecided, and not used
+        self.used: bool | None = True if ratio <= CHEAP else None  # None: undecided, and not used
         self._main, self._own = Mean(), Mean()  # seconds a window
         self._plain = Mean()  # seconds of the main's decoding alone, a token
         self._tokens = Mean()  # a window
