@@ -64,7 +64,7 @@ PARTS = {
     "pipeline": Part(
         "pipeline", 180,
         ("--clips", "96", "--limit", "50"),
-        ("--shape", "micro", "--clips", "8", "--device", "cpu", "--dtype", "float32"),
+        ("--shape", "micro", "--clips", "8", "--device", "cpu", "--dtype", "float32", "--limit", "600"),
         folder=True,
     ),
     "compiled": Part(  # one layer is compiled for each shape, so few shapes: one batch size, one draft length

@@ -15,7 +15,7 @@ from torch import Tensor
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Distill
 from whisper_pair.data import Window
-from whisper_pair.decoding import encode, with_packed_linears
+from whisper_pair.decoding import encode, for_inference
 from whisper_pair.errors import InputError
 from whisper_pair.runs import write_json
 from whisper_pair.training import WRITES, WindowCache
@@ -60,7 +60,7 @@ class CachePolicy:
 def _measured(settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], work: Path) -> CachePolicy:
     some = _readable(windows)
     frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
-    encoder: Any = with_packed_linears(main.model.encoder)
+    encoder: Any = for_inference(main.model.encoder)
     device, teacher = main.device, Teacher(main, settings)
 
     def encode_windows() -> Tensor:

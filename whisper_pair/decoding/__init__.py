@@ -7,6 +7,7 @@ from .decoder import Decoder
 from .draft_length import LONGEST, Costs, between, blend, predicted_speedup
 from .encoders import encode
 from .engine import Engine
+from .fused_encoder import for_inference
 from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
@@ -36,6 +37,7 @@ __all__ = [
     "blend",
     "checked_options",
     "encode",
+    "for_inference",
     "pooled",
     "predicted_speedup",
     "unpacked",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..errors import InputError
 from .checks import check_window
-from .linear import at_once, with_packed_linears
+from .fused_encoder import for_inference
+from .linear import at_once
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -24,13 +25,8 @@ class Encoders:
     """The main's encoder, and the draft's where it has its own, each as `encode` takes it."""
 
     def __init__(self, main: WhisperEncoder, draft: WhisperEncoder | None, compile: bool = False):
-        def ready(encoder: WhisperEncoder) -> WhisperEncoder:
-            if not compile:
-                return with_packed_linears(encoder)
-            compiled = torch.compile(with_packed_linears(encoder, pack=False), dynamic=False)
-            return cast(WhisperEncoder, compiled)  # a module with the encoder's attributes
-
-        self.main, self.draft = ready(main), None if draft is None else ready(draft)
+        self.main = for_inference(main, compile)
+        self.draft = None if draft is None else for_inference(draft, compile)
         frames, stride = main.config.max_source_positions, main.conv1.stride[0] * main.conv2.stride[0]
         self.frames = frames
         self.shapes = {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..audio import LogMel
 from ..config import Config
-from ..decoding import Decoded, Engine, Options, encode, with_packed_linears
+from ..decoding import Decoded, Engine, Options, encode, for_inference
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
 
@@ -66,7 +66,7 @@ class Validator:
         found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
         missing = [row for row in rows if row not in found]
         if missing:
-            encoder: Any = with_packed_linears(model.model.encoder)
+            encoder: Any = for_inference(model.model.encoder)
         for start in range(0, len(missing), ENCODE_AT_ONCE):
             some = missing[start : start + ENCODE_AT_ONCE]
             fresh = encode(encoder, self.log_mel.features([self.clips[row].read() for row in some], device))
