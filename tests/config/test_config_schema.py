@@ -60,7 +60,7 @@ def test_an_empty_section_means_its_defaults(write):
         ("distill.bf16", "distill.precision"),
         ("distill.losses.ce", "distill.losses.cross_entropy"),
         ("data.val", "data.validation"),
-        ("data.train.0.path", "data.train.0.folder"),
+        ("data.train.0.path", "data.train.0.corpus"),
         ("data.train.0.dataset", "data.train.0.hub"),
         ("eval.batch", "eval.batch_sizes"),
         ("learning_rate", "train.learning_rate or distill.learning_rate"),
@@ -173,7 +173,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_full_path(write, path, valu
     [({}, "found none"), ({"text": "sentence"}, "found none"), ({"manifest": "a", "hub": "b"}, "hub and manifest")],
 )
 def test_a_source_is_of_exactly_one_kind(write, source, found):
-    with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of folder, hub,") as refusal:
+    with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of corpus, folder, hub,") as refusal:
         load_config(write(changed("data.validation.0", source)))
     assert found in str(refusal.value)
 

@@ -17,6 +17,7 @@ from .schema import (
     dump_config,
     load_config,
 )
+from .shares import share_of
 
 __all__ = [
     "Config",
@@ -34,4 +35,5 @@ __all__ = [
     "home",
     "load_config",
     "named",
+    "share_of",
 ]

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..text import code_of
 from .hub_name import named
 from .parse import Bound, apply_override, build, home, parse_yaml, plain, require, show
+from .shares import share_of, with_bounds
 
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
@@ -30,21 +31,22 @@ Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.str
 
 
 LONGEST = 1 << 20  # characters of a config
-KINDS = ("folder", "hub", "parquet", "webdataset", "manifest")
+KINDS = ("corpus", "folder", "hub", "parquet", "webdataset", "manifest")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One corpus: exactly one of the five KINDS."""
+    """One corpus: exactly one of the KINDS."""
 
+    corpus: str | None = None  # a folder, file or tar of any layout in docs/data.md; what lies there says which it is
     folder: str | None = None  # audio files beside a metadata.csv, .jsonl or .parquet; with text: null, audio alone
     hub: str | None = None  # a data set on the Hugging Face Hub
     parquet: str | None = None  # Parquet files with the audio inside: a file, a folder or a pattern such as a/*.parquet
     webdataset: str | None = None  # tar files of audio with .txt or .json beside each: a file, a folder or a pattern
     manifest: str | None = None  # a CSV or JSONL file that names audio files
-    root: str | None = None  # the folder that a manifest's paths must lie in; null: the manifest's own
+    root: str | None = None  # corpus, manifest: the folder that their audio must lie in; null: their own
     config: str | None = None  # the Hub data set's configuration, usually the language
-    split: str = "train"  # the Hub data set's split
+    split: str | ShareAboveZero = "train"  # hub, corpus: by name; 0.05: a share of the speakers, the same each time
     revision: str | None = None  # a branch, tag or commit of the Hub data set
     stream: bool = False  # hub, parquet: read once, in order, into 16 kHz FLAC under data.cache; no other copy is kept
     audio: str = "audio"  # the column with the audio or its path (a folder's is always file_name)
@@ -311,7 +313,16 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     _check(config)
     config = replace(config, output=home(config.output))
     cache = str(Path(config.output) / "data") if config.data.cache is None else home(config.data.cache)
-    return replace(config, data=replace(config.data, cache=cache))
+    return replace(config, data=replace(with_bounds(config.data), cache=cache))
+
+
+def _check_split(source: Source, path: str) -> None:
+    share = share_of(source.split)
+    if share is not None:
+        require(0 <= share[0] < share[1] <= 1, path, "bounds that rise, from 0% to 100%", source.split)
+        require(not source.stream, path, "a named split, since a stream cannot be divided", source.split)
+    elif source.split != Source.split:
+        require(source.kind in ("hub", "corpus"), path, "a name only beside hub or corpus", source.split)
 
 
 def dump_config(config: Config) -> str:
@@ -344,10 +355,16 @@ def _check(config: Config) -> None:
             if len(given) != 1:
                 wanted = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
                 raise InputError(f"{path}: expected exactly one of {wanted}, found {' and '.join(given) or 'none'}.")
-            of = {"config": ("hub",), "revision": ("hub",), "stream": ("hub", "parquet"), "root": ("manifest",)}
+            of = {
+                "config": ("hub",),
+                "revision": ("hub",),
+                "stream": ("hub", "parquet"),
+                "root": ("corpus", "manifest"),
+            }
             for key in (key for key, kinds in of.items() if getattr(source, key) and source.kind not in kinds):
                 wanted = f"it only beside {' or '.join(of[key])}"
                 require(False, f"{path}.{key}", wanted, getattr(source, key))
+            _check_split(source, f"{path}.split")
             if split != "train":
                 require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     slow, fast = config.data.min_characters_per_second, config.data.max_characters_per_second

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..config import Data, Source
 from .hub import HubSet
+from .layouts import Described, is_archive
 from .listed import Folder, Manifest
-from .sources import layout_of
+from .paths import local
+from .sources import Layout, layout_of
 
 ELSEWHERE = ("train", "validation", "test", "workers", "cache")  # settings that change no window
 LATER = ("special_tokens",)  # left out at their default, so that runs from before them are recognized
@@ -38,17 +40,30 @@ def _of(source: Source, times: bool) -> dict[str, Any]:
         entry["audio"] = source.audio
     if source.segments is not None:
         entry["segments"] = source.segments
+    if source.split != Source.split and not source.hub:
+        entry["split"] = source.split
+    if source.corpus is not None and is_archive(local(source.corpus)):
+        return entry | {"archive": _facts(local(source.corpus), Path(), times)}
     layout = layout_of(source)
     if isinstance(layout, HubSet):
         return entry | {"revision": layout.revision}
     root = layout.path if isinstance(layout, Folder) else Path()
-    metadata = layout.metadata if isinstance(layout, Folder | Manifest) else None
     digest = hashlib.sha256()
-    if metadata is not None:
+    for number, metadata in enumerate(_metadata(layout)):
         with open(metadata, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
+            found = hashlib.file_digest(file, "sha256")
+        digest = digest if number else found  # the digest of a single table goes on from its bytes
+        digest.update(found.digest() if number else b"")
     digest.update(json.dumps(sorted(_facts(path, root, times) for path in layout.files)).encode())
     return entry | {"sha256": digest.hexdigest()}
+
+
+def _metadata(layout: Layout) -> Sequence[Path]:
+    if isinstance(layout, Folder):
+        return [layout.metadata] if layout.metadata else []
+    if isinstance(layout, Manifest):
+        return [layout.metadata]
+    return layout.metadata if isinstance(layout, Described) else []
 
 
 def _facts(path: Path, root: Path, times: bool) -> tuple[str | int, ...]:

@@ -1,9 +1,9 @@
 """Data sets of the `datasets` library, on the Hub or in Parquet files, with their audio undecoded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import InputError
 from .clips import HubRow, cell_audio
@@ -93,7 +93,43 @@ class HubSet:
         return _rows(self)
 
 
-DataSet = HubSet | ParquetFiles
+@dataclass(frozen=True, slots=True)
+class SavedSet:
+    """A data set that `datasets` saved to a folder (save_to_disk)."""
+
+    name: str  # as messages and clips have it
+    folder: Path  # of one split
+    columns: Columns
+
+    @classmethod
+    def of(cls, name: str, folder: Path, columns_of: Callable[[Sequence[str]], Columns]) -> Self:
+        """`columns_of`: from the set's columns to those that are read."""
+        import datasets
+
+        try:
+            names = datasets.load_from_disk(str(folder)).column_names
+        except Exception as error:  # datasets raises many kinds; the user needs the one sentence
+            raise InputError(f"{name}: the saved data set cannot be loaded ({what_failed(error)}).") from error
+        return cls(name, folder, columns_of(names))
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def load(self) -> Any:
+        """datasets.Dataset."""
+        import datasets
+
+        return datasets.load_from_disk(str(self.folder))
+
+    def hint(self) -> str | None:
+        return None
+
+    def rows(self) -> Iterator[Row]:
+        return _rows(self)
+
+
+DataSet = HubSet | ParquetFiles | SavedSet
 
 
 def load_table(source: DataSet) -> Any:

@@ -13,6 +13,7 @@ downloads once for all epochs and stages, and takes the memory of one part's ind
 import hashlib
 import io
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -34,12 +35,14 @@ from .cells import Segment
 from .clips import openable
 from .fingerprints import fingerprint
 from .hub import DataSet, HubSet, ParquetFiles, load_table, streamed_rows, what_failed
+from .layouts import kind_of
 from .rows import Row
 from .sources import layout_of, rows_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+logger = logging.getLogger(__name__)
 PART = 512  # clips whose findings, and audio where it is streamed, are written together
 AT_ONCE = 64  # clips in memory at a time
 READER = 2  # version of how audio is read and judged; the results of another version are not used
@@ -98,12 +101,14 @@ def survey(source: Source, cache: str | None, longest: float | None) -> Generato
     if source.stream and cache is None:
         raise InputError(f"{source.name}: a streamed source needs a folder to be kept in; set data.cache.")
     folder = None if cache is None else Path(cache) / _key(source, longest)
-    layout = layout_of(source)
+    layout = layout_of(source, cache)
+    if source.corpus is not None and not isinstance(layout, HubSet):
+        logger.info("%s: read as %s", source.name, kind_of(layout))
     with _lock(folder), tqdm(desc=f"reading {source.name}", unit="clip", leave=False, delay=1) as bar:
         if source.stream and folder is not None and isinstance(layout, HubSet | ParquetFiles):
             yield from _streamed(layout, folder, longest, bar)
         else:
-            yield from _in_place(source, folder, longest, bar)
+            yield from _in_place(source, cache, folder, longest, bar)
 
 
 def audit(row: Row, longest: float | None) -> Audit:
@@ -191,9 +196,9 @@ def _seconds_of(audio: Path, changed: int) -> float:
 
 
 def _in_place(
-    source: Source, folder: Path | None, longest: float | None, bar: "tqdm[Any]"
+    source: Source, cache: str | None, folder: Path | None, longest: float | None, bar: "tqdm[Any]"
 ) -> Iterator[tuple[Row, Audit]]:
-    rows = rows_of(source)
+    rows = rows_of(source, cache)
     for _, known in _parts(folder, Audit):
         some = list(islice(rows, len(known)))
         if len(some) < len(known):

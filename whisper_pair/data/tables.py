@@ -55,6 +55,26 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: cannot be read as {path.suffix[1:].lower()} ({reason}).")
 
 
+def columns_of(path: Path) -> list[str]:
+    """The names of a table's columns; of JSON lines, the keys of its first. Raises InputError where it has none."""
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet
+
+        check_parquet(path)
+        return list(pyarrow.parquet.read_schema(path).names)
+    with _text(path) as file:
+        first = next((line for line in _Lines(file, path) if line.strip()), "")
+    if path.suffix.lower() in (".jsonl", ".json"):
+        row, problem = _parsed(first)
+        if problem is not None:
+            raise InputError(f"{path}: cannot be read as jsonl ({problem}).")
+        return list(row)
+    if "|" in first and not any(mark in first for mark in ",;\t"):
+        raise InputError(f"{path}: its cells are divided by bars; expected commas, semicolons or tabs.")
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else next((c for c in ",;\t" if c in first), ",")
+    return [name.replace("\ufeff", "").strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+
+
 def column(columns: Sequence[str], wanted: str, table: str) -> int:
     """The position of a column, by its name or by one that differs in case, spaces or hyphens alone.
 

@@ -1,0 +1,62 @@
+"""Corpora in a tar, as they are published: unpacked once, into data.cache.
+
+Only regular files whose names stay inside are written; links, devices and anything else in the archive are left out.
+"""
+
+import hashlib
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from ...errors import InputError
+
+ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar")
+INFLATION = 100  # times its size that an archive may unpack to, once it is ...
+LARGE = 1 << 30  # bytes: compressed audio hardly shrinks
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path names a tar, compressed or not."""
+    return path.name.lower().endswith(ENDINGS) and path.is_file()
+
+
+def unpacked(archive: Path, cache: str | None) -> Path:
+    """The folder with an archive's files, below `cache`; a second call finds it. Raises InputError where it cannot be
+    unpacked, or claims more than any corpus holds."""
+    if cache is None:
+        raise InputError(f"{archive}: is an archive, which needs a folder to be unpacked in; set data.cache.")
+    about = archive.stat()
+    digest = hashlib.sha256(f"{archive.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:12]
+    folder = Path(cache) / "unpacked" / f"{archive.name.partition('.')[0][:60]}-{digest}"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(folder.name + ".lock")):
+            if not folder.is_dir():
+                _unpack(archive, folder.with_name(folder.name + ".part"), max(LARGE, INFLATION * about.st_size))
+                os.replace(folder.with_name(folder.name + ".part"), folder)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{archive}: cannot be unpacked into {folder.parent} ({reason}).") from error
+    return folder
+
+
+def _unpack(archive: Path, folder: Path, most: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+    folder.mkdir()
+    total = 0
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if not member.isreg() or member.issparse():
+                continue
+            total += member.size
+            if total > most:
+                raise InputError(
+                    f"{archive}: unpacks to more than {most / 1e9:.0f} GB, which is no corpus of its size."
+                )
+            try:
+                tar.extract(member, folder, set_attrs=False, filter="data")
+            except tarfile.FilterError as error:
+                raise InputError(f"{archive}: {member.name!r} would be unpacked outside of its folder.") from error
