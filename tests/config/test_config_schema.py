@@ -173,7 +173,9 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_full_path(write, path, valu
     [({}, "found none"), ({"text": "sentence"}, "found none"), ({"manifest": "a", "hub": "b"}, "hub and manifest")],
 )
 def test_a_source_is_of_exactly_one_kind(write, source, found):
-    with pytest.raises(InputError, match=r"^data\.validation\.0: expected exactly one of corpus, folder, hub,") as refusal:
+    with pytest.raises(
+        InputError, match=r"^data\.validation\.0: expected exactly one of corpus, folder, hub,"
+    ) as refusal:
         load_config(write(changed("data.validation.0", source)))
     assert found in str(refusal.value)
 

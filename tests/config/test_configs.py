@@ -86,11 +86,11 @@ def test_a_mission_config_names_only_corpora_that_still_load(path):
         assert source.hub != "reazon-research/reazonspeech"  # a loading script
         if source.hub == "google/fleurs":
             assert source.revision == "refs/convert/parquet"  # main is a loading script
-            assert source.text in ("transcription", "raw_transcription")
+            assert source.text == "raw_transcription"  # as it was written
         if source.hub == "facebook/multilingual_librispeech":
-            assert source.text == "transcript"
+            assert source.text is None  # lower case without punctuation
         if source.hub == "facebook/voxpopuli":
-            assert source.text in ("normalized_text", None)
+            assert source.text is None or source not in data.train  # the same
 
 
 @named(PAIRS)

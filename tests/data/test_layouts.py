@@ -96,6 +96,10 @@ def test_named_splits_are_those_that_the_corpus_has_under_the_names_people_use(t
         getattr(others, name)(tmp_path / name)
         source = Source(corpus=str(tmp_path / name), split=split)
         assert [clip.text for clip in load_test_clips([source], data(tmp_path), 30, "test")] == TEXTS[:1]
+    for name in ("ljspeech", "kaldi", "beside_srt", "tars"):
+        getattr(others, name)(tmp_path / name)
+        assert "has no splits, and so no 'test'; take a share" in refusal(
+            Source(corpus=str(tmp_path / name), split="test"))  # fmt: skip
     message = refusal(Source(corpus=str(tmp_path / "common_voice"), split="test"))
     assert "there is no split 'test'; it has dev, train" in message
 

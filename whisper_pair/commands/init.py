@@ -1,17 +1,24 @@
-"""`whisper-pair init LANGUAGE`: a config to start from, with what is known of the language's speech on the Hub."""
+"""`whisper-pair init LANGUAGE`: a config to start from, out of one's own speech or what is known of the language's."""
 
 import argparse
 import os
+import textwrap
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..config import home
+from ..config import Source, home
 from ..errors import InputError
 from ..runs import write_text
-from ..text import Corpus, code_of, corpora, metric_name, name_of
+from ..text import Corpus, code_of, corpora, lacks, metric_name, name_of, other_corpora
+
+if TYPE_CHECKING:
+    from ..data import Look
 
 SUMMARY = "write a config for one of Whisper's languages"
+SHARE = 0.05  # of one's own speech, for validation and for test each, where it has no splits
 
-# (hours from which it holds, what to expect). Reckoned from published recipes, not measured here: Distil-Whisper's
+# (hours from which it holds, what to expect). Estimated from published recipes, not measured here: Distil-Whisper's
 # README reports WER 76 % for a Hindi student of 15 hours under a teacher of 17 %, and its English ones took 22,000 h.
 ADVICE = (
     (500, "Enough for a close pair: fine-tune once over all of it, and keep two decoder layers."),
@@ -31,12 +38,14 @@ ADVICE = (
         " below, set train: null and distil for Whisper as it stands. The assistant also learns from audio alone.",
     ),
 )
+MUCH_AUDIO = "Audio enough for a close assistant. The main has about {written} hours of text, from which it gains some."
 OWN = (
     "From about 5 transcribed hours fine-tuning begins to pay; under that, set train: null below and distil for Whisper"
     " as it stands. The assistant also learns from audio alone (text: null), by the hundred hours if you have them."
 )
 COMMON_VOICE = (
-    "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); add it as a folder."
+    "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); download its tar and add",
+    "# it as it is: corpus: cv-corpus-...-{code}.tar.gz",
 )
 UNVERIFIED = (
     "# Not yet measured: everything. Not verified: the hours (they are the papers'), and that each data set still",
@@ -48,43 +57,103 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("language", help="a code or a name: nl, nl-BE, Dutch, Nederlands")
     parser.add_argument("--model", default="openai/whisper-large-v3", help="the Whisper to start from")
-    parser.add_argument("--clips", metavar="DIR", help="your own: train/, validation/ and test/, instead of the Hub's")
+    parser.add_argument("--clips", type=home, metavar="PATH", help="your own speech in any known layout, not the Hub's")
     parser.add_argument("--out", type=home, metavar="FILE", help="where the config goes (NAME.yaml); - prints it")
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes the config, or prints it."""
     code = code_of(args.language)
+    if (reason := lacks(args.model, code)) is not None:
+        raise InputError(f"language {code}: {reason}.")
     slug = name_of(code).lower().replace(" ", "-")
-    text = config_text(code, args.model, slug, args.clips)
+    path = Path(f"{slug}.yaml" if args.out in (None, "-") else args.out)
+    if args.out != "-":
+        if path.suffix.lower() not in (".yaml", ".yml"):
+            raise InputError(f"--out {args.out}: expected a file that ends in .yaml, or - to print it.")
+        if os.path.lexists(path):  # never over a config that someone has worked on
+            raise InputError(f"{path}: is there already; choose another name with --out.")
+    slug = _free(slug if args.out in (None, "-") else path.stem)
+    own = _looked_at(args.clips) if args.clips else None
+    text = config_text(code, args.model, slug, own, str(path))
     if args.out == "-":
         print(text, end="")
         return
-    path = Path(args.out or f"{slug}.yaml")
-    if os.path.lexists(path):  # never over a config that someone has worked on
-        raise InputError(f"{path}: is there already; choose another name with --out.")
     try:
         write_text(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
+    if own is not None:
+        print(f"{args.clips}: {own.about}")
     print(f"{path}: read its head, then: whisper-pair run {path}")
 
 
-def config_text(code: str, model: str, slug: str, clips: str | None = None) -> str:
-    """`clips`: the folder of one's own speech; None: the Hub's corpora, where some are known."""
-    found = [] if clips else corpora(code)
+def _free(slug: str) -> str:
+    """A name for which outputs/ holds nothing yet, so that no other run's results are in the way."""
+    number, free = 2, slug
+    while os.path.lexists(Path("outputs") / free):
+        free, number = f"{slug}-{number}", number + 1
+    return free
+
+
+@dataclass(frozen=True)
+class Own:
+    """One's own speech: where it lies, what a look at it found, and the split or share for each part of the data."""
+
+    clips: str
+    about: "Look"
+    splits: dict[str, str | float]
+
+    @property
+    def style(self) -> list[str]:
+        """What its texts teach the main, in a line."""
+        if not self.about.texts:
+            return ["# It has no text: the main stays as it is, and the assistant learns from its own transcripts."]
+        if self.about.written:
+            return ["# Its texts are written with capitals and punctuation, and the main keeps writing so."]
+        return [
+            "# Its texts lack capitals or punctuation, and a main that learns them writes so. With restore_style it",
+            "# learns its own transcript of each clip where that differs from the text in these alone.",
+        ]
+
+
+def _looked_at(clips: str) -> Own:
+    """Raises InputError where there is no speech, or none of a known layout."""
+    from ..data import look
+
+    splits: dict[str, str | float] = {"train": "train"}
+    source = Source(corpus=clips)
+    try:
+        about = look(source)
+    except InputError:
+        if not Path(clips).exists():
+            raise
+        about = look(replace(source, text=None))  # or its refusal, which names what is there
+    for split in ("validation", "test"):
+        try:
+            look(Source(corpus=clips, split=split))
+            splits[split] = split
+        except InputError:
+            splits[split] = SHARE
+    return Own(clips, about, splits)
+
+
+def config_text(code: str, model: str, slug: str, own: Own | None = None, file: str | None = None) -> str:
+    """A config, commented. `slug` names its output; `own`: one's own speech, or None for the Hub's corpora; `file`:
+    where the config will lie."""
+    found = [] if own else corpora(code)
     hours = sum(corpus.hours for corpus in found)
-    judging = [corpus for corpus in found if corpus.judges]
-    folder = clips or "clips"
+    written = sum(corpus.hours for corpus in found if corpus.written)
+    without_text = own is not None and not own.about.texts
     lines = [
         f"# {name_of(code)}: {model} and an assistant of 2 decoder layers.",
         "#",
-        f"#   whisper-pair run {slug}.yaml",
+        f"#   whisper-pair run {file or f'{slug}.yaml'}",
         "#",
-        *(told_of(clips) if clips else known(found)),
+        *(_own_head(own) if own else _known(found, code)),
         "#",
-        *folded(OWN if clips else next(advice for least, advice in ADVICE if hours >= least)),
-        "# Reckoned from published recipes, not measured.",
+        *_folded(OWN if own else _advice(hours, written)),
+        "# Estimated from published recipes, not measured.",
         "#",
         f"# Judged by {metric_name(code).upper()}"
         + (": it is written without spaces." if metric_name(code) == "cer" else "."),
@@ -95,23 +164,15 @@ def config_text(code: str, model: str, slug: str, clips: str | None = None) -> s
         f"output: outputs/{slug}",
         "",
         "data:",
-        "  train:",
     ]
-    for corpus in found:
-        lines += source_lines(corpus, "train")
-    if not found:
-        lines += [f"    - folder: {folder}/train  # audio files and a metadata.csv: file_name,text"]
-    for split in ("validation", "test"):
+    for split in ("train", "validation", "test"):
         lines.append(f"  {split}:")
-        for corpus in judging:
-            lines += source_lines(corpus, split)
-        if not judging:
-            lines.append(f"    - folder: {folder}/{split}")
+        lines += _own_source(own, split) if own else _known_sources(found, split)
     lines += [
-        "  long_test_audio: drop  # Whisper hears 30 s at once; the count of longer clips is printed",
+        "  long_test_audio: drop  # Whisper takes 30 s at once; the count of longer clips is printed",
         "",
-        "train:",
-        f"  epochs: {1 if hours >= 500 else 3}",
+        *(["train: null  # there is no text to train on"] if without_text else ["train:"]),
+        *([] if without_text else [f"  epochs: {1 if written >= 500 else 3}"]),
         "",
         "distill:",
         "  layers: 2",
@@ -122,40 +183,86 @@ def config_text(code: str, model: str, slug: str, clips: str | None = None) -> s
     return "\n".join(lines)
 
 
-def told_of(clips: str) -> list[str]:
-    """What the head of a config says of one's own speech."""
-    return [
-        f"# Your own speech in {clips}: train/, validation/ and test/, each with audio files and a metadata.csv",
-        "# (file_name,text). What it holds in hours, and what is dropped and why, is told by the run, in data.md.",
+def _advice(hours: int, written: int) -> str:
+    """`hours`: of all speech; `written`: of that with text that the main learns."""
+    if hours >= 500 > written:
+        return MUCH_AUDIO.format(written=written)
+    return next(advice for least, advice in ADVICE if hours >= least)
+
+
+def _own_head(own: Own) -> list[str]:
+    divided = [split for split, of in own.splits.items() if isinstance(of, float)]
+    shares = [
+        f"# {' and '.join(divided).capitalize()}: {100 * SHARE:.0f} % of it each, by speakers, always the same way."
     ]
+    found = _folded(f"Your own speech in {own.clips}: {own.about}.")
+    return [*found, *own.style, *(shares if divided else []), "# What is dropped, and why, is in the run's data.md."]
 
 
-def known(found: list[Corpus]) -> list[str]:
-    """What the head of a config says of the Hub's corpora."""
+def _known(found: list[Corpus], code: str) -> list[str]:
+    common_voice = [line.format(code=code) for line in COMMON_VOICE]
+    others = [
+        line
+        for other in other_corpora(code)
+        for line in (f"#   {other.what}: {other.hours} h; {other.get}", f"#     {other.licence}; text: {other.style}")
+    ]
+    if others:
+        others = ["# Known too, and yours to add once you have read its licence:", *others]
     if not found:
-        return [
-            "# No transcribed corpus on the Hub is known for it: the folders below are yours to fill.",
-            COMMON_VOICE,
-        ]
+        none = "# No transcribed corpus on the Hub is known for it: the folders below are yours to fill."
+        return [none, *others, *common_voice]
     total = sum(corpus.hours for corpus in found)
     rows = [
         f"#   {corpus.hub}, {corpus.config}: about {corpus.hours} h, {corpus.what}\n"
         f"#     {corpus.licence}; text: {corpus.style}"
         for corpus in found
     ]
-    return [f"# Known on the Hub, about {total} hours of transcribed speech for training:", *rows, COMMON_VOICE]
+    alone = []
+    if not all(corpus.written for corpus in found):
+        alone = _folded(
+            "Text without capitals and punctuation would teach the main to write so: where text is null, the audio"
+            " serves the assistant alone. To train on such text too, name its column and set restore_style: true, which"
+            " learns the model's own transcript where it differs in these alone."
+        )
+    return [f"# Known on the Hub, about {total} hours of speech for training:", *rows, *alone, *others, *common_voice]
 
 
-def folded(text: str, width: int = 116) -> list[str]:
-    """A text as lines of comment."""
-    import textwrap
+def _known_sources(found: list[Corpus], split: str) -> list[str]:
+    chosen = [corpus for corpus in found if corpus.judges or split == "train"]
+    if not chosen:
+        more = "  # audio files and a metadata.csv: file_name,text" if split == "train" else ""
+        return [f"    - folder: clips/{split}{more}"]
+    return [line for corpus in chosen for line in source_lines(corpus, split)]
 
+
+def _own_source(own: Own | None, split: str) -> list[str]:
+    assert own is not None
+    lines = [f"    - corpus: {_quoted(own.clips)}"]
+    if own.splits[split] != Source.split:
+        lines.append(f"      split: {own.splits[split]}")
+    if not own.about.texts and split == "train":
+        lines.append("      text: null")
+    if own.about.texts and not own.about.written and split == "train":
+        lines.append("      restore_style: true")
+    return lines
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    plain = text.replace("/", "").replace("-", "").replace("_", "").replace(".", "").isalnum()
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _folded(text: str, width: int = 116) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(text, width)]
 
 
 def source_lines(corpus: Corpus, split: str) -> list[str]:
-    """One source of a config, as lines of YAML."""
+    """A corpus of the table as a source of a config."""
+    text = corpus.text if corpus.written or split != "train" else "null"
+    speaker = corpus.speaker if split == "train" else None
     keys = {"hub": corpus.hub, "config": corpus.config, "revision": corpus.revision, "split": split}
-    keys |= {"audio": corpus.audio, "text": corpus.text, "speaker": corpus.speaker if split == "train" else None}
-    told = [f"{key}: {value}" for key, value in keys.items() if value and (key, value) != ("split", "train")]
-    return [f"    - {told[0]}", *(f"      {line}" for line in told[1:])]
+    keys |= {"audio": corpus.audio, "text": text, "speaker": speaker}
+    lines = [f"{key}: {value}" for key, value in keys.items() if value and (key, value) != ("split", "train")]
+    return [f"    - {lines[0]}", *(f"      {line}" for line in lines[1:])]

@@ -17,7 +17,6 @@ SYNONYMS = {
     "cache_dir": ("cache",),
     "ce": ("cross_entropy",),
     "checkpoint": ("model", "start"),
-    "corpus": ("corpus", "data"),
     "data_dir": ("folder", "data"),
     "dataloader_num_workers": ("workers",),
     "dataset": ("hub", "data"),

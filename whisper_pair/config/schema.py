@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 
 from ..errors import InputError
-from ..text import code_of
+from ..text import code_of, lacks
 from .hub_name import named
 from .parse import Bound, apply_override, build, home, parse_yaml, plain, require, show
 from .shares import share_of, with_bounds
@@ -53,6 +53,7 @@ class Source:
     text: str | None = "text"  # the column with the transcript; null: speech without text, for distillation alone
     speaker: str | None = None  # the column that names speaker or recording; packing never joins across it
     segments: bool | None = None  # whether start, end, offset, duration choose a part; null: of files that are listed
+    restore_style: bool = False  # its text lacks case or punctuation: learn the start's own transcript where it agrees
     weight: Positive = 1.0  # 0.25: a seeded quarter of the clips; 3: every window three times an epoch
 
     @property
@@ -310,6 +311,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     if not Path(config.model).is_dir():
         model, revision = named(config.model, config.revision)
         config = replace(config, model=model, revision=revision)
+    if (reason := lacks(config.model, config.language)) is not None:
+        raise InputError(f"language {config.language}: {reason}.")
     _check(config)
     config = replace(config, output=home(config.output))
     cache = str(Path(config.output) / "data") if config.data.cache is None else home(config.data.cache)
@@ -365,6 +368,8 @@ def _check(config: Config) -> None:
                 wanted = f"it only beside {' or '.join(of[key])}"
                 require(False, f"{path}.{key}", wanted, getattr(source, key))
             _check_split(source, f"{path}.split")
+            restored = not source.restore_style or (split == "train" and source.text is not None)
+            require(restored, f"{path}.restore_style", "true only in data.train, beside a text", True)
             if split != "train":
                 require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     slow, fast = config.data.min_characters_per_second, config.data.max_characters_per_second

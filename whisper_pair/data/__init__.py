@@ -3,15 +3,17 @@
 A clip is one row of a corpus. A window is what Whisper's encoder sees at once (30 s): one clip, or several of one
 speaker joined with short silences, since the encoder works on the whole window however little speech it holds.
 
-sources: the layout of a corpus (listed, tars, hub) and its rows (rows, cells, tables, paths; transcripts: special
-tokens in texts); survey: what one pass over the audio finds; corpus: which clips are used, and why the others are not;
-packing: clips -> windows; report: data.md.
+sources: the layout of a corpus (listed, tars, hub; layouts: those of other tools) and its rows (rows, cells, tables,
+paths; parts: a share of them; transcripts: special tokens in texts); look: what a corpus holds, before anything is
+trained; survey: what one pass over the audio finds; corpus: which clips are used, and why the others are not; packing:
+clips -> windows; report: data.md.
 """
 
 from ..audio import Slice
 from .clips import Clip, HubRow, Window, features_of
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
 from .fingerprints import fingerprint, windowing_settings
+from .look import Look, look
 from .packing import TIMESTAMP_TOKENS, clips_per_window, pack, padding_saved, perturbed_copies, repeated_by_weight
 from .paths import shown
 from .report import write_data_report
@@ -23,6 +25,7 @@ __all__ = [
     "Clip",
     "Corpus",
     "HubRow",
+    "Look",
     "Slice",
     "Window",
     "audited",
@@ -33,6 +36,7 @@ __all__ = [
     "load_test_clips",
     "load_training_clips",
     "long_test_clips",
+    "look",
     "pack",
     "padding_saved",
     "perturbed_copies",

@@ -114,6 +114,7 @@ class SavedSet:
 
     @property
     def files(self) -> list[Path]:
+        """All of its files: what identifies its contents."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
     def load(self) -> Any:
@@ -123,9 +124,11 @@ class SavedSet:
         return datasets.load_from_disk(str(self.folder))
 
     def hint(self) -> str | None:
+        """Nothing is known of why it may not have loaded."""
         return None
 
     def rows(self) -> Iterator[Row]:
+        """Its rows, with their audio undecoded."""
         return _rows(self)
 
 

@@ -135,7 +135,7 @@ def _tested_on(sources: Sequence[Source]) -> dict[str, str | None]:
         "dataset_type": source.hub,
         "dataset_name": source.hub,
         "dataset_config": source.config,
-        "dataset_split": source.split,
+        "dataset_split": str(source.split),
     }
 
 

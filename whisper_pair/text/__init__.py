@@ -1,7 +1,7 @@
 """Text: normalization, error rates, languages, and tokens as text."""
 
 from .error_rates import WITHOUT_SPACES, ErrorRate, aligned_errors, error_rates, metric_name, pooled
-from .languages import Corpus, code_of, corpora, language_table, licence, name_of
+from .languages import Corpus, OtherCorpus, code_of, corpora, lacks, language_table, licence, name_of, other_corpora
 from .normalization import Normalizer
 from .token_text import CONTROL, added_words, text_of
 
@@ -11,15 +11,18 @@ __all__ = [
     "Corpus",
     "ErrorRate",
     "Normalizer",
+    "OtherCorpus",
     "added_words",
     "aligned_errors",
     "code_of",
     "corpora",
     "error_rates",
+    "lacks",
     "language_table",
     "licence",
     "metric_name",
     "name_of",
+    "other_corpora",
     "pooled",
     "text_of",
 ]

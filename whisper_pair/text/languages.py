@@ -26,6 +26,7 @@ class Corpus:
     licence: str
     text: str  # column
     style: str  # how its text is written
+    written: bool  # whether it is as a reader would write it
     judges: bool  # its validation and test parts are of a size to be decoded in full
     speaker: str | None = None  # column
     revision: str | None = None
@@ -100,6 +101,39 @@ def corpora(code: str) -> list[Corpus]:
             config, hours = corpus["languages"][code]
             found.append(Corpus(config=config, hours=hours, **known))
     return sorted(found, key=lambda corpus: -corpus.hours)
+
+
+@dataclass(frozen=True)
+class OtherCorpus:
+    """A corpus in one language that is named, but not put into a config."""
+
+    what: str
+    get: str  # how one comes by it
+    licence: str
+    style: str
+    hours: int  # of all of it, by its paper or card
+
+
+def other_corpora(code: str) -> list[OtherCorpus]:
+    """The other corpora that the table names for a language, the largest first."""
+    found = [
+        OtherCorpus(other["what"], other["get"], other["licence"], other["style"], other["languages"][code])
+        for other in language_table()["others"].values()
+        if code in other["languages"]
+    ]
+    return sorted(found, key=lambda other: -other.hours)
+
+
+def lacks(model: str, code: str) -> str | None:
+    """Why one of OpenAI's checkpoints has not the language, by its name; None where it has, or is another's."""
+    name = model.rpartition("/")[2].partition("@")[0].lower()
+    if not name.startswith("whisper-") or (("/" in model) and not model.lower().startswith("openai/")):
+        return None
+    if name.endswith(".en"):
+        return None if code == "en" else f"{model} knows English alone; its multilingual form is {model[:-3]}"
+    if code == "yue" and name not in ("whisper-large-v3", "whisper-large-v3-turbo"):
+        return f"{model} has no Cantonese (yue), which came with openai/whisper-large-v3; take that, or zh for Chinese"
+    return None
 
 
 def licence(hub: str) -> str | None:

@@ -29,10 +29,12 @@ class Pairs:
 
     @property
     def metadata(self) -> tuple[Path, ...]:
+        """The files with texts."""
         return tuple(self.folder / text for text in self.texts.values())
 
     @property
     def kind(self) -> str:
+        """The layout's name, for a reader."""
         endings = sorted({PurePosixPath(text).suffix for text in self.texts.values()})
         what = "recordings with" if self.timed else "clips with"
         return f"{what} {' and '.join(endings)} of the same name"

@@ -48,7 +48,7 @@ def recognized(source: Source, cache: str | None = None) -> Recognized:
     if path.is_file() and not is_archive(path):
         return _of_file(path, source)
     folder = unpacked(path, cache) if path.is_file() else path
-    found = _of_folder(_inner(folder), source)
+    found = _of_folder(_inner(folder), source, split_of(source))
     if found is None:
         without = "" if source.text is None else "; for audio without text, set text: null"
         raise InputError(f"corpus {source.path}: holds none of {KNOWN}{without}.")
@@ -109,13 +109,14 @@ def _columns(names: Sequence[str], source: Source) -> Columns:
     )
 
 
-def _of_folder(folder: Path, source: Source) -> Recognized | None:
-    name = split_of(source)
+def _of_folder(folder: Path, source: Source, name: str) -> Recognized | None:
+    """`name`: of the split that is wanted in it; "train" once it was found."""
     text = source.text
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         saved = {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))} or {"train": folder}
         return SavedSet.of(source.name, _chosen(saved, name, source), lambda names: _columns(names, source))
     if (folder / "wav.scp").is_file():
+        _refuse_split(name, source)
         tables = tuple(
             folder / file for file in ("wav.scp", "text", "utt2spk", "segments") if (folder / file).is_file()
         )
@@ -125,16 +126,18 @@ def _of_folder(folder: Path, source: Source) -> Recognized | None:
         read = partial(common_voice.utterances, table, text, source.speaker)
         return _described(source, f"Common Voice, {table.name}", folder, (table,), read)
     if lists.is_ljspeech(folder):
+        _refuse_split(name, source)
         read = partial(lists.ljspeech, folder, text)
         return _described(source, "LJSpeech", folder, (folder / "metadata.csv",), read)
     if found := [folder / file for file in METADATA if (folder / file).is_file()]:
+        _refuse_split(name, source)
         if found[1:] or any(folded(name) == FILE_NAME for name in columns_of(found[0])):
             columns = _columns([] if found[1:] else columns_of(found[0]), source)
             return Folder(str(folder), replace(columns, audio=FILE_NAME))
         return _table(found[0], source)
     below = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and _same(path.name)}
     if below and not _audio_lies_in(folder):
-        return _of_folder(_inner(_chosen(below, name, source)), source)
+        return _of_folder(_inner(_chosen(below, name, source)), source, "train")
     return _of_files(folder, source, name)
 
 
@@ -151,6 +154,7 @@ def _of_files(folder: Path, source: Source, name: str) -> Recognized | None:
     for suffix in (".parquet", ".tar"):
         if shards := [path for path in files if path.suffix == suffix]:
             return _shards(folder, shards, suffix, name, source)
+    _refuse_split(name, source)
     found = pairs(folder)
     if found is not None:
         return _described(source, found.kind, folder, found.metadata, partial(found.utterances, source.text))
@@ -163,7 +167,9 @@ def _librispeech(folder: Path, transcripts: list[Path], name: str, source: Sourc
     """All of it, or the subset that is named: LibriSpeech/dev-clean/84/121123/84-121123.trans.txt."""
     parts = [path.relative_to(folder).parts for path in transcripts]
     subsets = {first: folder / first for first, *rest in parts if len(rest) > 2}
-    if len(subsets) > 1:
+    if len(subsets) < 2:
+        _refuse_split("train" if name in subsets else name, source)
+    else:
         subset = _chosen(subsets, name, source)
         transcripts = [path for path in transcripts if path.is_relative_to(subset)]
     read = partial(lists.librispeech, folder, transcripts, source.text)
@@ -175,6 +181,8 @@ def _shards(folder: Path, shards: Sequence[Path], suffix: str, name: str, source
     splits = {path.name: path.name.partition("-")[0] for path in shards}
     known = {split: Path(split) for split in splits.values() if _same(split)}
     chosen = _named(known, name, source) if known else ""
+    if not known:
+        _refuse_split(name, source)
     parents = {path.parent for path in shards if not chosen or splits[path.name] == chosen}
     if len(parents) > 1:
         there = ", ".join(sorted(str(parent) for parent in parents))
@@ -219,6 +227,14 @@ def _audio_lies_in(folder: Path) -> bool:
 def split_of(source: Source) -> str:
     """The name of a source's split: a share is taken of "train"."""
     return "train" if share_of(source.split) else str(source.split)
+
+
+def _refuse_split(name: str, source: Source) -> None:
+    """Raises InputError where a split is wanted of a corpus that has none."""
+    if name != "train":
+        raise InputError(
+            f"corpus {source.path}: has no splits, and so no {name!r}; take a share of it, such as split: 0.05."
+        )
 
 
 def _same(name: str) -> tuple[str, ...]:
