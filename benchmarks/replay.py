@@ -1,4 +1,4 @@
-""" "auto" replayed without a model: recorded matches against measured round times, in the engine's own `DraftLength`.
+""" "auto" replayed without a model: recorded matches against measured round times, in the engine's own `DraftChoice`.
 
     python benchmarks/replay.py run                                                  # -> results/replay.json
     python benchmarks/replay.py record outputs/demo --name demo --source "what it is"  # -> matches/demo.json
@@ -30,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.pair import lines
 from benchmarks.results import RESULTS, write_result
 from whisper_pair.decoding import TokenMatches, accepted_per_round, agreement, between
-from whisper_pair.decoding.draft_length import LONGEST, MEASURED, DraftLength, best_draft_tokens, relative
+from whisper_pair.decoding.draft_choice import DraftChoice, Relative
+from whisper_pair.decoding.draft_length import LONGEST, MEASURED, best_draft_tokens, relative
+from whisper_pair.decoding.tree import DraftTree
 
 MATCHES = Path(__file__).parent / "matches"
 MACHINES = {"H100, large-v3": "decoding-h100.json", "CPU, demo": "decoding-cpu.json"}
@@ -73,8 +75,12 @@ class Machine:
         return between({size: between(times, draft_tokens) for size, times in self.times.items()}, batch)
 
     def relative(self, batch: int) -> list[float]:
-        """As `DraftLength` asks for it: a round's time over a plain one's, for 0 to LONGEST drafts."""
+        """A round's time over a plain one's, for 0 to LONGEST drafts."""
         return relative({count: self.round_seconds(batch, count) for count in MEASURED})
+
+    def known(self, batch: int) -> Relative:
+        """The same as `DraftChoice` asks for it: of chains alone."""
+        return Relative(self.relative(batch), {})
 
 
 def one_round(match: TokenMatches, start: int, draft_tokens: int) -> tuple[int, int]:
@@ -89,21 +95,21 @@ def one_round(match: TokenMatches, start: int, draft_tokens: int) -> tuple[int, 
     return most, most
 
 
-def replay(windows: Sequence[TokenMatches], lengths: DraftLength, machine: Machine, batch_size: int) -> float:
+def replay(windows: Sequence[TokenMatches], lengths: DraftChoice, machine: Machine, batch_size: int) -> float:
     """Seconds of all rounds of one call, in which the engine's batch is refilled as rows end."""
     waiting, seconds = list(reversed(windows)), 0.0
     active: list[tuple[TokenMatches, int]] = []  # a window's matches, the position it has reached
     while waiting or active:
         while waiting and len(active) < batch_size:
             active.append((waiting.pop(), 0))
-        count = lengths.choose(len(active))
+        count = len(lengths.choose(len(active)))  # of a chain
         seconds += machine.round_seconds(len(active), count)
         rows, active = active, []
         for match, start in rows:
             drafted, accepted = one_round(match, start, count)
             won = min(accepted + 1, len(match.agrees) - start)
             ended = start + won == len(match.agrees)
-            lengths.observe(drafted, accepted, won, ended)
+            lengths.observe(DraftTree.chain(count), range(accepted), drafted, won, ended)
             if not ended:
                 active.append((match, start + won))
     return seconds
@@ -149,7 +155,7 @@ def compare(material: Material, machine: Machine, batch_size: int) -> dict:
 
     def total(draft_tokens) -> float:
         return sum(
-            replay(call, DraftLength(draft_tokens, machine.relative, machine.choices), machine, batch_size)
+            replay(call, DraftChoice(draft_tokens, machine.known, machine.choices), machine, batch_size)
             for call in material.calls
         )
 

@@ -16,6 +16,7 @@ from whisper_pair.checkpoints import (
     load_main,
     main_folder,
     origin,
+    save_draft_trees,
     save_model,
     save_processor,
     vocabulary_sha256,
@@ -162,6 +163,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         capabilities_of([example.window for example in data.batches.examples], config).save(target)
         if data.vocabulary is not None:
             data.vocabulary.save(target)
+        save_draft_trees(validator.trees, target)
         name, revision = origin(config, folder)
         PairManifest(
             main=name,

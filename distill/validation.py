@@ -18,7 +18,18 @@ from torch import Tensor
 
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, Window, pack
-from whisper_pair.decoding import Costs, Engine, Options, TokenMatches, acceptances, agreement, predicted_speedup
+from whisper_pair.decoding import (
+    Costs,
+    DraftTree,
+    Engine,
+    Options,
+    TokenRanks,
+    acceptances,
+    agreement,
+    best_tree,
+    predicted_speedup,
+    trees_to_offer,
+)
 from whisper_pair.precision import in_dtype
 from whisper_pair.runs import write_json
 from whisper_pair.training import ValidationScore, Validator
@@ -77,17 +88,17 @@ class HeldOutTranscripts:
         write_json(file, {"rows": self.rows, "tokens": tokens})
         return tokens
 
-    def matches(self, engine: Engine) -> list[TokenMatches]:
-        """Where the student's likeliest token is the main's, in all processes' clips."""
+    def ranks(self, engine: Engine) -> list[TokenRanks]:
+        """Which of the student's choices the main's tokens are, in all processes' clips."""
         found = []
         for start in range(0, len(self.rows), 32):  # bounds the encoder states held at once
             rows, tokens = self.rows[start : start + 32], self.tokens[start : start + 32]
-            found += engine.agreement(self.validator.states(self.main, rows), tokens, self.options)
+            found += engine.ranks(self.validator.states(self.main, rows), tokens, self.options)
         if self.accelerator.num_processes == 1:
             return found
-        gathered: list[list[TokenMatches]] = [[] for _ in range(self.accelerator.num_processes)]
+        gathered: list[list[TokenRanks]] = [[] for _ in range(self.accelerator.num_processes)]
         torch.distributed.all_gather_object(gathered, found)
-        return [match for part in gathered for match in part]
+        return [ranks for part in gathered for ranks in part]
 
     def examples(self, engine: Engine) -> list[DraftExample]:
         """The drafts in this process's first clips."""
@@ -114,15 +125,17 @@ class DraftValidator:
         self.clips, self.windows, self.vocabulary = clips, windows, vocabulary
         self.costs: Costs | None = None  # measured at the first score, the same for all checkpoints
         self.examples = ""  # of the latest student, as Markdown
+        self.trees: list[DraftTree] = []  # of drafts, that suit the latest student
 
     def score(self, student: Any) -> ValidationScore:
-        """The score is the speedup that the measured costs predict at the best draft length."""
+        """The score is the speedup that the measured costs predict for the best draft length or tree of drafts."""
         main = self.clips.main
         student = in_dtype(student, main.dtype)  # as the pair will run
         engine = Engine(main, student, self.vocabulary)
         if self.costs is None:
             self.costs = self._costs(engine)
-        matches = self.clips.matches(engine)
+        ranks = self.clips.ranks(engine)
+        matches = [each.matches for each in ranks]
         found = acceptances(matches)
         speedups = {
             count: predicted_speedup(
@@ -130,16 +143,22 @@ class DraftValidator:
             )
             for count, acceptance in found.items()
         }
-        best = max(speedups, key=speedups.__getitem__)
-        figures = {"agreement": agreement(matches), "predicted_speedup": speedups[best], "best_draft_tokens": best}
+        best, tree = max(speedups, key=speedups.__getitem__), best_tree(ranks, self.costs.tree)
+        speedup = max(speedups[best], tree.speedup)
+        figures = {"agreement": agreement(matches), "predicted_speedup": speedup, "best_draft_tokens": best}
+        figures |= {"tree_speedup": tree.speedup, "tree_nodes": len(tree.tree), "tree_depth": tree.tree.depth}
+        self.trees = trees_to_offer(ranks, self.costs.tree)
         figures |= {f"tau_{count}": found[count].mean_accepted_length for count in SHOWN}
         figures["cost_ratio"] = self.costs.cost_ratio
         if self.vocabulary is not None:
-            figures["agreement_of_all_tokens"] = agreement(self.clips.matches(Engine(main, student)))
+            figures["agreement_of_all_tokens"] = self._agreement(self.clips, Engine(main, student))
         if self.windows is not None:
-            figures["agreement_in_full_windows"] = agreement(self.windows.matches(engine))
+            figures["agreement_in_full_windows"] = self._agreement(self.windows, engine)
         self.examples = table(self.clips.examples(engine), self.clips.validator.tokenizer)
-        return ValidationScore(figures, speedups[best], {"examples": self.examples})
+        return ValidationScore(figures, speedup, {"examples": self.examples})
+
+    def _agreement(self, transcripts: HeldOutTranscripts, engine: Engine) -> float:
+        return agreement(each.matches for each in transcripts.ranks(engine))
 
     def _costs(self, engine: Engine) -> Costs:
         """Measured by the first process and stored: a run that is resumed compares by the same costs."""

@@ -12,6 +12,7 @@ from whisper_pair.checkpoints import (
     checkpoint_folder,
     draft_token_ids,
     load_draft,
+    load_draft_trees,
     load_main,
     load_processor,
     main_folder,
@@ -132,7 +133,14 @@ def loaded(
     special.check_task(config.task)
     special.language_token(config.language)
     assistants = [
-        Assistant(name, folder, load_draft(folder, dtype, device), manifests[name], draft_token_ids(folder))
+        Assistant(
+            name,
+            folder,
+            load_draft(folder, dtype, device),
+            manifests[name],
+            draft_token_ids(folder),
+            load_draft_trees(folder),
+        )
         for name, folder in folders.items()
     ]
     if assistants[0].vocabulary is not None:  # what the smaller head gains and loses

@@ -63,6 +63,7 @@ from .measuring import (
     texts_equal,
     timed_clips,
     transcripts,
+    tree_rows,
     utterance_rates,
 )
 from .reading import timeline_section, typical_clip, verdict_section
@@ -121,7 +122,7 @@ class Evaluation:
             "version": VERSION,
             "pair": self.pair_section(),
             "data": self.data_section(available),
-            "acceptance": self.acceptance(acceptance),
+            "acceptance": self.acceptance(acceptance, alone["ours"]),
             "compared": {
                 a.name: acceptance_section(self.decoded.by[a.name].matches, alone[a.name]) for a in self.assistants[1:]
             },
@@ -191,14 +192,16 @@ class Evaluation:
             "leaks": leak_section(self.clips, config.data, self.log_mel.seconds),
         }
 
-    def acceptance(self, found: AssistantAcceptance) -> AcceptanceSection:
-        """`found`: the judged assistant's; here with where tokens are accepted and where not."""
+    def acceptance(self, found: AssistantAcceptance, costs: Costs) -> AcceptanceSection:
+        """`found`: the judged assistant's; here with where tokens are accepted and where not, and by trees of drafts.
+        `costs`: at batch 1."""
         ours, tokens, names = self.ours, self.decoded.main, [clip.name for clip in self.clips]
         return {
             **found,
             **agreement_by_group(ours.matches, tokens, self.pieces, self.special),
             "least_accepted": least_accepted(ours.matches, tokens, ours.choices, names, self.pieces),
             "counters": self.counters(),
+            "by_tree": tree_rows(ours.ranks, self.engines.judged.round_times.trees, costs),
         }
 
     def counters(self) -> Counters:

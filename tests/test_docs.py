@@ -20,7 +20,8 @@ from tests.finished_run import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import COMMANDS, main
 from whisper_pair.config.schema import load_config
-from whisper_pair.decoding.acceptance import TokenMatches, accepted_per_round
+from whisper_pair.decoding.acceptance import TokenMatches, TokenRanks, accepted_per_round, accepted_per_tree
+from whisper_pair.decoding.tree import DraftTree
 
 FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 
@@ -107,6 +108,14 @@ def test_the_drawn_rounds_are_those_that_the_account_gives():
     for group in groups:
         rounds = accepted_per_round(match, int(group["data-drafts"]))
         assert [accepted for _, accepted in rounds] == [int(count) for count in group["data-accepted"].split()]
+
+
+def test_the_drawn_tree_wins_what_the_account_says():
+    drawing = ElementTree.parse(ROOT / "docs" / "figures" / "tree.svg").getroot()
+    tree = DraftTree.of_text(drawing.attrib["data-paths"])
+    ranks = tuple(map(int, drawing.attrib["data-ranks"].split()))
+    ((drafted, accepted),) = accepted_per_tree(TokenRanks(ranks, (99,) * len(ranks), False, len(ranks)), tree)
+    assert (drafted, accepted) == (len(tree), int(drawing.attrib["data-accepted"]))
 
 
 def test_every_command_of_the_program_is_shown_somewhere():

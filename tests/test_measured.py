@@ -7,10 +7,13 @@ import torch
 
 from tests.decoding.models import cut, tiny_whisper
 from whisper_pair import measured_rounds as measured
+from whisper_pair.decoding.draft_length import Times
 from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.tree import DraftTree
 from whisper_pair.measured_rounds import MeasuredRounds, folder
 
-KNOWN = {(1, False): {0: 0.01, 1: 0.012, 2: 0.013}, (8, True): {0: 0.02, 1: 0.05}}
+TREE = DraftTree.of([(0,), (1,), (1, 0)])
+KNOWN = {(1, False): Times({0: 0.01, 1: 0.012, 2: 0.013}, {TREE: 0.014}), (8, True): Times({0: 0.02, 1: 0.05})}
 
 
 @pytest.fixture
@@ -35,6 +38,7 @@ def test_what_changes_a_rounds_time_has_a_file_of_its_own(place, monkeypatch):
     MeasuredRounds(engine()).save(KNOWN)
     assert MeasuredRounds(engine(layers=2)).load() == {}
     assert MeasuredRounds(engine(draft_vocabulary=torch.arange(5))).load() == {}
+    assert MeasuredRounds(engine(trees=[TREE])).load() == {}
     half = tiny_whisper().bfloat16()
     assert MeasuredRounds(Engine(half, cut(half))).load() == {}
     monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
@@ -51,12 +55,15 @@ def test_what_changes_a_rounds_time_has_a_file_of_its_own(place, monkeypatch):
         lambda told: json.dumps(told | {"fingerprint": {}}),
         lambda told: json.dumps(told | {"rounds": 3}),
         lambda told: json.dumps(
-            told | {"rounds": [{"batch_size": 0, "timestamps": False, "seconds": {"0": 1, "1": 1}}]}
+            told | {"rounds": [{"batch_size": 0, "timestamps": False, "seconds": {"0": 1, "1": 1}, "trees": {}}]}
         ),
-        lambda told: json.dumps(told | {"rounds": [{"batch_size": 1, "timestamps": False, "seconds": {"0": 1}}]}),
+        lambda told: json.dumps(
+            told | {"rounds": [{"batch_size": 1, "timestamps": False, "seconds": {"0": 1}, "trees": {}}]}
+        ),
         lambda told: json.dumps(told).replace("0.012", "-1"),
         lambda told: json.dumps(told).replace("0.012", "NaN"),
         lambda told: json.dumps(told).replace('"2"', '"99"'),
+        lambda told: json.dumps(told).replace(TREE.text, "0 9"),
     ],
 )
 def test_a_damaged_or_foreign_file_counts_as_none_and_is_replaced(place, change):
@@ -96,9 +103,9 @@ def test_a_pair_goes_by_what_an_earlier_process_kept(place, pair):
     from whisper_pair import Pair
 
     first = Pair.from_pretrained(*pair)
-    first.engine.round_times.learn(1, False, {0: 0.01, 1: 0.1, 2: 0.2})  # drafting never pays here
+    first.engine.round_times.learn(1, False, Times({0: 0.01, 1: 0.1, 2: 0.2}))  # drafting never pays here
     second = Pair.from_pretrained(*pair)
     samples = torch.zeros(16_000).numpy()
     (heard,) = second.transcribe([samples], language="nl", max_new_tokens=8)
     assert heard.drafted == 0
-    assert second.engine.round_times.known == {(1, False): {0: 0.01, 1: 0.1, 2: 0.2}}
+    assert second.engine.round_times.known == {(1, False): Times({0: 0.01, 1: 0.1, 2: 0.2})}

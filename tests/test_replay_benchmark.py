@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from benchmarks import replay
 from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding import Engine, Options, TokenMatches, accepted_per_round, encode
-from whisper_pair.decoding.draft_length import DraftLength
+from whisper_pair.decoding.draft_choice import DraftChoice
+from whisper_pair.decoding.tree import DraftTree
 
 MACHINE = replay.Machine(
     "made up",
@@ -46,23 +47,23 @@ def test_a_fixed_length_takes_the_rounds_that_the_engine_takes(batch_size):
     matches = engine.agreement(encode(engine.encoders.main, windows), [row.tokens for row in decoded], plain)
     batches = []
 
-    class Counting(DraftLength):
+    class Counting(DraftChoice):
         def choose(self, batch):
             batches.append(batch)
             return super().choose(batch)
 
-    seconds = replay.replay(matches, Counting(3, MACHINE.relative), MACHINE, batch_size)
+    seconds = replay.replay(matches, Counting(3, MACHINE.known), MACHINE, batch_size)
     rows = engine.decode(windows, Options(language="nl", batch_size=batch_size, draft_tokens=3))
     assert sum(batches) == sum(row.rounds for row in rows)
     assert seconds == pytest.approx(sum(MACHINE.round_seconds(batch, 3) for batch in batches))
 
 
 def test_short_texts_get_shorter_drafts_than_long_ones():
-    short, long = (DraftLength("auto", MACHINE.relative) for _ in range(2))
+    short, long = (DraftChoice("auto", MACHINE.known) for _ in range(2))
     for _ in range(20):
-        short.observe(8, 8, 9, True)
-        long.observe(8, 8, 9, False)
-    assert short.choose(1) < long.choose(1)
+        short.observe(DraftTree.chain(8), range(8), 8, 9, True)
+        long.observe(DraftTree.chain(8), range(8), 8, 9, False)
+    assert len(short.choose(1)) < len(long.choose(1))
 
 
 def test_auto_is_near_the_best_fixed_length_from_the_first_window_on(tmp_path, monkeypatch):

@@ -16,8 +16,11 @@ from typing import Any
 
 import torch
 
-from .decoding import LONGEST, Decoder, Engine
+from .decoding import LONGEST, Decoder, DraftTree, Engine, Times
+from .errors import InputError
 from .runs import hardware, versions
+
+Key = tuple[int, bool]  # batch size, timestamps
 
 PACKAGES = ("whisper-pair", "torch", "transformers")
 
@@ -28,21 +31,26 @@ class MeasuredRounds:
     def __init__(self, engine: Engine):
         self.engine = engine
 
-    def load(self) -> dict[tuple[int, bool], dict[int, float]]:
+    def load(self) -> dict[Key, Times]:
         """What was measured before on this machine for such a pair; nothing where the file is missing or damaged."""
         try:
             kept = json.loads(self._file().read_text(encoding="utf-8"))
             if kept["fingerprint"] != fingerprint(self.engine):
                 return {}
             return dict(map(_entry, kept["rounds"]))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # Runtime: no home, deep JSON
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, InputError):  # no home
             return {}
 
-    def save(self, known: dict[tuple[int, bool], dict[int, float]]) -> None:
+    def save(self, known: dict[Key, Times]) -> None:
         """Merged with what other processes wrote meanwhile, atomically."""
         rounds = [
-            {"batch_size": size, "timestamps": timestamps, "seconds": seconds}
-            for (size, timestamps), seconds in sorted((self.load() | known).items())
+            {
+                "batch_size": size,
+                "timestamps": timestamps,
+                "seconds": times.chains,
+                "trees": {tree.text: seconds for tree, seconds in times.trees.items()},
+            }
+            for (size, timestamps), times in sorted((self.load() | known).items(), key=lambda item: item[0])
         ]
         with contextlib.suppress(OSError, RuntimeError):  # no home, or one that cannot be written
             file = self._file()
@@ -71,6 +79,7 @@ def fingerprint(engine: Engine) -> dict[str, object]:
         "hardware": hardware(str(device)),
         "threads": torch.get_num_threads(),
         "versions": {name: version for name, version in versions().items() if name in PACKAGES},
+        "trees": [tree.text for tree in engine.round_times.trees],
         "graphs": engine.graphs.enabled,
         "frames": engine.encoders.frames,
         "vocabulary": None if engine.draft_vocabulary is None else len(engine.draft_vocabulary),
@@ -90,12 +99,14 @@ def shape_of(decoder: Decoder) -> dict[str, object]:
     }
 
 
-def _entry(entry: dict[str, Any]) -> tuple[tuple[int, bool], dict[int, float]]:
+def _entry(entry: dict[str, Any]) -> tuple[Key, Times]:
     """Raises ValueError for what could not have been measured."""
     size, timestamps = entry["batch_size"], entry["timestamps"]
     seconds = {int(count): float(value) for count, value in entry["seconds"].items()}
+    trees = {DraftTree.of_text(text): float(value) for text, value in entry["trees"].items()}
     whole = type(size) is int and size >= 1 and type(timestamps) is bool
     lengths = {0, 1} <= seconds.keys() and all(0 <= count <= LONGEST for count in seconds)
-    if not (whole and lengths and all(math.isfinite(value) and value > 0 for value in seconds.values())):
+    times = [*seconds.values(), *trees.values()]
+    if not (whole and lengths and all(math.isfinite(value) and value > 0 for value in times)):
         raise ValueError("no times of rounds")
-    return (size, timestamps), seconds
+    return (size, timestamps), Times(seconds, trees)

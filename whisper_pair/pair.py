@@ -14,12 +14,13 @@ from .checkpoints import (
     checkpoint_folder,
     draft_token_ids,
     load_draft,
+    load_draft_trees,
     load_main,
     load_processor,
     locate_pair,
     share_equal_embeddings,
 )
-from .decoding import Decoded, Engine, Options
+from .decoding import Decoded, DraftTree, Engine, Options
 from .errors import InputError
 from .measured_rounds import MeasuredRounds
 from .text import code_of, text_of
@@ -52,12 +53,14 @@ class Pair:
         manifest: PairManifest | None = None,
         draft_vocabulary=None,
         engine: Engine | None = None,
+        draft_trees: list[DraftTree] | None = None,
     ):
-        """`engine`: one of this main and draft that is there already; None: a new one."""
+        """`engine`: one of this main and draft that is there already; None: a new one. `draft_trees`: those that "auto"
+        may draft beside chains; None: the engine's own."""
         self.main, self.draft, self.processor, self.manifest = main, draft, processor, manifest
         self.log_mel = LogMel(processor.feature_extractor)
         if engine is None:
-            engine = Engine(main, draft, draft_vocabulary=draft_vocabulary)
+            engine = Engine(main, draft, draft_vocabulary=draft_vocabulary, trees=draft_trees)
             engine.round_times.store = MeasuredRounds(engine)
         self.engine = engine
 
@@ -87,16 +90,16 @@ class Pair:
             main, assistant = locate_pair(str(main), revision, assistant_revision)
             revision = assistant_revision = None  # the names hold them
         main_at = checkpoint_folder(str(main), revision)
-        draft = manifest = vocabulary = None
+        draft = manifest = vocabulary = trees = None
         if assistant is not None:
             assistant_at = checkpoint_folder(str(assistant), assistant_revision)
             manifest = check_pair(main_at, assistant_at)
-            vocabulary = draft_token_ids(assistant_at)
+            vocabulary, trees = draft_token_ids(assistant_at), load_draft_trees(assistant_at)
             draft = load_draft(assistant_at, dtype, device)
         model = load_main(main_at, dtype, device)
         if draft is not None:
             share_equal_embeddings(model, draft)
-        return cls(model, draft, load_processor(main_at), manifest, vocabulary)
+        return cls(model, draft, load_processor(main_at), manifest, vocabulary, draft_trees=trees)
 
     def transcribe(
         self,

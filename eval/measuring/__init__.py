@@ -16,6 +16,7 @@ from .quality import rate_rows, texts_equal, transcripts, utterance_rates
 from .speed import Timed, speed_section, spread_out, timed_clips
 from .timing import ENOUGH
 from .tokens import Pieces
+from .trees import tree_rows
 
 __all__ = [
     "DRAFTS",
@@ -49,6 +50,7 @@ __all__ = [
     "texts_equal",
     "timed_clips",
     "transcripts",
+    "tree_rows",
     "utterance_rates",
     "write_best_draft_tokens",
 ]

@@ -33,21 +33,10 @@ def steady_costs(engine: Engine, batch_sizes: Sequence[int]) -> dict[int, Costs]
         engine.forget_costs()
         for batch_size in sorted(batch_sizes, reverse=True):  # the largest first: its caches serve the others
             found[batch_size].append(engine.costs(batch_size))
-    steady = {batch_size: least(several) for batch_size, several in found.items()}
+    steady = {batch_size: Costs.least(several) for batch_size, several in found.items()}
     for batch_size, costs in steady.items():
-        engine.round_times.learn(batch_size, False, costs.rounds)
+        engine.round_times.learn(batch_size, False, costs.times)
     return steady
-
-
-def least(several: Sequence[Costs]) -> Costs:
-    """Each piece at its least."""
-    first = several[0]
-    return Costs(
-        batch_size=first.batch_size,
-        draft=min(costs.draft for costs in several),
-        verify={count: min(costs.verify[count] for costs in several) for count in first.verify},
-        rounds={count: min(costs.rounds[count] for costs in several) for count in first.rounds},
-    )
 
 
 def cost_section(costs: Costs) -> CostSection:

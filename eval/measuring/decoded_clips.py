@@ -7,6 +7,7 @@ time make a file, whole or absent. Which clips go together depends neither on th
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip, features_of
-from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches
+from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches, TokenRanks
 from whisper_pair.decoding import encoders as windows
 from whisper_pair.runs import stop_on_signals, write_json
 
@@ -33,7 +34,12 @@ class AssistantOutput:
     alone: list[list[int]] = field(default_factory=list)
     pair: list[Decoded] = field(default_factory=list)  # the engine's counters included
     choices: list[list[int]] = field(default_factory=list)  # its prediction at each position of the main's text
-    matches: list[TokenMatches] = field(default_factory=list)  # the offline account of the same
+    ranks: list[TokenRanks] = field(default_factory=list)  # which of its choices the main's tokens are
+
+    @cached_property
+    def matches(self) -> list[TokenMatches]:
+        """Where its first choice is the main's token."""
+        return [each.matches for each in self.ranks]
 
 
 @dataclass
@@ -106,17 +112,13 @@ def _output_of(
     options: Options,
 ) -> AssistantOutput:
     its = states if own_states is None else own_states
-    choices = engine.choices(its, [row.tokens for row in greedy], options)
-    special, matches = engine.special, []
-    for row, chosen in zip(greedy, choices, strict=True):
-        limit = special.limit(len(row.prompt), options.max_new_tokens) - len(row.prompt)
-        matches.append(TokenMatches.of(row.tokens, chosen, special.end, limit))
+    tokens = [row.tokens for row in greedy]
     drafting = replace(options, draft_tokens=DRAFTS)
     return AssistantOutput(
         alone=[row.tokens for row in alone.decode(encoder_states=its, options=options)],
         pair=engine.decode(encoder_states=states, draft_states=own_states, options=drafting),
-        choices=choices,
-        matches=matches,
+        choices=engine.choices(its, tokens, options),
+        ranks=engine.ranks(its, tokens, options),
     )
 
 
@@ -132,7 +134,7 @@ def _joined(parts: Sequence[dict[str, Any]]) -> DecodedClips:
             output.alone += stored["alone"]
             output.choices += stored["choices"]
             output.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in stored["pair"]]
-            output.matches += [_read(TokenMatches, row, "agrees", "ends") for row in stored["matches"]]
+            output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks") for row in stored["ranks"]]
     return whole
 
 

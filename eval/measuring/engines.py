@@ -5,6 +5,7 @@ all pairs share the caches. The draft length is an option of the call; the main 
 `draft_tokens=0`, which then runs what an engine without an assistant would.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from whisper_pair.checkpoints import PairManifest, standalone_assistant
-from whisper_pair.decoding import Engine
+from whisper_pair.decoding import DraftTree, Engine
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Assistant:
     model: Any
     manifest: PairManifest | None
     vocabulary: torch.Tensor | None = None  # the token ids that it may propose; None: all
+    trees: Sequence[DraftTree] | None = None  # that "auto" may draft; None: the engine's own
 
     @property
     def has_encoder(self) -> bool:
@@ -48,7 +50,9 @@ class Engines:
         """The main with this assistant."""
         if assistant.name not in self._pairs:
             first = next(iter(self._pairs.values()), None)
-            self._pairs[assistant.name] = Engine(self.main, assistant.model, assistant.vocabulary, like=first)
+            self._pairs[assistant.name] = Engine(
+                self.main, assistant.model, assistant.vocabulary, like=first, trees=assistant.trees
+            )
         return self._pairs[assistant.name]
 
     def alone(self, assistant: Assistant) -> Engine:

@@ -81,6 +81,7 @@ def long_form_section(
         return {"skipped": chosen.skipped}
     windows, chunked = chosen.windows, not chosen.sequential
     options = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
+    draft_tokens = cast(DraftTokens, options.draft_tokens)  # an evaluation names lengths, and no tree
 
     def by(drafts: DraftTokens) -> Callable[[int], Transcription]:
         def decode(number: int) -> Transcription:
@@ -91,7 +92,7 @@ def long_form_section(
         return decode
 
     logger.info("long form: %d recordings, by the main and by the pair", len(windows))
-    actions = [by(0), by(options.draft_tokens)]
+    actions = [by(0), by(draft_tokens)]
     timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
     references = [window.text or "" for window in windows]
     rates = {
@@ -111,7 +112,7 @@ def long_form_section(
         "speakers_told": all(clip.speaker is not None for window in windows for clip in window.clips),
         "seconds": sum(window.seconds for window in windows),
         "batch_size": options.batch_size,
-        "draft_tokens": options.draft_tokens,
+        "draft_tokens": draft_tokens,
         **cast(LongFormRates, rate_rows(rates)),
         "identical": same,
         "unexplained": len(windows) - same if pair.main.dtype == torch.float32 else None,

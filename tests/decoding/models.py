@@ -1,10 +1,14 @@
 """Tiny random Whispers whose outputs vary and end, assistants that half agree, and transformers' own answer."""
 
 import copy
+import random
 from contextlib import contextmanager
 
 import torch
+from hypothesis import strategies as st
 from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, WhisperForConditionalGeneration
+
+from whisper_pair.decoding.tree import DraftTree
 
 TEXT = 100  # tokens 0..99 are text, then the special ones in Whisper's order
 END, START, NL, EN, FR, TRANSLATE, TRANSCRIBE, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS = range(TEXT, TEXT + 10)
@@ -142,6 +146,23 @@ def theirs(
         decoded = sequence[sequence.index(START) + 1 + forced :]
         rows.append(decoded[: decoded.index(END) + 1] if END in decoded else decoded)
     return rows
+
+
+@st.composite
+def trees(draw, nodes: int = 32, depth: int = 8) -> DraftTree:
+    """Random trees of drafts, up to so many nodes and so deep; a chain now and then."""
+    size, deepest, width = draw(st.integers(1, nodes)), draw(st.integers(1, depth)), draw(st.integers(1, 4))
+    return random_tree(random.Random(draw(st.integers(0, 10**6))), size, deepest, width)
+
+
+def random_tree(chance: random.Random, nodes: int, depth: int, width: int) -> DraftTree:
+    paths, frontier = [], [(rank,) for rank in range(width)]
+    while frontier and len(paths) < nodes:
+        path = frontier.pop(chance.randrange(len(frontier)))
+        paths.append(path)
+        if len(path) < depth:
+            frontier += [(*path, rank) for rank in range(width)]
+    return DraftTree.of(paths)
 
 
 @contextmanager

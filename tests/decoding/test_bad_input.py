@@ -32,6 +32,7 @@ from whisper_pair.decoding.checks import checked_options
 from whisper_pair.decoding.encoders import encode
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.tree import DraftTree
 from whisper_pair.errors import InputError
 
 
@@ -136,6 +137,7 @@ JUNK = st.one_of(
     st.binary(max_size=3),
     st.sampled_from(["auto", "nl", "NL", "Dutch", "transcribe", "translate", object(), int, torch.tensor(2), ...]),
     st.sampled_from([np.int64(2), np.int8(1), np.float32(0.5), np.float64("nan"), np.bool_(True), np.str_("nl")]),
+    st.just(DraftTree.of([(0,), (1,), (1, 0)])),
     st.builds(np.array, st.lists(st.floats(0, 1), max_size=3)),
     st.recursive(
         st.none() | st.floats(0, 1) | st.text(max_size=2),
@@ -159,7 +161,7 @@ def test_any_value_of_any_option_is_taken_or_refused_in_one_sentence(main, name,
         assert re.match(rf"{name}|language|task|timestamps|no_speech|log_prob", refusal)
         assert "\n" not in refusal
         return
-    assert type(getattr(options, name)) in (int, float, str, bool, tuple, type(None))
+    assert type(getattr(options, name)) in (int, float, str, bool, tuple, type(None), DraftTree)
     engine.decode(features(1), replace(options, batch_size=min(options.batch_size, 4)))
 
 

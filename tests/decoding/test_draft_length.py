@@ -1,5 +1,6 @@
 """The draft length that "auto" picks is the cost model's best, learns within a call, and never outlives it."""
 
+import math
 import random
 import time
 
@@ -7,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.decoding.models import cut, features, tiny_whisper
+from tests.decoding.models import cut, features, tiny_whisper, trees
 from whisper_pair.decoding.costs import PASSES, fastest
+from whisper_pair.decoding.draft_choice import DraftChoice, Relative, best_drafts
 from whisper_pair.decoding.draft_length import (
     LONGEST,
     MEASURED,
-    Agreement,
     Costs,
-    DraftLength,
     best_draft_tokens,
     between,
     blend,
@@ -24,6 +24,8 @@ from whisper_pair.decoding.draft_length import (
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.proposing import Proposer
+from whisper_pair.decoding.rank_shares import LATER, RankShares, Share, expected_tokens, likeliest_tree
+from whisper_pair.decoding.tree import DraftTree
 
 
 def costs(c, slope, batch_size=1):
@@ -140,38 +142,89 @@ def test_a_disturbed_round_counts_no_more_than_a_longer_one():
 def test_other_work_on_the_cpu_is_not_counted(monkeypatch):
     main = tiny_whisper(2)
     engine = Engine(main, cut(main))
-    plain = Proposer.one_token
+    plain = Proposer.one_pass
 
     def interrupted(self, *given):
         time.sleep(0.1)
         return plain(self, *given)
 
     monkeypatch.setattr("whisper_pair.decoding.costs.PASSES", 2)
-    monkeypatch.setattr("whisper_pair.decoding.proposing.Proposer.one_token", interrupted)
+    monkeypatch.setattr("whisper_pair.decoding.proposing.Proposer.one_pass", interrupted)
     assert 0 < engine.costs().draft < 0.05
 
 
 def test_the_estimate_counts_trials_up_to_the_first_refusal():
-    seen = Agreement(prior=0.5, weight=2)
+    seen = Share(prior=0.5, weight=2)
     seen.observe(drafted=4, accepted=4)  # no refusal seen
     seen.observe(drafted=4, accepted=1)  # one agreed, one refused, two untried
     assert seen.value == pytest.approx((1 + 5) / (2 + 6))
 
 
 def test_lengths_grow_with_agreement_and_shrink_without():
-    good, poor = (DraftLength("auto", lambda batch: taken(0.1, 0.02)) for _ in range(2))
+    good, poor = (DraftChoice("auto", lambda batch: Relative(taken(0.1, 0.02), {})) for _ in range(2))
     start = good.choose(1)
+    eight = DraftTree.chain(8)
     for _ in range(50):
-        good.observe(8, 8, 9, False)
-        poor.observe(8, 0, 1, False)
-    assert poor.choose(1) < start < good.choose(1)
+        good.observe(eight, range(8), 8, 9, False)
+        poor.observe(eight, (), 8, 1, False)
+    assert len(poor.choose(1)) < len(start) < len(good.choose(1))
+
+
+def round_over(tree, rank_path):
+    """What a round over the tree accepts where the main's tokens have these ranks."""
+    path = [
+        tree.paths.index(rank_path[:depth]) for depth in range(1, len(rank_path) + 1) if rank_path[:depth] in tree.nodes
+    ]
+    return tree, path, len(tree)
+
+
+def test_rank_shares_are_learnt_from_trees():
+    tree, chance, learnt = likeliest_tree((0.6, 0.12, 0.05), 16, 3), random.Random(0), RankShares()
+    for _ in range(4000):
+        learnt.observe(*round_over(tree, tuple(chance.choices(range(4), [0.5, 0.2, 0.1, 0.2], k=3))), ended=False)
+    assert learnt.shares[:3] == pytest.approx([0.5, 0.2, 0.1], abs=0.03)
+
+
+def test_the_last_accepted_draft_of_an_ended_text_refuses_nothing():
+    tree, learnt = DraftTree.of([(0,), (1,), (0, 0)]), RankShares()
+    learnt.observe(*round_over(tree, (0,)), ended=True)
+    assert (learnt.first.agreed, learnt.first.refused) == (1, 0)
+    learnt.observe(*round_over(tree, (1,)), ended=False)  # a leaf: what follows was not drafted
+    assert (learnt.first.agreed, learnt.first.refused) == (1, 1)
+    assert (learnt.later[0].agreed, learnt.later[0].refused) == (1, 0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(tree=trees(), share=st.floats(0.1, 0.9), length=st.integers(0, 16))
+def test_expected_tokens_are_the_chances_of_all_nodes(tree, share, length):
+    shares = [share * (1 - share) ** rank for rank in range(8)]
+    wanted = 1 + sum(math.prod(shares[rank] for rank in path) for path in tree.paths)
+    assert expected_tokens(tree, shares) == pytest.approx(wanted)
+    assert expected_tokens(DraftTree.chain(length), shares) == pytest.approx(expected_length(share, length))
+
+
+def test_trees_are_chosen_where_they_pay_and_chains_elsewhere():
+    """With an H100's costs: a draft pass 0.11 of a plain step, verification of 2 to 17 tokens 1.13 to 1.3."""
+    wide, small = likeliest_tree((0.58, 0.12, 0.05), 16, 3), likeliest_tree((0.58, 0.12, 0.05), 4, 2)
+    chains = [1.0, *(1.12 + 0.12 * length for length in range(1, 17))]
+    known = Relative(chains, {wide: 1.3 + 0.36, small: 1.17 + 0.23})
+
+    def best(agreement, **more):
+        later = [(1 - agreement) * LATER[0], (1 - agreement) * (1 - LATER[0]) * LATER[1], 0.03, 0, 0, 0, 0]
+        return best_drafts([agreement, *later], known, **more)
+
+    assert best(0.57) == best(0.66) == wide
+    assert best(0.97).is_chain
+    assert len(best(0.97)) > 4
+    assert best(0.57, chains_only=True).is_chain
+    assert best_drafts([0.2, 0.02, 0.01, 0, 0, 0, 0, 0], known) == DraftTree.chain(0)
 
 
 def test_auto_decodes_the_same_tokens_and_carries_nothing_to_the_next_call():
     main, windows = tiny_whisper(4), features(9, 4)
     engine = Engine(main, cut(main))
     for size in (1, 3):
-        engine.round_times.learn(size, False, costs(0.1, 0.05).rounds)
+        engine.round_times.learn(size, False, costs(0.1, 0.05).times)
     options = Options(language="nl", batch_size=3)
     expected = [row.tokens for row in engine.decode(windows, Options(language="nl", draft_tokens=0))]
     first = engine.decode(windows, options)
@@ -185,9 +238,10 @@ def test_drafting_that_stops_and_resumes_stays_exact(monkeypatch):
     main, windows = tiny_whisper(2), features(9, 2)
     engine = Engine(main, cut(main))
     expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]
-    plan = [0, 0, 3, 0, 1, 5, 0, 0, 0, 0, 2]
-    counts = iter(plan * 1000)
-    monkeypatch.setattr("whisper_pair.decoding.engine.DraftLength.choose", lambda self, batch: next(counts))
+    tree = DraftTree.of([(0,), (1,), (0, 0), (0, 1), (1, 0)])
+    plan = [*map(DraftTree.chain, (0, 0, 3, 0, 1, 5, 0)), tree, *map(DraftTree.chain, (0, 0, 2)), tree, tree]
+    drafts = iter(plan * 1000)
+    monkeypatch.setattr("whisper_pair.decoding.engine.DraftChoice.choose", lambda self, batch: next(drafts))
     found = engine.decode(windows, Options(language="nl", draft_tokens=1))
     assert [row.tokens for row in found] == expected
     assert sum(row.accepted for row in found) > 20

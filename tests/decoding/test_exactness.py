@@ -21,12 +21,16 @@ from tests.decoding.models import (
     packing,
     theirs,
     tiny_whisper,
+    trees,
     with_own_encoder,
 )
 from tests.decoding.oracle import forced_prefix, greedy
 from whisper_pair.decoding.encoders import encode
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.tree import DraftTree
+
+TREE = DraftTree.of([(0,), (1,), (2,), (0, 0), (0, 1), (1, 0), (0, 0, 0)])
 
 
 def tokens_of(engine, windows, prompts=None, **options):
@@ -67,7 +71,7 @@ def drafter(main, kind, noise):
     draft=DRAFTS,
     timestamps=st.booleans(),
     batch_size=st.integers(1, 9),
-    draft_tokens=st.integers(0, 12),
+    draft_tokens=st.integers(0, 12) | trees(),
     limit=st.sampled_from([None, 1, 6]),
     rows=st.lists(st.tuples(st.integers(0, 8), st.lists(st.integers(0, 99), max_size=30)), min_size=1, max_size=5),
     packed=st.booleans(),
@@ -96,7 +100,7 @@ def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_token
     timestamps=st.booleans(),
     task=st.sampled_from(["transcribe", "translate"]),
     batch_size=st.integers(1, 9),
-    draft_tokens=st.integers(1, 12),
+    draft_tokens=st.integers(1, 12) | trees(),
     packed=st.booleans(),
 )
 def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed):
@@ -117,7 +121,7 @@ def test_previous_text_prompts_of_unequal_length_equal_transformers(timestamps):
         for window, prompt in zip(windows, prompts, strict=True)
     ]
     engine = Engine(main, cut(main))
-    for batch_size, draft_tokens in ((1, 3), (4, 3), (3, 0)):
+    for batch_size, draft_tokens in ((1, 3), (4, 3), (3, 0), (1, TREE), (3, TREE)):
         found = tokens_of(
             engine, windows, prompts, timestamps=timestamps, batch_size=batch_size, draft_tokens=draft_tokens
         )
@@ -134,14 +138,15 @@ def test_a_prompt_that_brings_its_own_start_is_not_doubled_and_a_long_one_keeps_
     assert long.prompt[:2] == [PREVIOUS, 60 - (POSITIONS // 2 - 1)]
 
 
+@pytest.mark.parametrize("draft_tokens", [4, TREE])
 @pytest.mark.parametrize("limits", [{"max_new_tokens": 5}, {"max_length": 7}])
-def test_length_limits_equal_transformers(limits):
+def test_length_limits_equal_transformers(limits, draft_tokens):
     main, windows = tiny_whisper(0), features(3)
     main.generation_config.update(**limits)
     expected = theirs(main, windows, language="nl", task="transcribe")
     engine = Engine(main, cut(main))
     options = {"max_new_tokens": limits["max_new_tokens"]} if "max_new_tokens" in limits else {}
-    assert tokens_of(engine, windows, draft_tokens=4, **options) == expected
+    assert tokens_of(engine, windows, draft_tokens=draft_tokens, **options) == expected
     assert max(map(len, expected)) < POSITIONS - 4  # the limit was the one that bit
 
 
@@ -209,18 +214,23 @@ def test_encoder_states_serve_as_well_as_features():
     assert Engine(main, own).decode(encoder_states=states, draft_states=draft_states, options=options) == expected
 
 
-def test_rounds_as_they_happen_add_up_to_the_result():
+@pytest.mark.parametrize("draft_tokens", [3, TREE])
+def test_rounds_as_they_happen_add_up_to_the_result(draft_tokens):
     main, windows = tiny_whisper(4), features(6, 4)
     rounds = {index: [] for index in range(6)}
     rows = Engine(main, cut(main)).decode(
         windows,
-        Options(language="nl", draft_tokens=3, batch_size=2),
+        Options(language="nl", draft_tokens=draft_tokens, batch_size=2),
         on_round=lambda index, step: rounds[index].append(step),
     )
     for index, row in enumerate(rows):
         assert [token for step in rounds[index] for token in step.tokens] == row.tokens
         assert tuple(len(step.drafted) for step in rounds[index]) == row.drafted_per_round
         assert tuple(step.accepted for step in rounds[index]) == row.accepted_per_round
+        for step in rounds[index] if draft_tokens is TREE else ():
+            assert all(parent < number for number, parent in enumerate(step.parents))
+            assert [step.parents[number] for number in step.path] == [-1, *step.path][: step.accepted]
+            assert tuple(step.drafted[number] for number in step.path) == step.tokens[: step.accepted]
 
 
 def test_a_pair_saved_and_loaded_decodes_the_same(tmp_path):
@@ -263,8 +273,8 @@ def test_padded_shapes_as_cuda_graphs_need_them_change_nothing():
     expected = tokens_of(Engine(main), windows, prompts)
     engine = Engine(main, cut(main), graphs=False)
     engine.bucketed = True
-    for batch_size in (1, 3, 8):
-        assert tokens_of(engine, windows, prompts, batch_size=batch_size, draft_tokens=5) == expected
+    for batch_size, draft_tokens in ((1, 5), (3, 5), (8, 5), (3, TREE)):
+        assert tokens_of(engine, windows, prompts, batch_size=batch_size, draft_tokens=draft_tokens) == expected
 
 
 def test_a_compiled_step_traces_whole_and_says_the_same():
@@ -275,7 +285,8 @@ def test_a_compiled_step_traces_whole_and_says_the_same():
     engine.bucketed = True
     engine.main.compile(backend="aot_eager")
     engine.draft.compile(backend="aot_eager")
-    assert tokens_of(engine, windows, batch_size=2, draft_tokens=4) == expected
+    for draft_tokens in (4, TREE):
+        assert tokens_of(engine, windows, batch_size=2, draft_tokens=draft_tokens) == expected
 
 
 @pytest.mark.parametrize("timestamps", [False, True])
@@ -288,7 +299,7 @@ def test_a_short_prefix_is_read_in_the_first_round_and_costs_no_forward_of_its_o
     prompted = tokens_of(engine, windows, [[1, 2]] * 5, timestamps=timestamps, draft_tokens=3)
     monkeypatch.setattr(engine.main, "read", None)
     monkeypatch.setattr(engine.draft, "read", None)
-    for draft_tokens in (0, 3):
+    for draft_tokens in (0, 3, TREE):
         assert tokens_of(engine, windows, batch_size=1, timestamps=timestamps, draft_tokens=draft_tokens) == expected
         found = tokens_of(engine, windows, [[1, 2]] * 5, batch_size=5, timestamps=timestamps, draft_tokens=draft_tokens)
         assert found == prompted

@@ -15,7 +15,9 @@ from tests.decoding.models import cut, features, tiny_whisper, with_own_encoder
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.graphs import Captured, Graphs
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.tree import DraftTree
 
+TREE = DraftTree.of([(0,), (1,), (2,), (0, 0), (0, 1), (1, 0), (0, 0, 0)])
 WAITING = ("_local_scalar_dense", "is_nonzero", "item", "nonzero", "masked_select", "equal", "lift_fresh", "unique")
 
 
@@ -88,6 +90,8 @@ def recorded(main, draft, **more):
         {"confidence": 0.4},
         {"log_probabilities": True},
         {"draft_tokens": 0},
+        {"draft_tokens": TREE},
+        {"draft_tokens": TREE, "log_probabilities": True},
         {"draft_tokens": 0, "log_probabilities": True},  # as the main labels
     ],
     ids=lambda asked: str(asked),
@@ -138,8 +142,8 @@ def test_an_automatic_draft_length_captures_few_graphs_and_measures_them_too(mon
     options = Options(language="nl", batch_size=2)
     expected = [row.tokens for row in Engine(main).decode(windows, options)]
     assert [row.tokens for row in engine.decode(windows, options)] == expected
-    lengths = {key[1].draft_tokens for key in engine.graphs._captured if hasattr(key[1], "draft_tokens")}
-    assert lengths <= {0, 1, 2, 4, 8, 16}
+    drafts = {key[1].tree for key in engine.graphs._captured if hasattr(key[1], "tree")}
+    assert drafts <= {*map(DraftTree.chain, (0, 1, 2, 4, 8, 16)), *engine.round_times.trees}
 
 
 def test_what_would_make_the_host_wait_is_noticed():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.decoding.models import cut, features, tiny_whisper, with_own_encoder
-from whisper_pair.decoding import Engine, Options, own_encoder
+from whisper_pair.decoding import Engine, Options, Times, own_encoder
 from whisper_pair.decoding.own_encoder import OwnEncoder, work
 
 AUTO = Options(language="nl", batch_size=3)
@@ -18,10 +18,10 @@ class Machine:
         self.now, self.own_windows, self.step, self.draft = 0.0, 0, step, draft
         self.encoder_seconds, self.own_seconds = encoder, own
         monkeypatch.setattr("whisper_pair.decoding.engine.clock_of", lambda device: lambda: self.now)
-        monkeypatch.setattr("whisper_pair.decoding.engine.round_seconds", lambda rounds, size, count: self.round(count))
+        monkeypatch.setattr("whisper_pair.decoding.engine.round_seconds", lambda rounds, size, tree: self.round(tree))
 
-    def round(self, count):
-        return self.step * (1 + count * self.draft)
+    def round(self, tree):
+        return self.step * (1 + len(tree) * self.draft)
 
     def drive(self, engine, patch):
         plain, greedy = own_encoder.encode, type(engine._rounds(AUTO)).greedy
@@ -33,7 +33,7 @@ class Machine:
             return plain(encoder, windows)
 
         def rounds(state, inputs, shape):
-            self.now += self.round(shape.draft_tokens)
+            self.now += self.round(shape.tree)
             return greedy(state, inputs, shape)
 
         patch.setattr(own_encoder, "encode", encode)
@@ -98,8 +98,8 @@ def test_an_encoder_tiny_beside_the_mains_is_used_at_once_and_given_up_where_dra
         main, draft = pair(noise)
         engine = Engine(main, draft)
         engine._encoder_ratio = 0.04
-        engine.round_times.learn(4, False, {0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8})
-        engine.round_times.learn(1, False, {0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8})
+        engine.round_times.learn(4, False, Times({0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8}))
+        engine.round_times.learn(1, False, Times({0: 1.0, 1: 1.5, 2: 1.6, 4: 1.8}))
         with pytest.MonkeyPatch.context() as patch:
             machine = Machine(patch, encoder=1.0, own=0.04, step=0.001)
             machine.drive(engine, patch)
@@ -124,8 +124,8 @@ def test_an_assistant_that_shares_the_encoder_is_never_weighed(monkeypatch):
 def test_encoder_states_that_are_given_are_used(monkeypatch):
     main, draft = pair(0.0)
     engine = Engine(main, draft)
-    engine.round_times.learn(4, False, {0: 1.0, 1: 1.0, 2: 1.0})
-    engine.round_times.learn(1, False, {0: 1.0, 1: 1.0, 2: 1.0})
+    engine.round_times.learn(4, False, Times({0: 1.0, 1: 1.0, 2: 1.0}))
+    engine.round_times.learn(1, False, Times({0: 1.0, 1: 1.0, 2: 1.0}))
     windows = features(4, 4)
     with torch.inference_mode():
         states = [model.model.encoder(windows).last_hidden_state for model in (main, draft)]

@@ -6,10 +6,12 @@ import pytest
 
 from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding import round_times
-from whisper_pair.decoding.draft_length import MEASURED, UNMEASURED
-from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.draft_choice import UNMEASURED
+from whisper_pair.decoding.draft_length import MEASURED, Times
+from whisper_pair.decoding.engine import TREES, Engine
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import SEEN, SHARE, Ladder, RoundTimes
+from whisper_pair.decoding.tree import DraftTree
 
 
 class Machine:
@@ -19,8 +21,10 @@ class Machine:
         self.draft, self.token = draft, token  # over a plain step of 10 ms
         self.now, self.asked, self.disturbed = 0.0, [], {}
 
-    def round_seconds(self, batch_size: int, count: int) -> float:
-        taken = 0.01 * (1 + count * (self.draft + self.token * batch_size)) * self.disturbed.pop(count, 1.0)
+    def round_seconds(self, batch_size: int, drafts: DraftTree) -> float:
+        count = len(drafts)
+        steps = 1 + drafts.depth * self.draft + count * self.token * batch_size
+        taken = 0.01 * steps * self.disturbed.pop(count, 1.0)
         self.asked.append((batch_size, count))
         self.now += taken
         return taken
@@ -43,19 +47,30 @@ def machine(monkeypatch):
 def test_no_length_is_measured_that_no_draft_would_make_the_best(machine, draft, token, longest):
     some, ladder = machine(draft, token), Ladder()
     while ladder.next() is not None:
-        ladder.measure(lambda count: some.round_seconds(1, count))
-    lengths = list(ladder.times)
+        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+    lengths = list(ladder.times.chains)
     assert lengths == list(MEASURED[: len(lengths)])
     assert longest in lengths[-2:]  # one more may be needed to see that it is not better
-    assert all(len(seconds) == SEEN for seconds in ladder.seen.values())
+    assert all(len(seconds) == SEEN for seconds in ladder.lengths.values())
+
+
+@pytest.mark.parametrize(("draft", "token", "largest"), [(0.11, 0.01, 16), (0.11, 0.06, 4), (0.5, 0.1, 0)])
+def test_no_tree_is_measured_that_would_never_be_chosen(machine, draft, token, largest):
+    some, ladder = machine(draft, token), Ladder(TREES)
+    while ladder.next() is not None:
+        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+    sizes = [len(tree) for tree in ladder.times.trees]
+    assert sizes == [4, 8, 16][: len(sizes)]
+    assert largest in [0, *sizes][-2:]  # one more may be needed to see that it is not better
+    assert all(len(seconds) == SEEN for seconds in ladder.trees.values())
 
 
 def test_one_disturbed_moment_does_not_end_drafting(machine):
     some, ladder = machine(0.1, 0.02), Ladder()
     some.disturbed = {1: 20.0}  # the first time
     while ladder.next() is not None:
-        ladder.measure(lambda count: some.round_seconds(1, count))
-    assert max(ladder.times) == 16
+        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+    assert max(ladder.times.chains) == 16
 
 
 def test_decoding_does_not_wait_for_what_is_measured(machine):
@@ -89,8 +104,8 @@ def test_a_batch_size_is_measured_when_it_first_occurs_and_not_again(machine):
     assert set(times.known) == {(1, False), (8, False)}  # eight serve all below
     count = len(some.asked)
     one, three, eight = (asked(size) for size in (1, 3, 8))
-    assert one[1] < three[1] < eight[1]  # on the straight line between
-    assert three[1] == pytest.approx(one[1] + 2 / 7 * (eight[1] - one[1]))
+    assert one.chains[1] < three.chains[1] < eight.chains[1]  # on the straight line between
+    assert three.chains[1] == pytest.approx(one.chains[1] + 2 / 7 * (eight.chains[1] - one.chains[1]))
     assert len(some.asked) == count
     assert times.while_decoding(some.round_seconds, 8, False)(1) == one  # nor in the next call
     assert times.taken(1, True) is None  # other rules are other rounds
@@ -112,7 +127,7 @@ def test_the_engine_measures_between_rounds_what_it_needs_and_says_the_same(monk
 
 
 def test_what_a_store_keeps_is_not_measured(monkeypatch):
-    kept = {(1, False): {0: 0.01, 1: 0.011, 2: 0.012}}
+    kept = {(1, False): Times({0: 0.01, 1: 0.011, 2: 0.012})}
     saved, loads = [], []
     store = types.SimpleNamespace(load=lambda: loads.append(1) or dict(kept), save=lambda known: saved.append(known))
     main = tiny_whisper(4)
@@ -127,5 +142,5 @@ def test_what_a_store_keeps_is_not_measured(monkeypatch):
     assert (len(loads), measured) == (1, [])
     assert engine.round_times.known == kept
     assert not saved
-    engine.round_times.learn(8, False, {0: 0.01, 1: 0.02})
+    engine.round_times.learn(8, False, Times({0: 0.01, 1: 0.02}))
     assert set(saved[-1]) == {(1, False), (8, False)}

@@ -10,7 +10,7 @@ from transformers.generation.logits_process import (
 )
 
 from tests.decoding.models import END, FIRST_TIMESTAMP, NO_SPEECH, SIZE, tiny_whisper
-from whisper_pair.decoding.logits_rules import LogitsRules, TokenHistory
+from whisper_pair.decoding.logits_rules import LogitsRules
 from whisper_pair.decoding.special_tokens import SpecialTokens
 
 PREFIX = [101, FIRST_TIMESTAMP + 3, 102]  # a timestamp of an earlier text is none of this one's
@@ -60,7 +60,7 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
     rules = LogitsRules(SpecialTokens.of(model), timestamps, vocabulary, torch.device("cpu"))
     length = max(map(len, rows)) + 1
     fed = torch.tensor([(PREFIX + row + [0] * length)[: len(PREFIX) - 1 + length] for row in rows])
-    history = TokenHistory(fed[:, 1:], torch.zeros(len(rows), 1, dtype=torch.long), torch.full((len(rows), 1), -1))
+    history = rules.history(fed[:, 1:], torch.zeros(len(rows), 1, dtype=torch.long), torch.full((len(rows), 1), -1))
     logits = torch.randn(len(rows), length, SIZE, generator=generator)
     logits[..., FIRST_TIMESTAMP:] += lean
     outside = torch.ones(SIZE, dtype=torch.bool)
@@ -68,6 +68,7 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
     kept = logits if vocabulary is None else logits[..., vocabulary]
     masked = rules.mask(kept + rules.bias, history)
     chosen = rules.choose(kept + rules.bias, history)
+    several = rules.choose_several(kept + rules.bias, history, 3)
     for index, row in enumerate(rows):
         for place in range(len(row) + 1):
             ids = PREFIX + row[:place]
@@ -80,9 +81,12 @@ def test_every_position_of_every_row_obeys_as_in_transformers(rows, timestamps, 
             assert torch.equal(masked[index, place], expected)
             best = expected.argmax() if vocabulary is None else vocabulary[expected.argmax()]
             assert chosen[index, place] == best
+            order = expected.sort(descending=True).indices[: min(3, int(expected.isfinite().sum()))]
+            order = order if vocabulary is None else vocabulary[order]
+            assert torch.equal(several[index, place, : len(order)], order)
             # and a step that knows only the last two tokens, the count and the last timestamp says the same
             stamps = [token for token in row[:place] if token >= FIRST_TIMESTAMP]
-            step = TokenHistory(
+            step = rules.history(
                 torch.tensor([ids[-2:]]), torch.tensor([[place]]), torch.tensor([[stamps[-1] if stamps else -1]])
             )
             assert rules.choose((kept + rules.bias)[index, place][None, None], step) == best

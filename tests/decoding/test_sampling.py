@@ -15,6 +15,9 @@ from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.rounds import Rounds
 from whisper_pair.decoding.rows import compression_ratio
 from whisper_pair.decoding.sampling import accept
+from whisper_pair.decoding.tree import DraftTree
+
+TREE = DraftTree.of([(0,), (1,), (2,), (0, 0), (0, 1), (1, 0), (0, 0, 0)])
 
 
 def chi_square(counts: torch.Tensor, expected: torch.Tensor) -> tuple[float, int]:
@@ -96,10 +99,12 @@ def test_a_seed_repeats_a_sample_and_another_gives_another():
         return engine.decode(windows, Options(language="nl", temperature=1.0, seed=seed, draft_tokens=3))
 
     assert sample(1) == sample(1)
+    tree = Options(language="nl", temperature=1.0, seed=1, draft_tokens=TREE)
+    assert engine.decode(windows, tree) == sample(1)  # drafted as the chain of its depth
     assert [row.tokens for row in sample(1)] != [row.tokens for row in sample(2)]
 
 
-@pytest.mark.parametrize("draft_tokens", [0, 3])
+@pytest.mark.parametrize("draft_tokens", [0, 3, TREE])
 def test_log_probabilities_and_no_speech_are_the_mains_own(draft_tokens, monkeypatch):
     """Out of the greedy round, which is captured where there are CUDA graphs."""
     monkeypatch.setattr(Rounds, "with_probabilities", None)

@@ -39,7 +39,8 @@ from whisper_pair.config.schema import Require, load_config
 from whisper_pair.data.clips import Clip
 from whisper_pair.data.corpus import load_test_clips
 from whisper_pair.decoding.acceptance import TokenMatches, acceptances
-from whisper_pair.decoding.engine import Engine, Slots
+from whisper_pair.decoding.engine import Engine
+from whisper_pair.decoding.kv_cache import SharedCache
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.round_times import RoundTimes
 from whisper_pair.decoding.rows import Row
@@ -433,13 +434,13 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
     monkeypatch.setattr(cost, "TIMES", 2)
     layers, caches = load_main(pair[0], torch.float32).config.decoder_layers, []
 
-    def grown(self, decoder, *given, grow=Slots.grow):
+    def grown(self, decoder, *given, grow=SharedCache.grow):
         cache = grow(self, decoder, *given)
         if len(decoder.layers) == layers and not any(cache is other for other in caches):  # the main's
             caches.append(cache)
         return cache
 
-    monkeypatch.setattr(Slots, "grow", grown)
+    monkeypatch.setattr(SharedCache, "grow", grown)
     measure, measured_while_timed = RoundTimes.measure, []
 
     def measured(self, *given):
@@ -468,8 +469,8 @@ def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
     for engine, batch_size, drafts in ((one, 1, 2), (other, 3, 2), (one, 2, 0), (one, 3, "auto"), (other, 1, 4)):
         options = Options(language="nl", batch_size=batch_size, draft_tokens=drafts)
         assert [row.tokens for row in engine.decode(features, options)] == expected
-        assert engine._caches[0] is one._slots.cache
-    assert one._slots.cache.capacity == 3
+        assert engine._caches[0] is one._shared.cache
+    assert one._shared.cache.capacity == 3
     with pytest.raises(InputError, match="like: is an Engine of another main"):
         Engine(load_main(pair[0], torch.float32), like=one)
     main.model.decoder.layers[0].fc1.weight.data.add_(0)

@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 from eval.measuring import ctranslate, memory, timing
 from eval.measuring.acceptance import BOUNDS, acceptance_section, agreement_by_group, least_accepted
 from eval.measuring.bootstrap import difference_interval, ratio_intervals
-from eval.measuring.cost import diluted, improved_length, least, prediction_section
+from eval.measuring.cost import diluted, improved_length, prediction_section
 from eval.measuring.energy import joule_counter
 from eval.measuring.longform import recordings
 from eval.measuring.timing import Timing, interleaved, speedup
 from eval.measuring.tokens import token_class
+from eval.measuring.trees import tree_rows
 from tests.decoding.models import END, FIRST_TIMESTAMP, tiny_whisper
 from whisper_pair.config.schema import Data, Eval
 from whisper_pair.data.clips import Clip
-from whisper_pair.decoding.acceptance import TokenMatches, acceptances
+from whisper_pair.decoding.acceptance import TokenMatches, TokenRanks, acceptances
 from whisper_pair.decoding.draft_length import Costs
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.special_tokens import SpecialTokens
+from whisper_pair.decoding.tree import DraftTree
 from whisper_pair.report.wording import gain_text
 
 SPECIAL = SpecialTokens.of(tiny_whisper())
@@ -174,7 +176,7 @@ def test_the_best_setting_is_the_greatest_prediction_and_zero_where_nothing_gain
 def test_of_several_measurements_each_piece_counts_with_its_least():
     one = Costs(1, 0.1, {0: 1.0, 1: 3.0}, {0: 1.0, 1: 2.0})
     other = Costs(1, 0.2, {0: 2.0, 1: 1.0}, {0: 0.5, 1: 4.0})
-    assert least([one, other]) == Costs(1, 0.1, {0: 1.0, 1: 1.0}, {0: 0.5, 1: 2.0})
+    assert Costs.least([one, other]) == Costs(1, 0.1, {0: 1.0, 1: 1.0}, {0: 0.5, 1: 2.0})
 
 
 # Clocks
@@ -460,3 +462,16 @@ def test_where_there_are_no_long_recordings_a_sentence_says_why(given, said):
 def test_a_main_without_timestamps_hears_chunks(timestamps, trained, sequential):
     clips = [clip(i, None) for i in range(9)]
     assert recordings(asking(trained_timestamps=trained), clips, [], 10.0, timestamps).sequential is sequential
+
+
+def test_trees_are_rated_by_what_they_win_on_the_test_clips_and_what_they_cost_here():
+    found = [TokenRanks((0, 1, 0, 2), (9,) * 4, False, 4), TokenRanks((1, 0, 5), (9,) * 3, False, 3)]
+    tree, other = DraftTree.of([(0,), (1,), (0, 1), (1, 0)]), DraftTree.of([(0,), (1,)])
+    costs = Costs(1, 0.1, {0: 1.0, 4: 1.4}, {0: 2.0, 1: 2.2}, {2: 0.2}, {tree.text: 3.0})
+    rated, cheap = tree_rows(found, [tree, other], costs)
+    assert (rated["nodes"], rated["depth"], rated["paths"]) == (4, 2, tree.text.split())
+    assert rated["rounds"] == 3  # 0 1 and the main's 0; 2 is no choice of the tree; 1 0 and the main's own
+    assert rated["mean_accepted_length"] == 1 + 4 / 3
+    assert rated["position_joint"] == [2 / 3, 2 / 3]
+    assert rated["predicted_speedup"] == pytest.approx((1 + 4 / 3) / 1.5)  # its round was measured
+    assert cheap["predicted_speedup"] == pytest.approx(cheap["mean_accepted_length"] / (0.1 + 1.2))  # from its pieces

@@ -110,6 +110,18 @@ def test_tokens_are_spelt_as_they_come_and_rejected_drafts_leave_no_trace_in_the
     ]  # fmt: skip
 
 
+def test_of_a_tree_the_choices_beside_the_accepted_path_are_shown(spelling):
+    one, other = spelling.tokenizer.encode("é", add_special_tokens=False)
+    a, b = (spelling.tokenizer.encode(text, add_special_tokens=False)[0] for text in ("a", "<"))
+    drafted, parents = (a, one, b, other, a), (-1, -1, 1, 1, 0)
+    tree = Round(drafted, 2, (one, other, b), parents, path=(1, 3))
+    assert tree.rejected == ((a,), (b,), ())
+    assert [tuple(piece) for piece in spelling.pieces([tree])] == [
+        ("rejected", "a", False), ("accepted", "", False), ("rejected", "\ufffd<", False), ("accepted", "é", False),
+        ("own", "<", False),
+    ]  # fmt: skip
+
+
 def test_nothing_that_is_said_or_named_becomes_markup(loaded, clips, spelling):
     contest = over(Contest(loaded, clips[0], ASKED))
     low = spelling.tokenizer.encode("<&", add_special_tokens=False)

@@ -2,6 +2,7 @@
 
 from .capabilities import CAPABILITIES_FILE, Capabilities
 from .download import WEIGHTS
+from .draft_trees import DRAFT_TREES_FILE, load_draft_trees, save_draft_trees
 from .draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary, draft_token_ids
 from .generation_config import GENERATION_CONFIG_FILE, completed, default_alignment_heads, fits, say
 from .identity import check_pair, encoder_sha256, vocabulary_sha256
@@ -21,6 +22,7 @@ from .manifest import PAIR_FILE, PairManifest, origin
 
 __all__ = [
     "CAPABILITIES_FILE",
+    "DRAFT_TREES_FILE",
     "DRAFT_VOCABULARY_FILE",
     "GENERATION_CONFIG_FILE",
     "HUB_ID",
@@ -38,6 +40,7 @@ __all__ = [
     "encoder_sha256",
     "fits",
     "load_draft",
+    "load_draft_trees",
     "load_main",
     "load_processor",
     "locate_pair",
@@ -45,6 +48,7 @@ __all__ = [
     "origin",
     "pair_from_arguments",
     "read_config",
+    "save_draft_trees",
     "save_model",
     "save_processor",
     "say",

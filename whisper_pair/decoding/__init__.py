@@ -1,10 +1,22 @@
 """Exact greedy and speculative decoding over Hugging Face Whisper weights, for ragged batches."""
 
 from ..errors import InputError
-from .acceptance import DRAFT_LENGTHS, Acceptance, TokenMatches, acceptances, accepted_per_round, agreement, pooled
+from .acceptance import (
+    DRAFT_LENGTHS,
+    Acceptance,
+    TokenMatches,
+    TokenRanks,
+    acceptances,
+    accepted_per_round,
+    accepted_per_tree,
+    agreement,
+    pooled,
+    tree_acceptance,
+)
+from .best_tree import RatedTree, best_tree, grown_trees, rate, trees_to_offer
 from .checks import checked_options
 from .decoder import Decoder
-from .draft_length import LONGEST, Costs, between, blend, predicted_speedup
+from .draft_length import LONGEST, Costs, Times, between, blend, predicted_speedup
 from .encoders import encode
 from .engine import Engine
 from .fused_encoder import for_inference
@@ -12,6 +24,7 @@ from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
 from .special_tokens import TIMESTAMPS, SpecialTokens
+from .tree import DraftTree
 
 __all__ = [
     "DRAFT_LENGTHS",
@@ -21,25 +34,35 @@ __all__ = [
     "Costs",
     "Decoded",
     "Decoder",
+    "DraftTree",
     "Engine",
     "InputError",
     "LogitsRules",
     "Options",
     "Packed",
+    "RatedTree",
     "Round",
     "SpecialTokens",
+    "Times",
     "TokenHistory",
     "TokenMatches",
+    "TokenRanks",
     "acceptances",
     "accepted_per_round",
+    "accepted_per_tree",
     "agreement",
+    "best_tree",
     "between",
     "blend",
     "checked_options",
     "encode",
     "for_inference",
+    "grown_trees",
     "pooled",
     "predicted_speedup",
+    "rate",
+    "tree_acceptance",
+    "trees_to_offer",
     "unpacked",
     "with_packed_linears",
 ]

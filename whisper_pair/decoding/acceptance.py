@@ -10,17 +10,23 @@ the text before the main disagrees, or by its first disagreement, it drafts up t
 after the first disagreement is on a path that the main has left: it counts as drafted in full, even if the draft
 would have ended the text there, for that is how fixed shapes compute it and it never flatters the rate. The engine
 counts the same way (rows.py), so its counters equal these.
+
+The same holds for trees of drafts (tree.py): with r_t the rank of y_t among the draft's choices after y_<t, every round
+over every tree is decided. Sequoia (2402.12374) and OPT-Tree (2406.17276) choose trees by estimated acceptance; here it
+is exact.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from .tree import DraftTree, Path
 
 DRAFT_LENGTHS = range(1, 17)
 
 
 @dataclass(frozen=True)
 class TokenMatches:
-    """The draft's choices along one utterance's greedy output, of T tokens."""
+    """The draft's first choices along one utterance's greedy output, of T tokens."""
 
     agrees: tuple[bool, ...]  # [T] the draft's choice is the main's token
     ends: tuple[bool, ...]  # [T] the draft would have ended the text
@@ -37,6 +43,50 @@ class TokenMatches:
             finished=finished,
             limit=limit if finished else len(tokens),
         )
+
+
+@dataclass(frozen=True)
+class TokenRanks:
+    """The draft's choices along one utterance's greedy output, of T tokens: what decides the rounds of every tree."""
+
+    ranks: tuple[int, ...]  # [T] which of the draft's choices the main's token is; 0: the first
+    end_ranks: tuple[int, ...]  # [T] which the end of text is
+    finished: bool  # the last token is the end of text; else the length limit came first
+    limit: int  # tokens that the length limit allows; T in an unfinished text
+
+    @classmethod
+    def of(cls, tokens: Sequence[int], ranks: Sequence[tuple[int, int]], end: int, limit: int) -> "TokenRanks":
+        """tokens: the main's output; ranks: its token's and the end of text's, position by position."""
+        finished = bool(tokens) and tokens[-1] == end
+        own, ends = (tuple(pair[which] for pair in ranks) for which in (0, 1))
+        return cls(own, ends, finished, limit if finished else len(tokens))
+
+    @property
+    def matches(self) -> TokenMatches:
+        """What decides the rounds of chains."""
+        agrees, ends = (tuple(rank == 0 for rank in ranks) for ranks in (self.ranks, self.end_ranks))
+        return TokenMatches(agrees, ends, self.finished, self.limit)
+
+
+def accepted_per_tree(found: TokenRanks, tree: DraftTree) -> list[tuple[int, int]]:
+    """The utterance's rounds over a tree as (drafted, accepted).
+
+    A round that starts at t accepts the longest beginning of the ranks r_t, r_t+1, ... that is a path of the tree.
+    """
+    rounds, start, total = [], 0, len(found.ranks)
+    while start < total:
+        path: Path = ()
+        ends = []
+        while start + len(path) < total:
+            at = start + len(path)
+            if (end := (*path, found.end_ranks[at])) in tree.nodes:
+                ends.append(end)
+            if (longer := (*path, found.ranks[at])) not in tree.nodes:
+                break
+            path = longer
+        rounds.append((sum(tree.counted(found.limit - start, ends)), len(path)))
+        start += len(path) + 1
+    return rounds
 
 
 def accepted_per_round(match: TokenMatches, draft_tokens: int) -> list[tuple[int, int]]:
@@ -100,6 +150,12 @@ def pooled(rounds: Iterable[tuple[int, int]], draft_tokens: int) -> Acceptance:
         accepted=sum(accepted * count for accepted, count in enumerate(counts)),
         position_joint=tuple(sum(counts[position + 1 :]) / total if total else 0.0 for position in range(draft_tokens)),
     )
+
+
+def tree_acceptance(found: Sequence[TokenRanks], tree: DraftTree) -> Acceptance:
+    """Of a tree; `position_joint` is by depth, and `draft_tokens` the number of nodes."""
+    counted = pooled((pair for each in found for pair in accepted_per_tree(each, tree)), tree.depth)
+    return replace(counted, draft_tokens=len(tree))
 
 
 def acceptances(matches: Sequence[TokenMatches], draft_lengths: Iterable[int] = DRAFT_LENGTHS) -> dict[int, Acceptance]:

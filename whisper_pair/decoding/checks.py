@@ -14,6 +14,7 @@ from ..errors import InputError
 from .kv_cache import MAX_DRAFT_TOKENS
 from .options import Options
 from .special_tokens import SpecialTokens
+from .tree import DraftTree
 
 COLDEST, HOTTEST = 1e-3, 1e3  # temperatures above 0; past them logits overflow, or no longer count
 MOST_ROWS = 4096  # decoded at once; each takes its part of the caches
@@ -167,8 +168,10 @@ def optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else read(value)
 
 
-def drafts(value: object) -> int | str:
-    """Reads a draft length or "auto"."""
+def drafts(value: object) -> int | str | DraftTree:
+    """Reads a draft length, a tree of drafts or "auto"."""
+    if isinstance(value, DraftTree):
+        return value
     return "auto" if isinstance(value, str) and value == "auto" else whole(0, MAX_DRAFT_TOKENS)(value)
 
 
@@ -195,7 +198,7 @@ ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: wh
     "timestamps": ("True or False", truth),
     "max_new_tokens": ("a whole number, at least 1, or None for as many as the model holds", optional(whole(1))),
     "batch_size": (f"a whole number, at least 1 and at most {MOST_ROWS}", whole(1, MOST_ROWS)),
-    "draft_tokens": (f'"auto" or a whole number from 0 to {MAX_DRAFT_TOKENS}', drafts),
+    "draft_tokens": (f'"auto", a whole number from 0 to {MAX_DRAFT_TOKENS} or a DraftTree', drafts),
     "confidence": ("a probability between 0 and 1, or None", optional(number(0, 1))),
     "temperature": (f"0, or a number from {COLDEST:g} to {HOTTEST:g}, or a list of them", temperatures),
     "seed": ("a whole number of at most 63 bits, or None", optional(whole(-(2**63), 2**63 - 1))),

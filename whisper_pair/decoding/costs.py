@@ -11,7 +11,7 @@ would look too expensive.
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 
 import torch
@@ -21,31 +21,38 @@ from .draft_length import MEASURED, Costs
 from .proposing import Proposer
 from .round_shape import RoundShape
 from .rounds import Rounds
+from .tree import DraftTree
 
 KEYS = 64  # cached tokens seen, as in the middle of a sentence
+WIDTHS = (1, 2, 4, 8)  # tokens a row in one draft pass
 PASSES, ENOUGH = 15, 1.0  # over all pieces, at most; no more than two once they took this many seconds together
 MOMENT = 0.005  # seconds that a turn takes at least
 NEAR = 1.1  # a least time is trusted once another one was at most this many times as long
 
 
-def measure(rounds: Rounds, proposer: Proposer, batch_size: int) -> Costs:
-    """Costs of a pair, in seconds, at a batch size that the caches can hold."""
+def measure(rounds: Rounds, proposer: Proposer, batch_size: int, trees: Sequence[DraftTree] = ()) -> Costs:
+    """Costs of a pair, in seconds, at a batch size that the caches can hold. `trees`: whose rounds are timed too."""
     inputs, device = unread(rounds, batch_size), rounds.main.decoder.device
-    shapes = {count: shape_of(rounds, batch_size, count) for count in MEASURED}
+    shapes = {count: shape_of(rounds, batch_size, DraftTree.chain(count)) for count in MEASURED}
+    branching = {tree.text: shape_of(rounds, batch_size, tree) for tree in trees}
 
     def part(name: str, function: Callable[..., torch.Tensor], *given: torch.Tensor) -> Callable[[], object]:
         key = (name, rounds.main.head.rules, batch_size)
         return lambda: rounds.graphs(key, function, *given).tolist()
 
     def verify(shape: RoundShape) -> Callable[[], object]:
-        drafts = torch.zeros(batch_size, shape.draft_tokens, dtype=torch.long, device=device)
-        return part(f"verify {shape.draft_tokens}", lambda rows, fed: rounds.verify(rows, fed, shape), inputs, drafts)
+        drafts = torch.zeros(batch_size, len(shape.tree), dtype=torch.long, device=device)
+        return part(f"verify {len(shape.tree)}", lambda rows, fed: rounds.verify(rows, fed, shape), inputs, drafts)
+
+    def draft(width: int) -> Callable[[], object]:
+        return part(f"draft {width}", lambda rows: proposer.one_pass(rows, shapes[1], width), inputs)
 
     taken = fastest(
         {
-            ("draft", 1): part("draft", lambda rows: proposer.one_token(rows, shapes[1]), inputs),
+            **{("draft", width): draft(width) for width in WIDTHS},
             **{("verify", count): verify(shape) for count, shape in shapes.items()},
             **{("round", count): partial(rounds.greedy, inputs, shape) for count, shape in shapes.items()},
+            **{("tree", text): partial(rounds.greedy, inputs, shape) for text, shape in branching.items()},
         },
         clock_of(device),
     )
@@ -54,12 +61,14 @@ def measure(rounds: Rounds, proposer: Proposer, batch_size: int) -> Costs:
         draft=taken["draft", 1],
         verify={count: taken["verify", count] for count in MEASURED},
         rounds={count: taken["round", count] for count in MEASURED},
+        widths={width: taken["draft", width] for width in WIDTHS},
+        trees={text: taken["tree", text] for text in branching},
     )
 
 
-def round_seconds(rounds: Rounds, batch_size: int, draft_tokens: int) -> float:
+def round_seconds(rounds: Rounds, batch_size: int, tree: DraftTree) -> float:
     """Of one round, run a few times in a row: all that "auto" needs, and at once."""
-    inputs, shape = unread(rounds, batch_size), shape_of(rounds, batch_size, draft_tokens)
+    inputs, shape = unread(rounds, batch_size), shape_of(rounds, batch_size, tree)
     return least_in_a_row(lambda: rounds.greedy(inputs, shape), clock_of(rounds.main.decoder.device))
 
 
@@ -69,9 +78,9 @@ def unread(rounds: Rounds, batch_size: int) -> Tensor:
     return torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=rounds.main.decoder.device)
 
 
-def shape_of(rounds: Rounds, batch_size: int, draft_tokens: int) -> RoundShape:
+def shape_of(rounds: Rounds, batch_size: int, tree: DraftTree) -> RoundShape:
     """As short texts are decoded in: a captured graph then serves them too."""
-    return RoundShape(batch_size, 2, draft_tokens, KEYS, begins=rounds.graphs.enabled)
+    return RoundShape(batch_size, 2, tree, KEYS, begins=rounds.graphs.enabled)
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

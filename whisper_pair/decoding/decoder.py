@@ -1,8 +1,8 @@
 """One forward of Whisper's text decoder over Hugging Face weights, for batches whose rows stand at different lengths.
 
-Each row writes its keys and values at its own positions of a preallocated cache and sees only keys at positions up to
-its own. So a rejected draft needs no cropping: its keys and values are past the row's length and are overwritten before
-they are ever attended to. Cross-attention keys and values are computed once a window.
+Each row writes its keys and values in the slots of its own positions in a preallocated cache and sees only keys at
+positions up to its own. So a rejected draft needs no cropping: its keys and values are past the row's length
+and are overwritten before they are ever attended to. Cross-attention keys and values are computed once a window.
 
 Letters in shapes: B rows, T tokens fed, L cache positions, H heads, D head width, d = H D, F encoder frames.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder, WhisperDecoderLayer
 
-from .kv_cache import MAX_DRAFT_TOKENS, KVCache
+from .kv_cache import SPARE_SLOTS, KVCache
 from .linear import Weight, activated, at_once, linear, packed, unpacked
 
 MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
@@ -82,6 +82,13 @@ def layer_forward(
     return x + linear(activated(activation, y, *layer.feed_in), *layer.feed_out)
 
 
+class Branches(NamedTuple):
+    """Where fed tokens go in the cache, and what they see there, when they are not one line of text."""
+
+    slots: Tensor  # [B, T]
+    mask: Tensor  # [B, T, key_length], added to the scores of the keys in all slots
+
+
 class Decoder:
     """A WhisperDecoder's weights with two ways through them: `read` (whole rows at once) and `step` (cached)."""
 
@@ -90,7 +97,7 @@ class Decoder:
         self.heads = config.decoder_attention_heads
         self.width = config.d_model
         self.max_length = config.max_target_positions
-        self.positions = config.max_target_positions + MAX_DRAFT_TOKENS  # L
+        self.positions = config.max_target_positions + SPARE_SLOTS  # L
         self.activation = F.gelu if config.activation_function == "gelu" else ACT2FN[config.activation_function]
         self.dtype, self.device = head.dtype, head.device
         self.norm = affine(module.layer_norm)
@@ -100,7 +107,7 @@ class Decoder:
             self.embeddings = like.embeddings if same(self.embeddings, like.embeddings) else self.embeddings
             self.head = like.head if same(unpacked(self.head), unpacked(like.head)) else self.head
         positions = module.embed_positions.weight.detach()
-        self.position_embeddings = F.pad(positions, (0, 0, 0, MAX_DRAFT_TOKENS))  # [L, d]
+        self.position_embeddings = F.pad(positions, (0, 0, 0, SPARE_SLOTS))  # [L, d]
         ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
         self.causal = torch.zeros(ahead.shape, dtype=self.dtype, device=self.device).masked_fill(ahead, -torch.inf)
         self.layers = [fused(cast(WhisperDecoderLayer, layer)) for layer in module.layers]
@@ -132,6 +139,10 @@ class Decoder:
                 values[first : first + size] = both[:, :, 1].transpose(1, 2)
         return into
 
+    def causal_mask(self, positions: Tensor, key_length: int) -> Tensor:
+        """positions [B, T] -> what is added to the scores of the keys in all slots: [B, T, key_length]."""
+        return torch.embedding(self.causal, positions)[..., :key_length]
+
     def read(
         self, tokens: Tensor, cross: list[tuple[Tensor, Tensor]], cache: KVCache | None = None, first: int = 0
     ) -> Tensor:
@@ -149,15 +160,17 @@ class Decoder:
             x = layer_forward(x, layer, self.heads, self.activation, cached, self.positions, None, cross[index])
         return torch.layer_norm(x, (self.width,), *self.norm)
 
-    def step(self, cache: KVCache, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
-        """The first B slots, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
+    def step(
+        self, cache: KVCache, tokens: Tensor, positions: Tensor, key_length: int, branches: "Branches | None" = None
+    ) -> Tensor:
+        """The cache's first B rows, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
 
-        key_length bounds every position from above.
+        key_length is greater than every slot. Without branches a token's slot is its position.
         """
         batch = tokens.shape[0]
         x = self.embed(tokens, positions)
-        slots = (positions + cache.row_starts[:batch]).view(-1)
-        mask = torch.embedding(self.causal, positions)[:, None, :, :key_length]  # [B, 1, T, key_length]
+        slots, mask = branches or (positions, self.causal_mask(positions, key_length))
+        slots, mask = (slots + cache.row_starts[:batch]).view(-1), mask[:, None]
         fixed = self.heads, self.activation
         for layer, cached, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
             x = self.run_layer(x, layer, *fixed, (cached, slots), self.positions, mask, cross)

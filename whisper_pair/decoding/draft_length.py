@@ -6,23 +6,28 @@ chance that the main agrees with a drafted token given that it agreed with those
     tau(g) = 1 + a + ... + a^g = (1 - a^(g+1)) / (1 - a)
 
 tokens in g c + v(g) main steps, so the speedup is tau(g) / (g c + v(g)) (2211.17192, Theorem 3.8, for v = 1). c and v
-are measured on this machine at this batch size; a is the running estimate of the call.
+are measured on this machine at this batch size; a is the running estimate of the call. For trees of drafts see
+rank_shares.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from .acceptance import TokenMatches, accepted_per_round
-from .continuation import Continuation
+from .tree import DraftTree
 
 LONGEST = 16  # drafts a round that "auto" considers
 MEASURED = (0, 1, 2, 4, 8, LONGEST)  # draft lengths that are timed; between them a straight line
-FADING = 0.99  # of what was seen, for each plain step of a row
-LEARNT = 4  # drafts a round of a window that is learnt from without having drafted
-UNMEASURED = 4  # tokens that all rows of a round draft together while its costs are unknown: rows make it expensive
 
-Times = dict[int, float]  # draft length -> seconds of a whole round, the host's work included
+Lengths = dict[int, float]  # draft length -> seconds of a whole round, the host's work included
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of whole rounds at one batch size, the host's work included."""
+
+    chains: Lengths
+    trees: dict[DraftTree, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,37 @@ class Costs:
     batch_size: int
     draft: float  # one draft step: one token a row
     verify: dict[int, float]  # draft length -> one forward of the main over that many tokens and one more
-    rounds: Times
+    rounds: Lengths  # draft length -> a whole round
+    widths: Lengths = field(default_factory=dict)  # tokens a row in one draft pass -> seconds, for trees
+    trees: dict[str, float] = field(default_factory=dict)  # DraftTree.text -> a whole round over it
 
     @classmethod
     def of_json(cls, costs: Mapping[str, Any]) -> "Costs":
         """From what `asdict` and JSON made of it, whose keys are text."""
 
         def by_count(name: str) -> dict[int, float]:
-            return {int(count): float(seconds) for count, seconds in costs[name].items()}
+            return {int(count): float(seconds) for count, seconds in costs.get(name, {}).items()}
 
-        return cls(int(costs["batch_size"]), float(costs["draft"]), by_count("verify"), by_count("rounds"))
+        size, draft = int(costs["batch_size"]), float(costs["draft"])
+        trees = {text: float(seconds) for text, seconds in costs.get("trees", {}).items()}
+        return cls(size, draft, by_count("verify"), by_count("rounds"), by_count("widths"), trees)
+
+    @classmethod
+    def least(cls, several: Sequence["Costs"]) -> "Costs":
+        """Of several measurements of the same: what disturbs a clock only ever adds."""
+
+        def lowest(name: str) -> dict[Any, float]:
+            found: list[dict[Any, float]] = [vars(costs)[name] for costs in several]
+            return {key: min(each[key] for each in found) for key in found[0]}
+
+        draft = min(costs.draft for costs in several)
+        rounds, trees = lowest("rounds"), lowest("trees")
+        return cls(several[0].batch_size, draft, lowest("verify"), rounds, lowest("widths"), trees)
+
+    @property
+    def times(self) -> Times:
+        """Of whole rounds: what "auto" goes by."""
+        return Times(self.rounds, {DraftTree.of_text(text): seconds for text, seconds in self.trees.items()})
 
     @property
     def cost_ratio(self) -> float:
@@ -56,13 +82,20 @@ class Costs:
         """A round's time over a plain step's: g c + v, as it was measured in one piece."""
         return between(self.rounds, draft_tokens) / self.rounds[0]
 
+    def tree(self, tree: DraftTree) -> float:
+        """The same for any tree, from its pieces: a draft pass a level, by the level's width, and the verification."""
+        fed = [1, *(level.fed for level in tree.levels[:-1])] if tree else []
+        widths = {1: self.draft} | self.widths
+        drafting = sum(max(self.draft, between(widths, width)) if len(widths) > 1 else self.draft for width in fed)
+        return (drafting + between(self.verify, len(tree))) / self.verify[0]
 
-def bounded(times: Times) -> Times:
+
+def bounded(times: Lengths) -> Lengths:
     """More drafts never cost less, so a time above that of a longer round was disturbed: the longer one's bounds it."""
     return {count: min(times[more] for more in times if more >= count) for count in times}
 
 
-def relative(times: Times, longest: int = LONGEST) -> list[float]:
+def relative(times: Lengths, longest: int = LONGEST) -> list[float]:
     """A round's time over a plain step's for 0 to `longest` drafts, to choose by."""
     least = bounded(times)
     return [between(least, count) / least[0] for count in range(longest + 1)]
@@ -88,6 +121,8 @@ def blend(one: Costs, other: Costs, batch_size: int) -> Costs:
         draft=mix(one.draft, other.draft),
         verify={count: mix(one.verify[count], other.verify[count]) for count in one.verify},
         rounds={count: mix(one.rounds[count], other.rounds[count]) for count in one.rounds},
+        widths={width: mix(one.widths[width], other.widths[width]) for width in one.widths},
+        trees={tree: mix(one.trees[tree], other.trees[tree]) for tree in one.trees},
     )
 
 
@@ -108,66 +143,3 @@ def best_draft_tokens(agreement: float, taken: Sequence[float], choices: Sequenc
     would lose."""
     known = (count for count in choices if count < len(taken))
     return max(known, key=lambda count: (expected_length(agreement, count) / taken[count], -count))
-
-
-@dataclass
-class Agreement:
-    """The running estimate of a: agreed trials over all trials, a round's trials ending with its first disagreement.
-
-    Starts at a hopeful `prior` with the weight of `weight` trials, so that drafting is tried wherever a good draft
-    would pay. While nothing is drafted nothing is learnt and what was seen fades, so that drafting is tried again.
-    """
-
-    prior: float = 0.9
-    weight: float = 6.0
-    agreed: float = field(default=0.0, init=False)
-    refused: float = field(default=0.0, init=False)
-
-    def observe(self, drafted: int, accepted: int) -> None:
-        """Count one row's round: tokens drafted, and accepted of them."""
-        if drafted == 0:
-            self.agreed *= FADING
-            self.refused *= FADING
-        self.agreed += accepted
-        self.refused += accepted < drafted
-
-    @property
-    def value(self) -> float:
-        """a"""
-        return (self.prior * self.weight + self.agreed) / (self.weight + self.agreed + self.refused)
-
-
-class DraftLength:
-    """The draft length of each round of one call: given, or the cost model's best for the agreement seen so far.
-
-    The estimate lives as long as the call: how a call decodes does not depend on the calls before it.
-    """
-
-    def __init__(
-        self,
-        draft_tokens: int | Literal["auto"],
-        taken: Callable[[int], Sequence[float] | None],  # `relative` times at a batch size; None: not known yet
-        choices: Sequence[int] = range(LONGEST + 1),  # for "auto"
-    ):
-        self.fixed = None if draft_tokens == "auto" else draft_tokens
-        self.taken, self.choices = taken, choices
-        self.agreement, self.continuation = Agreement(), Continuation()
-
-    def choose(self, batch: int) -> int:
-        """How many tokens all rows of a batch of this size draft in the next round."""
-        if self.fixed is not None:
-            return self.fixed
-        taken = self.taken(batch)
-        if taken is None:
-            return UNMEASURED // batch
-        return best_draft_tokens(self.agreement.value * self.continuation.value, taken, self.choices)
-
-    def observe(self, drafted: int, accepted: int, won: int, ended: bool) -> None:
-        """Learns from one round of a row."""
-        self.agreement.observe(drafted, accepted)
-        self.continuation.observe(won, ended)
-
-    def learn(self, match: TokenMatches) -> None:
-        """Count one window's rounds as they would have been."""
-        for drafted, accepted in accepted_per_round(match, LEARNT):
-            self.agreement.observe(drafted, accepted)

@@ -11,36 +11,39 @@ from functools import partial
 from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
-from .acceptance import TokenMatches
+from .acceptance import TokenMatches, TokenRanks
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import clock_of, measure, round_seconds
 from .decoder import Decoder
-from .draft_length import LONGEST, MEASURED, Costs, DraftLength
+from .draft_choice import DraftChoice, Relative
+from .draft_length import LONGEST, MEASURED, Costs
 from .encoders import Encoders, Prompts, Windows
 from .graphs import Graphs
-from .kv_cache import KVCache
-from .linear import linear, unpacked
+from .kv_cache import KVCache, SharedCache
 from .logits_rules import LogitsRules
 from .model_state import Head, ModelState
 from .options import Decoded, Options, Round
 from .own_encoder import OwnEncoder, work
+from .prefixes import forced_prefixes, language_tokens, read_prefixes
 from .proposing import Proposer
+from .rank_shares import likeliest_tree
 from .round_shape import RoundShape
 from .round_times import RoundTimes, power_of_two
 from .rounds import Rounds
 from .rows import Row
 from .sampling import Sampling
 from .special_tokens import SpecialTokens
-from .teacher_forced import choices
+from .teacher_forced import choices, ranks
+from .tree import DraftTree
 from .weight_guard import WeightGuard
 
 OnRound = Callable[[int, Round], None]
 
+TREES = tuple(likeliest_tree((0.58, 0.12, 0.05, 0.03), *size) for size in ((4, 2), (8, 3), (16, 3)))  # nodes, depth
 WARM_UP_TOKENS = 16
 SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
 
@@ -59,6 +62,7 @@ class Engine:
         graphs: bool | None = None,  # CUDA graphs; None: where there is CUDA
         compile: bool = False,  # torch.compile encoders and decoder layers; pays for itself in long runs on CUDA
         like: "Engine | None" = None,  # of the same main, whose side of it serves both; never while the other decodes
+        trees: Sequence[DraftTree] | None = None,  # of drafts, that "auto" may choose beside chains; None: TREES
     ):
         check_pair(main, draft)
         self.special = SpecialTokens.of(main)
@@ -71,10 +75,10 @@ class Engine:
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder, compile)
         self._encoder_ratio = 0.0 if draft is None else work(draft.config) / work(main.config)
-        self._slots = Slots()
+        self._shared = SharedCache()
         if like is not None:
             like.check_main(main)
-            self.encoders.main, self._slots = like.encoders.main, like._slots
+            self.encoders.main, self._shared = like.encoders.main, like._shared
         self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
         if compile:
@@ -83,7 +87,7 @@ class Engine:
         self._sources = WeightGuard(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
-        self.round_times = RoundTimes()  # what "auto" goes by
+        self.round_times = RoundTimes(TREES if trees is None else trees)  # what "auto" goes by
         self._caches: tuple[KVCache, KVCache | None] | None = None  # the main's and the draft's
 
     @torch.inference_mode()
@@ -151,17 +155,17 @@ class Engine:
         own: OwnEncoder | None,
     ) -> Iterator[Row]:
         """Decode all rows at one temperature, yielding each when it ends."""
-        rounds, clock = self._rounds(options), clock_of(self.device)
-        lengths = DraftLength(
+        rounds, clock, sampling = self._rounds(options), clock_of(self.device), None
+        if temperature > 0 or options.confidence is not None:
+            sampling = Sampling(temperature, options.confidence, generator)
+        drafts = DraftChoice(
             options.draft_tokens if rounds.proposer is not None else 0,
             self.round_times.while_decoding(
                 partial(round_seconds, rounds), rounds.main.cache.capacity, options.timestamps
             ),
-            choices=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
+            lengths=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
+            chains_only=sampling is not None,
         )
-        sampling = None
-        if temperature > 0 or options.confidence is not None:
-            sampling = Sampling(temperature, options.confidence, generator)
         active: list[Row] = []
         while True:
             if fresh := list(islice(rows, options.batch_size - len(active))):
@@ -169,43 +173,27 @@ class Engine:
                 active += fresh
             if not active:
                 return
-            count = lengths.choose(len(active)) if all(row.drafts for row in active) else 0
+            tree = drafts.choose(len(active)) if all(row.drafts for row in active) else DraftTree.chain(0)
             started, before = clock(), sum(len(row.tokens) for row in active)
-            shape, inputs = self._inputs(active, count, options.needs_log_probabilities)
+            shape, inputs = self._inputs(active, tree, options.needs_log_probabilities)
             if sampling is None:
                 results = rounds.greedy(inputs, shape)
             else:
                 results = rounds.with_probabilities(inputs, shape, sampling)
             for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
                 step = row.advance(result)
-                lengths.observe(row.drafted[-1], row.accepted[-1], len(step.tokens), row.done)
+                path = result.path[: row.accepted[-1]]
+                drafts.observe(result.tree, path, row.drafted[-1], len(step.tokens), row.done)
                 if on_round is not None:
                     on_round(row.index, step)
-            if own is not None and count == 0:
+            if own is not None and not tree:
                 own.observe(clock() - started, sum(len(row.tokens) for row in active) - before)
             for slot in reversed(range(len(active))):
                 if active[slot].done:
                     row = self._leave(active, slot, rounds)
-                    if own is not None:
-                        self._weigh(own, row, rounds, lengths, options)
+                    if own is not None and rounds.proposer is not None:
+                        own.weigh(row, rounds.proposer.state, drafts, lambda: self._complete(rounds, options))
                     yield row
-
-    def _weigh(self, own: OwnEncoder, row: Row, rounds: Rounds, lengths: DraftLength, options: Options) -> None:
-        """Decide, by a row that has ended, whether the assistant's own encoder is used for the windows to come."""
-
-        def agreement(ask: bool) -> float:
-            if ask and rounds.proposer is not None:
-                lengths.learn(own.matches(row, rounds.proposer.state))
-            return lengths.agreement.value
-
-        def taken() -> Sequence[float] | None:
-            self.round_times.complete(
-                partial(round_seconds, rounds), options.batch_size, rounds.main.cache.capacity, options.timestamps
-            )
-            return self.round_times.taken(options.batch_size, options.timestamps)
-
-        own.weigh(len(row.tokens) - row.start, agreement, taken, lengths.choices)
-        row.features = None
 
     def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
         """Take a row out; the last one moves into its slot, so that the rows in use stay the first ones."""
@@ -216,15 +204,13 @@ class Engine:
             active[slot] = last
         return row
 
-    def _inputs(self, active: list[Row], draft_tokens: int, log_probabilities: bool) -> tuple[RoundShape, Tensor]:
+    def _inputs(self, active: list[Row], tree: DraftTree, log_probabilities: bool) -> tuple[RoundShape, Tensor]:
         longest = max(len(row.tokens) for row in active)
-        reads = max(
-            len(row.tokens) - row.main_cached for row in active
-        )  # 1 but for rows whose prefix is yet to be read
+        reads = max(len(row.tokens) - row.main_cached for row in active)  # 1 but where a prefix is yet to be read
         width = max(2, reads)
-        if draft_tokens:
+        if tree:
             width = max(width, *(len(row.tokens) - row.draft_cached for row in active))
-        batch, key_length = len(active), longest + draft_tokens
+        batch, key_length = len(active), longest + len(tree)
         if self.bucketed:
             batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
             key_length = min(power_of_two(max(key_length, 64)), self.main.positions)
@@ -232,14 +218,14 @@ class Engine:
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
         until_end = not self.bucketed
-        shape = RoundShape(batch, width, draft_tokens, key_length, begins, reads, log_probabilities, until_end)
+        shape = RoundShape(batch, width, tree, key_length, begins, reads, log_probabilities, until_end)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
         """Prepare new rows in the slots from `first` on."""
         states = torch.stack([row.states for row in fresh])
         cross = self.main.cross(states, rounds.main.cache.cross_views(len(fresh), first))
-        languages = self._languages(cross, len(fresh), options)
+        languages = language_tokens(self.main, cross, len(fresh), self.special, options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
         known = all(row.drafts for row in fresh)  # by the draft
@@ -254,41 +240,10 @@ class Engine:
         # on the CPU only where all are new is it cheaper than a forward apart.
         short = max(row.start for row in fresh) <= SHORT_PREFIX
         if not short or options.no_speech_threshold is not None or (first and not self.bucketed):
-            self._read_prefixes(fresh, first, rounds.states if known else [rounds.main], options)
+            read_prefixes(fresh, first, rounds.states if known else [rounds.main], self.special, options)
         if len(options.temperatures) == 1:
             for row in fresh:
                 row.release_states()
-
-    def _read_prefixes(self, fresh: list[Row], first: int, states: list[ModelState], options: Options) -> None:
-        """`states`: the main's and, where it drafts for these rows, the draft's."""
-        longest = max(row.start for row in fresh)
-        padded = [row.tokens + [self.special.end] * (longest - row.start) for row in fresh]
-        tokens = torch.tensor(padded, device=self.device)
-        for state in states:
-            cross = state.cache.cross_views(len(fresh), first)
-            hidden = state.decoder.read(tokens, cross, state.cache, first)
-            if state is states[0] and options.no_speech_threshold is not None:
-                self._read_no_speech_probability(fresh, tokens, hidden)
-        for row in fresh:
-            row.draft_cached, row.main_cached = row.start, row.start - 1
-
-    def _languages(self, cross: list[tuple[Tensor, Tensor]], count: int, options: Options) -> list[int | None]:
-        """The language's token for each of the rows: given, or the likeliest after <|startoftranscript|>."""
-        if not self.special.languages:
-            return [None] * count
-        if options.language is not None:
-            return [self.special.language_token(options.language)] * count
-        hidden = self.main.read(torch.full((count, 1), self.special.start, device=self.device), cross)
-        known = torch.tensor(sorted(self.special.languages.values()), device=self.device)
-        return known[F.linear(hidden[:, 0], unpacked(self.main.head)[known]).argmax(-1)].tolist()
-
-    def _read_no_speech_probability(self, rows: list[Row], tokens: Tensor, hidden: Tensor) -> None:
-        """The probability of <|nospeech|> after <|startoftranscript|>, before any rule."""
-        at = (tokens == self.special.start).long().argmax(1)  # the prompt holds none: its tokens are text
-        logits = linear(hidden[torch.arange(len(rows), device=self.device), at], self.main.head)
-        no_speech = logits.float().softmax(-1)[:, self.special.no_speech]
-        for row, value in zip(rows, no_speech.tolist(), strict=True):
-            row.no_speech_probability = value
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
@@ -317,8 +272,32 @@ class Engine:
             if self.draft is None or draft_head is None:
                 raise InputError("this Engine has no assistant whose choices could be compared: give it one")
             decoder, head = self.draft, draft_head
-        prefixes = self._prefixes(len(tokens), options, prompts, languages)
+        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
         return choices(decoder, head, encoder_states, prefixes, tokens)
+
+    @torch.inference_mode()
+    def ranks(
+        self,
+        encoder_states: Tensor | Sequence[Tensor],  # [n, F, d], of the draft
+        tokens: Sequence[Sequence[int]],  # the main's own greedy output: `Decoded.tokens`
+        options: Options = Options(),  # noqa: B008 (frozen)
+        prompts: Sequence[Sequence[int] | None] | None = None,
+        *,
+        languages: Sequence[str | None] | None = None,
+    ) -> list[TokenRanks]:
+        """Which of the draft's choices the main's tokens are, for acceptance.py to replay every tree of drafts from."""
+        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
+        self._sources.check()
+        _, head = self.heads(options.timestamps)
+        if self.draft is None or head is None:
+            raise InputError("this Engine has no assistant whose choices could be ranked: give it one")
+        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
+        found = ranks(self.draft, head, encoder_states, prefixes, tokens)
+        room = [self.special.limit(len(prefix), options.max_new_tokens) - len(prefix) for prefix in prefixes]
+        return [
+            TokenRanks.of(row, its, self.special.end, limit)
+            for row, its, limit in zip(tokens, found, room, strict=True)
+        ]
 
     def agreement(
         self,
@@ -332,7 +311,7 @@ class Engine:
         """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
-        prefixes = self._prefixes(len(tokens), options, prompts, languages)
+        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
         return [
             TokenMatches.of(
                 row, choices, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix)
@@ -340,29 +319,17 @@ class Engine:
             for row, choices, prefix in zip(tokens, chosen, prefixes, strict=True)
         ]
 
-    def _prefixes(
-        self, count: int, options: Options, prompts: Prompts, languages: Sequence[str | None] | None
-    ) -> list[list[int]]:
-        """The forced prefixes of windows whose language is known."""
-        named = languages or [options.language] * count
-        if self.special.languages and None in named:
-            raise InputError(
-                "language is unset, expected a code such as 'nl': the tokens were decoded under one; name it"
-            )
-        known = [None if name is None else self.special.language_token(name) for name in named]
-        before = prompts or [None] * count
-        return [
-            self.special.prefix(language, options.task, options.timestamps, prompt)
-            for language, prompt in zip(known, before, strict=True)
-        ]
-
     @torch.inference_mode()
     def measure_rounds(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Measure at once all that "auto" would measure bit by bit in calls with these options; nothing for others."""
         if options.draft_tokens == "auto" and self._drafting(options):
-            rounds = self._rounds(options)
-            timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
-            self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
+            self._complete(self._rounds(options), options)
+
+    def _complete(self, rounds: Rounds, options: Options) -> Relative | None:
+        """What rounds of the call's batch size cost, measured as far as it is unknown."""
+        timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
+        self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
+        return self.round_times.taken(options.batch_size, options.timestamps)
 
     @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
@@ -373,8 +340,8 @@ class Engine:
             rounds = self._rounds(Options(batch_size=batch_size, timestamps=timestamps))
             if rounds.proposer is None:
                 raise InputError("this Engine has no assistant whose cost could be measured: give it one")
-            self._costs[key] = measure(rounds, rounds.proposer, batch_size)
-            self.round_times.learn(*key, self._costs[key].rounds)
+            self._costs[key] = measure(rounds, rounds.proposer, batch_size, self.round_times.trees)
+            self.round_times.learn(*key, self._costs[key].times)
         return self._costs[key]
 
     def forget_costs(self) -> None:
@@ -424,7 +391,7 @@ class Engine:
 
     def _large_enough(self, capacity: int) -> tuple[KVCache, KVCache | None]:
         """The main's and the draft's KV caches of at least so many rows."""
-        cache = self._slots.grow(self.main, capacity, self.encoders.frames, self._forget_caches)
+        cache = self._shared.grow(self.main, capacity, self.encoders.frames, self._forget_caches)
         if self._caches is None or self._caches[0] is not cache:
             self._forget_caches()
             draft = None if self.draft is None else KVCache(self.draft, cache.capacity, self.encoders.frames)
@@ -435,18 +402,3 @@ class Engine:
         """And the graphs that read them."""
         self._caches = None
         self.graphs.clear()
-
-
-class Slots:
-    """The main's cache, which engines of one main share. A larger one replaces it, and makes graphs invalid."""
-
-    def __init__(self) -> None:
-        self.cache: KVCache | None = None
-
-    def grow(self, main: Decoder, capacity: int, frames: int, forget: Callable[[], None]) -> KVCache:
-        """The cache, of at least so many rows. `forget` lets go of the old one before a larger one is made."""
-        if self.cache is None or self.cache.capacity < capacity:
-            forget()
-            self.cache = None
-            self.cache = KVCache(main, capacity, frames)
-        return self.cache

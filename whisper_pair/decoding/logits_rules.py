@@ -27,11 +27,12 @@ from .special_tokens import SpecialTokens
 
 
 class TokenHistory(NamedTuple):
-    """What the rules must know of T positions in B rows each. Position t predicts what follows `tokens[:, t + 1]`."""
+    """What the rules must know of T positions in B rows each. Only `decoded` is set where no timestamps are decoded."""
 
-    tokens: Tensor  # [B, T + 1] the tokens fed, and before them the one that precedes them (any, where there is none)
-    decoded: Tensor  # [B, 1] how many of the tokens up to `tokens[:, 1]`, itself included, came after the prefix
-    timestamp: Tensor  # [B, 1] the last timestamp among those, or -1
+    last: Tensor  # [B, T] the token at the position; what follows it is predicted
+    before: Tensor  # [B, T] the token before that one (any, where there is none)
+    decoded: Tensor  # [B, T] how many of the tokens up to `last`, itself included, came after the prefix
+    timestamp: Tensor  # [B, T] the last timestamp among those, or -1
 
 
 class LogitsRules:
@@ -59,12 +60,40 @@ class LogitsRules:
     def choose(self, logits: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
         """The likeliest allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
 
-        begins=False: the caller knows that no position is a row's first.
+        begins=False: no position is a row's first.
         """
         if begins and len(self.first_suppressed):
             self._suppress_first(logits, history)
         choice = self._choose_with_timestamps(logits, history) if self.timestamps else logits.argmax(-1)
         return choice if self.vocabulary is None else self.vocabulary[choice]
+
+    def choose_several(self, logits: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
+        """The `count` likeliest allowed tokens, likeliest first: logits as for `choose` -> ids [B, T, count].
+
+        Where fewer are allowed, forbidden ones follow them.
+        """
+        if count == 1:
+            return self.choose(logits, history, begins)[..., None]
+        if self.timestamps:
+            logits = self.mask(logits, history)
+        elif begins and len(self.first_suppressed):
+            self._suppress_first(logits, history)
+        choices = logits.topk(count, -1).indices
+        return choices if self.vocabulary is None else self.vocabulary[choices]
+
+    def history(self, tokens: Tensor, decoded: Tensor, timestamp: Tensor) -> TokenHistory:
+        """Of T positions in a row. tokens [B, T + 1]: the tokens there, and before them the one that precedes them;
+        decoded, timestamp [B, 1]: those of the first position."""
+        last, before = tokens[:, 1:], tokens[:, :-1]
+        length = last.shape[1]
+        if length > 1:
+            order = torch.arange(length, device=tokens.device)
+            decoded = decoded + order
+            if self.timestamps:
+                stamped = self.are_timestamps(last) & (decoded >= 1)
+                seen = torch.where(stamped, order, -1).cummax(1).values  # where the last timestamp is, if it was fed
+                timestamp = torch.where(seen >= 0, last.gather(1, seen.clamp(min=0)), timestamp)
+        return TokenHistory(last, before, decoded, timestamp)
 
     def mask(self, logits: Tensor, history: TokenHistory) -> Tensor:
         """logits [B, T, K], `bias` added already -> a copy in float32, -inf where the rules forbid."""
@@ -87,29 +116,19 @@ class LogitsRules:
         return logits
 
     def _suppress_first(self, logits: Tensor, history: TokenHistory) -> None:
-        """Only a row's first fed position can be where decoding begins, unless whole rows are read at once: then it is
-        the position where `decoded` counts up to 0."""
-        first = (self._decoded(history) == 0)[..., None]  # [B, T, 1]
+        first = (history.decoded == 0)[..., None]  # [B, T, 1]
         logits[..., self.first_suppressed] = logits[..., self.first_suppressed].masked_fill(first, -torch.inf)
 
     def are_timestamps(self, tokens: Tensor) -> Tensor:
         """tokens, of any shape -> the same of bool."""
         return (tokens >= self.timestamp_range.start) & (tokens < self.timestamp_range.stop)
 
-    def _decoded(self, history: TokenHistory) -> Tensor:
-        length = history.tokens.shape[1] - 1
-        return history.decoded + torch.arange(length, device=history.tokens.device)  # [B, T]
-
     def _timestamp_rules(self, history: TokenHistory) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> [B, T] each: is it the first token; is text forbidden; the least and the greatest timestamp allowed."""
-        tokens, decoded = history.tokens, self._decoded(history)
-        stamped = self.are_timestamps(tokens)
+        last, before, decoded, latest = history
         first = decoded == 0
-        last_stamped = stamped[:, 1:] & (decoded >= 1)
-        before_stamped = stamped[:, :-1] | (decoded < 2)
-        order = torch.arange(decoded.shape[1], device=tokens.device)
-        seen = torch.where(last_stamped, order, -1).cummax(1).values  # where the last timestamp is, if it was fed
-        latest = torch.where(seen >= 0, tokens[:, 1:].gather(1, seen.clamp(min=0)), history.timestamp)
+        last_stamped = self.are_timestamps(last) & (decoded >= 1)
+        before_stamped = self.are_timestamps(before) | (decoded < 2)
         text_forbidden = last_stamped & ~before_stamped  # a pair is open: a timestamp or the end must close it
         lower = torch.where(text_forbidden, latest, latest + 1)  # -1 + 1: no timestamp yet, none is too early
         upper = torch.where(first, self.last_initial, torch.iinfo(torch.long).max)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .decoder import Decoder
+from .decoder import Branches, Decoder
 from .graphs import Graphs
 from .kv_cache import KVCache
 from .linear import Weight, linear, packed, unpacked
@@ -34,6 +34,10 @@ class Head(NamedTuple):
         """The likeliest allowed tokens: hidden [B, T, d] -> ids [B, T]. `begins`: see LogitsRules.choose."""
         return self.rules.choose(self.logits(hidden), history, begins)
 
+    def choose_several(self, hidden: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
+        """The `count` likeliest allowed tokens, likeliest first: hidden [B, T, d] -> ids [B, T, count]."""
+        return self.rules.choose_several(self.logits(hidden), history, count, begins)
+
     def masked(self, hidden: Tensor, history: TokenHistory, size: int) -> Tensor:
         """Logits under the rules over the whole vocabulary of `size` tokens, float32: [B, T, size]."""
         masked = self.rules.mask(self.logits(hidden), history)
@@ -52,9 +56,9 @@ class ModelState(NamedTuple):
     head: Head
     cache: KVCache
 
-    def step(self, tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
+    def step(self, tokens: Tensor, positions: Tensor, key_length: int, branches: Branches | None = None) -> Tensor:
         """A forward with the cache: tokens, positions [B, T] -> hidden [B, T, d]."""
-        return self.decoder.step(self.cache, tokens, positions, key_length)
+        return self.decoder.step(self.cache, tokens, positions, key_length, branches)
 
     def captured(self, graphs: Graphs) -> Step:
         """The same as a graph of its own, for rounds that come to the host between steps."""

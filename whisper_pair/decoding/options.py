@@ -4,17 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .tree import DraftTree
+
 
 @dataclass(frozen=True)
 class Options:
-    """How `Engine.decode` decodes."""
+    """How `Engine.decode` decodes.
+
+    `draft_tokens` "auto" chooses for each round among drafting nothing, chains of some lengths and a few trees, by what
+    rounds cost on this machine and how often the main agreed. Where tokens are sampled, or a confidence is set, a tree
+    is drafted as the chain of its depth.
+    """
 
     language: str | None = None  # code or English name; None: detected once a window, where the model is multilingual
     task: str = "transcribe"  # or "translate"
     timestamps: bool = False  # decode <|0.00|> ... tokens under Whisper's rules for them
     max_new_tokens: int | None = None  # decoded tokens at most; always at most what the model's positions hold
     batch_size: int = 8  # rows decoded at once; a finished row is replaced by the next window
-    draft_tokens: int | Literal["auto"] = "auto"  # drafted a round; 0: plain greedy; "auto": by the measured cost model
+    draft_tokens: int | DraftTree | Literal["auto"] = "auto"  # drafted a round; 0: plain greedy; "auto": see below
     confidence: float | None = None  # a round's drafting ends after a token that the draft holds less likely than this
     temperature: float | Sequence[float] = 0.0  # 0: greedy; several: tried in turn while a threshold below is missed
     seed: int | None = None  # of sampling; None: a fresh one
@@ -41,6 +48,23 @@ class Round:
     drafted: tuple[int, ...]  # tokens proposed, up to where drafting ended
     accepted: int  # how many of them the main agreed with
     tokens: tuple[int, ...]  # the tokens that the round added to the row
+    parents: tuple[int, ...] = ()  # of each drafted token the one that it follows, -1 the row's last; empty: a chain
+    path: tuple[int, ...] = ()  # which drafted tokens were accepted, where they are a tree; in a chain the first ones
+
+    @property
+    def rejected(self) -> tuple[tuple[int, ...], ...]:
+        """[accepted + 1] The rejected drafts by how many accepted ones are before them: of a tree those that directly
+        follow the accepted path, of a chain all that follow its last accepted one."""
+        if not self.parents:
+            return ((),) * self.accepted + (self.drafted[self.accepted :],)
+        return tuple(
+            tuple(
+                token
+                for number, token in enumerate(self.drafted)
+                if self.parents[number] == parent and number not in self.path
+            )
+            for parent in (-1, *self.path)
+        )
 
 
 @dataclass(frozen=True)

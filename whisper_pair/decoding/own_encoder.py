@@ -4,8 +4,8 @@ An assistant that was not made for the main brings an encoder, which runs once a
 saves D (1 - 1/S) seconds a window, with D the main's own decoding and S the cost model's speedup, so that must be more
 than the encoder takes. A call begins with the main alone, which gives D. While D itself is less than the encoder would
 take (at first estimated from its size), nothing is tried. Otherwise one window that has ended is asked about: its
-encoder states and one parallel pass over its text give the agreement (acceptance.py) without drafting a token. Only if
-that could pay are rounds measured (round_times.py), and S is known. An encoder that is tiny beside the main's is used
+encoder states and one parallel pass over its text give the rank shares (rank_shares.py) without drafting a token. Only
+if that could pay are rounds measured (round_times.py), and S is known. An encoder that is tiny beside the main's is used
 from the first window on, and given up like any other.
 """
 
@@ -16,12 +16,13 @@ from torch import Tensor
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from .acceptance import TokenMatches
-from .draft_length import LONGEST, best_draft_tokens, expected_length
+from .draft_choice import DraftChoice, Relative
+from .draft_length import LONGEST, expected_length
 from .encoders import encode
 from .model_state import ModelState
+from .proposing import CHOICES
 from .rows import Row
-from .teacher_forced import choices
+from .teacher_forced import ranks
 
 CHEAP = 0.05  # of the main's encoder: what a call loses at most that uses it to no avail
 FEWEST = 4  # tokens of a window that is asked about
@@ -55,13 +56,13 @@ class OwnEncoder:
         mean.add(self.clock() - start, len(windows))
         return states
 
-    def matches(self, row: Row, draft: ModelState) -> TokenMatches:
-        """Where the assistant agrees with a row that has ended; runs its encoder for it."""
+    def ranks(self, row: Row, draft: ModelState) -> list[int]:
+        """Which of the assistant's choices the tokens of a row that has ended are; runs its encoder for it."""
         if row.features is None:
             raise ValueError("the row's features were not kept")
         prefix, tokens = row.tokens[: row.start], row.tokens[row.start :]
-        (chosen,) = choices(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
-        return TokenMatches.of(tokens, chosen, row.end, row.limit - row.start)
+        (found,) = ranks(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
+        return [rank for rank, _ in found]
 
     def observe(self, seconds: float, won: int) -> None:
         """Count a round of the main alone, all its rows together."""
@@ -69,26 +70,25 @@ class OwnEncoder:
 
     def weigh(
         self,
-        tokens: int,  # of a window that has ended
-        agreement: Callable[[bool], float],  # that the call expects; True: ask about this window first
-        taken: Callable[[], Sequence[float] | None],  # a round's time over a plain one's, by draft length; measures it
-        lengths: Sequence[int],  # that "auto" chooses from
+        row: Row,  # one that has ended
+        draft: ModelState,
+        drafts: DraftChoice,
+        taken: Callable[[], Relative | None],  # what rounds cost; measures it
     ) -> None:
         """Decide for the windows to come, as far as there is anything to decide by."""
+        tokens = len(row.tokens) - row.start
         self._tokens.add(tokens, 1)
         if self.used is False or not self._plain.count:
             return
         if self.used is None:
             if tokens < FEWEST or self.decoding <= self.own_seconds:
                 return
-            if self._saved(expected_length(agreement(True), LONGEST)) <= self.own_seconds:  # were drafts free
-                self.used = False
+            drafts.ranks.learn(self.ranks(row, draft))
+            if self._saved(expected_length(sum(drafts.ranks.shares[:CHOICES]), LONGEST)) <= self.own_seconds:
+                self.used = False  # not even if drafts were free
                 return
-        times, expected = taken(), agreement(False)
-        if times is None:
-            return
-        best = best_draft_tokens(expected, times, lengths)
-        self.used = self._saved(expected_length(expected, best) / times[best]) > self.own_seconds
+        if (times := taken()) is not None:
+            self.used = self._saved(drafts.speedup(times)) > self.own_seconds
 
     @property
     def decoding(self) -> float:

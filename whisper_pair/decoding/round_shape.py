@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .tree import DraftTree
+
 
 @dataclass(frozen=True)
 class RoundShape:
@@ -9,9 +11,9 @@ class RoundShape:
 
     batch: int
     width: int  # last tokens that the round's inputs hold; the draft is fed all of them
-    draft_tokens: int
-    key_length: int  # greater than every position fed
+    tree: DraftTree  # of drafts; a chain as a rule
+    key_length: int  # greater than every slot fed
     begins: bool  # may some row be about to decode its first token?
     reads: int = 1  # of those last tokens, how many the main is fed: more where a row's prefix is yet to be read
     log_probabilities: bool = False  # are those of the main's choices wanted?
-    until_end: bool = False  # may drafting stop once every row has drafted its end? Not where a graph fixes the shapes
+    until_end: bool = False  # may a chain stop once every row has drafted its end? Not where a graph fixes the shapes

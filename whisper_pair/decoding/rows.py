@@ -65,32 +65,44 @@ class Row:
     def advance(self, result: VerificationResult) -> Round:
         """Take a round's tokens: the accepted drafts and the main's own, up to the end of text or the limit.
 
-        Drafted are the tokens up to the limit and, if the draft ended the text no later than the main first disagreed,
-        up to that end. (An end further on is on a path that the main has left; as the rows of a batch draft equally
-        many tokens, it would save nothing. Counted so, the counters follow from the main's text and the draft's
-        choices along it: see acceptance.py.)
+        Drafted are the tokens up to the limit and, where the draft ended the text on the main's own path or by its
+        first disagreement, those that do not follow that end. (An end further on is on a path that the main has left;
+        as the rows of a batch draft equally many tokens, it would save nothing. Counted so, the counters follow from
+        the main's text and the draft's choices along it: see acceptance.py.)
         """
-        length, proposed = len(self.tokens), result.proposed
-        drafted = min(result.offered, self.limit - length)
-        if self.end in proposed[: result.accepted + 1]:
-            drafted = min(drafted, proposed.index(self.end) + 1)
-        accepted = min(result.accepted, drafted)
-        new = [*proposed[:accepted], result.following][: self.limit - length]
+        length, tree, proposed = len(self.tokens), result.tree, result.proposed
+        room = self.limit - length
+        path = result.path[:room]
+        ends = []
+        if self.end in proposed:
+            on_path = {-1, *path}
+            ends = [
+                tree.paths[node]
+                for node, token in enumerate(proposed)
+                if token == self.end and tree.parents[node] in on_path
+            ]
+            path = path[: next((k + 1 for k, node in enumerate(path) if proposed[node] == self.end), len(path))]
+        counted = tree.counted(room, ends)
+        drafted = min(result.offered, sum(counted))
+        new = [*(proposed[node] for node in path), result.following][:room]
         if self.end in new:
             new = new[: new.index(self.end) + 1]
             self.finished = True
         self.tokens += new
         self.main_cached = len(self.tokens) - 1
-        if proposed:  # the draft was fed all its tokens but the last
-            self.draft_cached = length + min(accepted, len(proposed) - 1)
+        if proposed:  # the draft was fed those that others follow
+            fed = not path or (tree.is_parent[path[-1]] and path[-1] + 1 < len(proposed))
+            self.draft_cached = length + len(path) - (not fed)
         for token in new:
             if token in self.timestamps:
                 self.timestamp = token
         if result.log_probabilities is not None:
             self.log_probability += sum(result.log_probabilities[: len(new)])
         self.drafted.append(drafted)
-        self.accepted.append(accepted)
-        return Round(tuple(proposed[:drafted]), accepted, tuple(new))
+        self.accepted.append(len(path))
+        if tree.is_chain:
+            return Round(tuple(proposed[:drafted]), len(path), tuple(new))
+        return tree_round(result, path, new, counted)
 
     @property
     def mean_log_probability(self) -> float:
@@ -133,6 +145,19 @@ class Row:
             no_speech_probability=self.no_speech_probability,
             silent=self.silent(options),
         )
+
+
+def tree_round(result: VerificationResult, path: Sequence[int], new: list[int], counted: list[bool]) -> Round:
+    """A round over a tree, as the caller sees it: the drafts that count, numbered again."""
+    kept = [node for node, counts in enumerate(counted) if counts]
+    number = {node: index for index, node in enumerate(kept)} | {-1: -1}
+    return Round(
+        drafted=tuple(result.proposed[node] for node in kept),
+        accepted=len(path),
+        tokens=tuple(new),
+        parents=tuple(number[result.tree.parents[node]] for node in kept),
+        path=tuple(number[node] for node in path),
+    )
 
 
 def compression_ratio(tokens: Sequence[int], vocabulary_size: int) -> float:

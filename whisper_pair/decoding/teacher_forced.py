@@ -1,6 +1,7 @@
 """What a model would choose at every position of given tokens: one parallel pass, under the same rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,10 @@ from .logits_rules import TokenHistory
 from .model_state import Head
 
 POSITIONS_AT_ONCE = 4096  # bounds the logits: [that many, vocabulary]
+RANKED_AT_ONCE = 512  # the same where they are compared in float32
+
+# hidden [R, T, d], history, the token that follows each position [R, T] -> what is asked for [R, T, ...]
+Read = Callable[[Tensor, TokenHistory, Tensor], Tensor]
 
 
 def choices(
@@ -20,22 +25,74 @@ def choices(
     tokens: Sequence[Sequence[int]],  # after the prefix
 ) -> list[list[int]]:
     """Row by row, the likeliest allowed token at each position of `tokens`, given the ones before it."""
-    result: list[list[int]] = [[] for _ in tokens]
+    return read_along(decoder, head, states, prefixes, tokens, lambda hidden, history, _: head.choose(hidden, history))
+
+
+def ranks(
+    decoder: Decoder,
+    head: Head,
+    states: Tensor | Sequence[Tensor],  # encoder states, [F, d] a row
+    prefixes: Sequence[Sequence[int]],
+    tokens: Sequence[Sequence[int]],  # after the prefix
+) -> list[list[tuple[int, int]]]:
+    """Row by row and position by position, which of the model's choices the token is (0: the likeliest), and which the
+    end of the text; what the rules forbid, or the head lacks, is after all others."""
+
+    def read(hidden: Tensor, history: TokenHistory, following: Tensor) -> Tensor:
+        size = len(head.rules.bias)
+        found = []
+        at_once = max(1, RANKED_AT_ONCE // len(hidden))
+        for at in range(0, hidden.shape[1], at_once):
+            part = slice(at, at + at_once)
+            its = TokenHistory(*(each[:, part] if each.shape[1] > 1 else each for each in history))
+            masked = head.rules.mask(head.logits(hidden[:, part]), its)  # [R, T, K]
+            end = torch.full_like(following[:, part], head.rules.end)
+            found.append(torch.stack([rank_of(masked, each, head, size) for each in (following[:, part], end)], -1))
+        return torch.cat(found, 1)
+
+    return [[(rank, end) for rank, end in row] for row in read_along(decoder, head, states, prefixes, tokens, read)]
+
+
+def rank_of(masked: Tensor, tokens: Tensor, head: Head, last: int) -> Tensor:
+    """masked [R, T, K], tokens [R, T] -> how many logits are greater, or equal with a lower index: [R, T]; `last` for a
+    token that is forbidden or not among the K."""
+    index, known = tokens, torch.ones_like(tokens, dtype=torch.bool)
+    if head.rules.vocabulary is not None:
+        index = torch.searchsorted(head.rules.vocabulary, tokens.contiguous()).clamp(max=masked.shape[-1] - 1)
+        known = head.rules.vocabulary[index] == tokens
+    own = masked.gather(-1, index[..., None])  # [R, T, 1]
+    order = torch.arange(masked.shape[-1], device=masked.device)
+    before = (masked > own) | ((masked == own) & (order < index[..., None]))
+    return torch.where(known & ~own[..., 0].isneginf(), before.sum(-1), last)
+
+
+def read_along(
+    decoder: Decoder,
+    head: Head,
+    states: Tensor | Sequence[Tensor],
+    prefixes: Sequence[Sequence[int]],
+    tokens: Sequence[Sequence[int]],
+    read: Read,
+) -> list[list[Any]]:
+    """Row by row, what `read` finds at each position of `tokens`."""
+    result: list[list[Any]] = [[] for _ in tokens]
     lengths = [len(prefix) + len(row) - 1 for prefix, row in zip(prefixes, tokens, strict=True)]  # what is fed
     for rows in batches(lengths):
         longest = max(lengths[row] for row in rows)
-        padded = [([*prefixes[row], *tokens[row]][: lengths[row]] + [0] * (longest - lengths[row])) for row in rows]
-        fed = torch.tensor(padded, device=decoder.device)  # [R, T]
+        padded = [([*prefixes[row], *tokens[row]] + [0] * longest)[: longest + 1] for row in rows]
+        given = torch.tensor(padded, device=decoder.device)  # [R, T + 1]
+        fed = given[:, :-1]
         cross = decoder.cross(torch.stack([states[row] for row in rows]).to(decoder.device))
         first = min(len(prefixes[row]) for row in rows) - 1  # no row decodes before this position
         hidden = decoder.read(fed, cross)[:, first:]
         starts = torch.tensor([[len(prefixes[row])] for row in rows], device=decoder.device)
         before = fed[:, max(first - 1, 0) : max(first - 1, 0) + 1]
-        history = TokenHistory(torch.cat([before, fed[:, first:]], 1), first + 1 - starts, torch.full_like(starts, -1))
-        chosen = head.choose(hidden, history).tolist()
-        for row, choices in zip(rows, chosen, strict=True):
+        line = torch.cat([before, fed[:, first:]], 1)
+        history = head.rules.history(line, first + 1 - starts, torch.full_like(starts, -1))
+        found = read(hidden, history, given[:, first + 1 :]).tolist()
+        for row, values in zip(rows, found, strict=True):
             at = len(prefixes[row]) - 1 - first
-            result[row] = choices[at : at + len(tokens[row])]
+            result[row] = values[at : at + len(tokens[row])]
     return result
 
 

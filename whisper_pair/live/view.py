@@ -38,19 +38,21 @@ class Spelling:
         self.bytes = {character: byte for byte, character in bytes_to_unicode().items()}
 
     def pieces(self, rounds: Sequence[Round]) -> Iterator[Piece]:
-        """Every token that was drafted or decided; rejected drafts stand before the main's own token."""
+        """Every token that was decided, after the rejected drafts at its position; of a tree, whose branches are many,
+        those that directly follow the accepted path."""
         rest = b""  # of a character that has not ended
         for step in rounds:
-            for token in step.drafted[: step.accepted]:
-                piece, rest = self._spell("accepted", token, rest)
-                yield piece
-            aside = rest
-            for token in step.drafted[step.accepted :]:
-                piece, aside = self._spell("rejected", token, aside)
-                yield piece
-            for token in step.tokens[step.accepted :]:
-                piece, rest = self._spell("own", token, rest)
-                yield piece
+            tree = bool(step.parents)
+            for position, rejected in enumerate(step.rejected):
+                aside = rest
+                for token in rejected:  # of a chain one after another, of a tree instead of one another
+                    piece, after = self._spell("rejected", token, aside)
+                    aside = rest if tree else after
+                    yield piece
+                accepted = position < step.accepted
+                for token in step.tokens[position : position + 1 if accepted else None]:
+                    piece, rest = self._spell("accepted" if accepted else "own", token, rest)
+                    yield piece
 
     def _spell(self, way: str, token: int, rest: bytes) -> tuple[Piece, bytes]:
         if token in self.words:

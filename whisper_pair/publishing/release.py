@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.
 CHECKPOINT = re.compile(
     r"(?:config|generation_config|(?:pre)?processor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
-    r"|vocab|normalizer|draft_vocabulary|capabilities|model\.safetensors\.index)\.json|merges\.txt"
+    r"|vocab|normalizer|draft_vocabulary|draft_trees|capabilities|model\.safetensors\.index)\.json|merges\.txt"
     r"|model(?:-\d{5}-of-\d{5})?\.safetensors"
 )
 

@@ -117,11 +117,25 @@ class Counters(TypedDict):
     equal: int
 
 
+class TreeRow(TypedDict):
+    """What a tree of drafts wins."""
+
+    paths: list[str]  # a digit a rank of the assistant's choices, from the first draft on
+    nodes: int  # drafts a round
+    depth: int  # passes of the assistant a round
+    rounds: int
+    mean_accepted_length: float  # tau
+    mean_accepted_length_interval: Interval | None
+    position_joint: list[float]  # [k]: share of rounds in which k + 1 drafts or more were accepted
+    predicted_speedup: float  # of decoding at batch 1
+
+
 class AcceptanceSection(AssistantAcceptance, AgreementByGroup):
     """Acceptance of the judged assistant."""
 
     least_accepted: list[RejectedToken]
     counters: Counters
+    by_tree: NotRequired[list[TreeRow]]  # of the trees that "auto" may draft
 
 
 class Rate(TypedDict):

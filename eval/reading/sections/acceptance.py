@@ -1,12 +1,12 @@
 """Which drafts the main accepts: by draft length, by kind of token, and the tokens that fail most."""
 
-from whisper_pair.report import AcceptanceRow, AcceptanceSection, Report, TokenGroup, brackets, percent
+from whisper_pair.report import AcceptanceRow, AcceptanceSection, Report, TokenGroup, TreeRow, brackets, percent
 
 from .section import Section, Table
 
 
 def acceptance(report: Report) -> Section:
-    """A row per draft length."""
+    """A row per draft length, and one per tree of drafts."""
     section, cost = report["acceptance"], report["cost"]["ours"]
     text = (
         f"The assistant agrees with {percent(section['agreement'])}"
@@ -19,7 +19,20 @@ def acceptance(report: Report) -> Section:
         text += f" In comparison, {name} agrees with {percent(other['agreement'])}."
     header = ["draft tokens per round", "acceptance rate", "tokens per round"]
     header += ["share of rounds that accept the first 1, 2, ... drafts", "predicted speedup of decoding"]
-    return Section("Acceptance", text, (Table(header, [_row(row) for row in section["by_draft_tokens"]]),))
+    tables = [Table(header, [_row(row) for row in section["by_draft_tokens"]])]
+    if trees := section.get("by_tree"):
+        header = ["tree of drafts", "tokens per round", "share of rounds that accept 1, 2, ... drafts or more"]
+        tables.append(Table([*header, "predicted speedup of decoding"], [_tree(row) for row in trees]))
+    return Section("Acceptance", text, tuple(tables))
+
+
+def _tree(row: TreeRow) -> list[str]:
+    return [
+        f"{row['nodes']} drafts, {row['depth']} deep",
+        f"{row['mean_accepted_length']:.2f}{brackets(row['mean_accepted_length_interval'], 1, 2)}",
+        " ".join(f"{share:.2f}" for share in row["position_joint"][:8]),
+        f"{row['predicted_speedup']:.2f}x",
+    ]
 
 
 def _row(row: AcceptanceRow) -> list[str]:

@@ -1,0 +1,82 @@
+"""Which drafts each round of a call proposes: given, or by the cost model and what was accepted so far.
+
+"auto" weighs drafting nothing, chains and a few trees. What a round of each costs here is measured (round_times.py),
+what it wins follows from the running rank shares (rank_shares.py), and the greatest quotient is chosen.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from .continuation import Continuation
+from .draft_length import LONGEST, best_draft_tokens, expected_length
+from .rank_shares import RankShares, expected_tokens
+from .tree import DraftTree
+
+UNMEASURED = 4  # tokens that all rows of a round draft together while its costs are unknown: rows make it expensive
+MARGIN = 1.02  # by how much a tree must promise more than the best chain, whose promise is the surer
+
+
+class Relative(NamedTuple):
+    """A round's time over a plain step's, at one batch size."""
+
+    chains: Sequence[float]  # by the number of drafts, from 0 up to the longest that was measured
+    trees: dict[DraftTree, float]
+
+
+class DraftChoice:
+    """The drafts of each round of one call.
+
+    The estimates live as long as the call: how a call decodes does not depend on the calls before it.
+    """
+
+    def __init__(
+        self,
+        draft_tokens: int | DraftTree | Literal["auto"],
+        taken: Callable[[int], Relative | None],  # at a batch size; None: not known yet
+        lengths: Sequence[int] = range(LONGEST + 1),  # of chains, for "auto"
+        chains_only: bool = False,
+    ):
+        self.fixed = None if draft_tokens == "auto" else as_tree(draft_tokens, chains_only)
+        self.taken, self.lengths, self.chains_only = taken, lengths, chains_only
+        self.ranks, self.continuation = RankShares(), Continuation()
+
+    def choose(self, batch: int) -> DraftTree:
+        """What all rows of a batch of this size draft in the next round."""
+        if self.fixed is not None:
+            return self.fixed
+        taken = self.taken(batch)
+        if taken is None:
+            return DraftTree.chain(UNMEASURED // batch)
+        goes_on = self.continuation.value
+        return best_drafts([share * goes_on for share in self.ranks.shares], taken, self.lengths, self.chains_only)
+
+    def speedup(self, taken: Relative) -> float:
+        """What the best drafts promise, over plain decoding, as long as the text goes on."""
+        shares = self.ranks.shares
+        best = best_drafts(shares, taken, self.lengths, self.chains_only)
+        return expected_tokens(best, shares) / (taken.chains[len(best)] if best.is_chain else taken.trees[best])
+
+    def observe(self, tree: DraftTree, path: Sequence[int], drafted: int, won: int, ended: bool) -> None:
+        """Count one row's round: the nodes accepted, how many drafts counted, the tokens won, and whether the text
+        ended with them."""
+        self.ranks.observe(tree, path, drafted, ended)
+        self.continuation.observe(won, ended)
+
+
+def as_tree(drafts: int | DraftTree, chains_only: bool = False) -> DraftTree:
+    """A number of drafts as a chain; a tree as the chain of its depth where only chains are possible."""
+    if isinstance(drafts, DraftTree):
+        return DraftTree.chain(drafts.depth) if chains_only else drafts
+    return DraftTree.chain(drafts)
+
+
+def best_drafts(
+    shares: Sequence[float], taken: Relative, lengths: Sequence[int] = range(LONGEST + 1), chains_only: bool = False
+) -> DraftTree:
+    """The drafts of the greatest predicted speedup; none where drafting would lose."""
+    length = best_draft_tokens(shares[0], taken.chains, lengths)
+    best, speedup = DraftTree.chain(length), MARGIN * expected_length(shares[0], length) / taken.chains[length]
+    for tree, time in () if chains_only else taken.trees.items():
+        if (found := expected_tokens(tree, shares) / time) > speedup:
+            best, speedup = tree, found
+    return best
