@@ -7,7 +7,7 @@ import pytest
 
 from whisper_pair import Pair
 from whisper_pair.checkpoints.draft_trees import DRAFT_TREES_FILE, load_draft_trees, save_draft_trees
-from whisper_pair.decoding.engine import TREES
+from whisper_pair.decoding.rank_shares import TREES
 from whisper_pair.decoding.tree import DraftTree
 from whisper_pair.errors import InputError
 

@@ -8,8 +8,9 @@ from tests.decoding.models import cut, features, tiny_whisper
 from whisper_pair.decoding import round_times
 from whisper_pair.decoding.draft_choice import UNMEASURED
 from whisper_pair.decoding.draft_length import MEASURED, Times
-from whisper_pair.decoding.engine import TREES, Engine
+from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.rank_shares import TREES
 from whisper_pair.decoding.round_times import SEEN, SHARE, Ladder, RoundTimes
 from whisper_pair.decoding.tree import DraftTree
 

@@ -30,7 +30,7 @@ from .options import Decoded, Options, Round
 from .own_encoder import OwnEncoder, work
 from .prefixes import forced_prefixes, language_tokens, read_prefixes
 from .proposing import Proposer
-from .rank_shares import likeliest_tree
+from .rank_shares import TREES
 from .round_shape import RoundShape
 from .round_times import RoundTimes, power_of_two
 from .rounds import Rounds
@@ -43,7 +43,6 @@ from .weight_guard import WeightGuard
 
 OnRound = Callable[[int, Round], None]
 
-TREES = tuple(likeliest_tree((0.58, 0.12, 0.05, 0.03), *size) for size in ((4, 2), (8, 3), (16, 3)))  # nodes, depth
 WARM_UP_TOKENS = 16
 SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
 
@@ -290,7 +289,7 @@ class Engine:
         self._sources.check()
         _, head = self.heads(options.timestamps)
         if self.draft is None or head is None:
-            raise InputError("this Engine has no assistant whose choices could be ranked: give it one")
+            raise InputError("this Engine has no assistant whose choices could be compared: give it one")
         prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
         found = ranks(self.draft, head, encoder_states, prefixes, tokens)
         room = [self.special.limit(len(prefix), options.max_new_tokens) - len(prefix) for prefix in prefixes]
@@ -309,15 +308,7 @@ class Engine:
         languages: Sequence[str | None] | None = None,
     ) -> list[TokenMatches]:
         """Where the draft agrees with the main, for acceptance.py to replay every draft length from."""
-        options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
-        chosen = self.choices(encoder_states, tokens, options, prompts, languages=languages)
-        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
-        return [
-            TokenMatches.of(
-                row, choices, self.special.end, self.special.limit(len(prefix), options.max_new_tokens) - len(prefix)
-            )
-            for row, choices, prefix in zip(tokens, chosen, prefixes, strict=True)
-        ]
+        return [each.matches for each in self.ranks(encoder_states, tokens, options, prompts, languages=languages)]
 
     @torch.inference_mode()
     def measure_rounds(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
