@@ -31,6 +31,7 @@ from whisper_pair.decoding import Decoder, Engine, Options, Packed, encode, unpa
 
 LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
+CHAINS = "pair chains"  # "auto" without trees of drafts
 COMPILED_SPECULATIVE, COMPILED_GREEDY = "compiled speculative", "compiled greedy"  # ours, layers compiled
 THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
 
@@ -50,6 +51,7 @@ class Case:
     scripted: ScriptedPair | None = None
     alpha: float | None = None  # of a scripted pair: the chance that a drafted token is right
     compiled: Engine | None = None
+    chains: Engine | None = None  # whose "auto" drafts no trees
     theirs: bool = True  # is transformers a contender?
 
     def options(self, batch_size: int, draft_tokens: int | str) -> Options:
@@ -81,6 +83,8 @@ def contenders(
         return [[token for token in row.tokens if token < end] for row in rows]
 
     found = {GREEDY: lambda: ours(0), SPECULATIVE: lambda: ours(draft_tokens)}
+    if case.chains is not None and draft_tokens == "auto":
+        found[CHAINS] = lambda: ours("auto", case.chains)
     if case.compiled is not None:
         found[COMPILED_GREEDY] = lambda: ours(0, case.compiled)
         found[COMPILED_SPECULATIVE] = lambda: ours(draft_tokens, case.compiled)
@@ -103,6 +107,8 @@ def compare(
         audio = sum(case.seconds[: len(features)])
         runs = contenders(case, features, batch_size, draft_tokens)
         case.engine.measure_rounds(case.options(batch_size, draft_tokens))  # else "auto" would on the clock
+        if case.chains is not None:
+            case.chains.measure_rounds(case.options(batch_size, draft_tokens))
         if case.compiled is not None:
             case.compiled.round_times.known |= case.engine.round_times.known
         said, cold = {}, {}
@@ -172,6 +178,8 @@ def scripted_case(shape: str, args) -> Case:
     seconds = [30.0] * len(pair.features)
     case = Case(shape, pair.main, pair.draft, pair.engine, pair.features, seconds, "nl", pair.decoded, pair)
     case.theirs = not args.ours
+    if args.draft_tokens == "auto":
+        case.chains = script(Engine(pair.main, pair.draft, like=pair.engine, trees=()), pair.draft)
     if args.compile:
         case.compiled = script(Engine(pair.main, pair.draft, compile=True), pair.draft)
     return case
@@ -322,6 +330,9 @@ def targets(rows: list[dict]) -> dict:
             runs.setdefault(key, {})[f"{row['engine']} {row['mode']}"] = row["seconds"]
     for (pair, alpha, batch), seconds in runs.items():
         label = f"{pair}, " + (f"scripted alpha {alpha}, " if alpha else "") + f"batch {batch}"
+        if CHAINS in seconds and batch in (1, 16):
+            goal = 1.12 if batch == 1 and alpha is not None and alpha <= 0.76 else 1.0
+            add(f"{label}: trees over chains", goal, seconds[CHAINS] / seconds[SPECULATIVE])
         if COMPILED_SPECULATIVE in seconds:
             add(f"{label}: compiled over plain", 1.0, seconds[SPECULATIVE] / seconds[COMPILED_SPECULATIVE])
         goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}

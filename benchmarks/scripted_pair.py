@@ -1,8 +1,10 @@
 """A pair of a released shape with random weights and *scripted* acceptance, to measure speed where no pair is at hand.
 
 The main's position embeddings make it say a recorded text, whatever it hears. The draft's real forward is run for its
-cost; then it proposes the recorded token with probability alpha and a wrong one otherwise, independently for every row
-and position. So speed is measured as a function of agreement; nothing is said about the agreement of any real pair.
+cost; then its first choice is the recorded token with probability alpha and a wrong one otherwise, independently for
+every row and position. Where it is wrong, the recorded token is its second, third or fourth choice as often as a real
+pair's (LATER), which decides what trees of drafts win. So speed is measured as a function of agreement; nothing is said
+about the agreement of any real pair.
 """
 
 import copy
@@ -15,6 +17,7 @@ from transformers import GenerationConfig, WhisperConfig, WhisperForCausalLM, Wh
 from whisper_pair.decoding import Engine, LogitsRules, Options, TokenHistory
 
 ALPHAS = (0.7, 0.8, 0.9, 0.95)
+LATER = (0.28, 0.17, 0.12)  # of the tokens that no earlier choice is, those that the second, third, fourth is: measured
 PREFIX = 4  # <|startoftranscript|> <|language|> <|task|> <|notimestamps|>
 TOWARDS = 500.0  # the norm of a position embedding: what 32 random layers add is well below
 
@@ -43,25 +46,35 @@ class ScriptedRules(LogitsRules):
     """The draft's rules for the engine; its choice is made, at its cost, and then replaced."""
 
     script: Tensor  # [positions]
-    wrong: Tensor  # [slots, positions] 1 where the draft errs
+    ranks: Tensor  # [rows, positions] which of the draft's choices the recorded token is; 0: the first
 
     def choose(self, logits: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
         own = super().choose(logits, history, begins)
-        place = history.decoded.clamp(0, len(self.script) - 1)  # [B, 1]
-        return self.script[place] + self.wrong[: len(own)].gather(1, place) + 0 * own
+        position = history.decoded.clamp(0, len(self.script) - 1)  # [B, 1]
+        return self.script[position] + (self.ranks[: len(own)].gather(1, position) > 0) + 0 * own
+
+    def choose_several(self, logits: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
+        own = super().choose_several(logits, history, count, begins)  # [B, T, count]
+        if count == 1:
+            return own
+        position = history.decoded.clamp(0, len(self.script) - 1)  # [B, 1]
+        word, rank = self.script[position][..., None], self.ranks[: len(own)].gather(1, position)[..., None]
+        order = torch.arange(count, device=own.device)
+        others = torch.where(order == 0, word + 1, word - order)
+        return torch.where(order == rank, word, others) + 0 * own
 
 
 class ScriptedAssistant(WhisperForCausalLM):
     """The same for transformers, whose assisted batch is 1: the scripted token's logit is made the greatest."""
 
     script: Tensor
-    wrong: Tensor
+    ranks: Tensor
 
     def forward(self, input_ids=None, attention_mask=None, encoder_outputs=None, past_key_values=None, **kwargs):
         before = past_key_values.get_seq_length() if past_key_values is not None else 0
         output = super().forward(input_ids, attention_mask, encoder_outputs, past_key_values=past_key_values, **kwargs)
         place = min(max(before + input_ids.shape[1] - PREFIX, 0), len(self.script) - 1)
-        output.logits[:, -1, self.script[place] + self.wrong[0, place]] = torch.finfo(output.logits.dtype).max
+        output.logits[:, -1, self.script[place] + (self.ranks[0, place] > 0)] = torch.finfo(output.logits.dtype).max
         return output
 
 
@@ -75,9 +88,12 @@ class ScriptedPair:
 
     def set_alpha(self, alpha: float) -> None:
         """In place, for captured graphs hold the table."""
-        table = self.draft.wrong
-        coins = torch.rand(table.shape, generator=torch.Generator().manual_seed(int(alpha * 1000)))
-        table.copy_(coins >= alpha)
+        table = self.draft.ranks
+        generator = torch.Generator().manual_seed(int(alpha * 1000))
+        ranks = (torch.rand(table.shape, generator=generator) >= alpha).long()
+        for later, share in enumerate(LATER, 1):
+            ranks += (ranks == later) & (torch.rand(table.shape, generator=generator) >= share)
+        table.copy_(ranks)
 
 
 def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> ScriptedPair:
@@ -99,7 +115,7 @@ def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> S
     draft.generation_config.update(eos_token_id=end, bos_token_id=end, pad_token_id=end)
 
     draft.script = words
-    draft.wrong = torch.zeros(64, len(words), dtype=torch.long, device=device)
+    draft.ranks = torch.zeros(64, len(words), dtype=torch.long, device=device)
     engine = script(Engine(main, draft), draft)
     features = torch.randn(windows, shape.mel_bins, 2 * shape.frames, device=device)
 
@@ -113,7 +129,7 @@ def script(engine: Engine, draft: ScriptedAssistant) -> Engine:
     """The engine of a scripted pair, its draft's choices replaced."""
     head, draft_head = engine.heads(timestamps=False)
     rules = ScriptedRules(engine.special, timestamps=False, vocabulary=None, device=engine.device)
-    rules.script, rules.wrong = draft.script, draft.wrong
+    rules.script, rules.ranks = draft.script, draft.ranks
     engine.replace_heads(False, head, draft_head._replace(rules=rules))
     return engine
 

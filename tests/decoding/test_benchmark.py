@@ -4,7 +4,13 @@ import json
 import socket
 import sys
 
+import pytest
+import torch
+
 from benchmarks import decoding
+from benchmarks.scripted_pair import scripted_pair
+from whisper_pair.decoding import DraftTree, Options
+from whisper_pair.decoding.rank_shares import likeliest_tree
 
 UNNEEDED = ("datasets", "soundfile", "soxr", "av")
 
@@ -49,3 +55,18 @@ def test_a_scripted_run_writes_every_contender_and_its_targets(tmp_path, monkeyp
     assert 1 < weights["pair_over_main"] < 1.5  # the two layers alone, for embeddings and head are the main's
     assert all(set(target) == {"target", "reached", "higher_is_better"} for target in result["targets"].values())
     assert "tiny-test, scripted alpha 0.9, batch 1: speculative over assisted" in result["targets"]
+
+
+def test_a_scripted_pair_is_right_at_its_second_and_third_choice_as_often_as_a_real_one():
+    pair = scripted_pair("tiny-test", 12, "cpu", torch.float32)
+    pair.set_alpha(0.57)
+    shares = [(pair.draft.ranks == rank).float().mean().item() for rank in range(4)]
+    assert shares == pytest.approx([0.57, 0.43 * 0.28, 0.43 * 0.72 * 0.17, 0.43 * 0.72 * 0.83 * 0.12], abs=0.02)
+    chain, tree = DraftTree.chain(3), likeliest_tree(shares, 16, 3)
+    won = {}
+    for drafts in (DraftTree.chain(0), chain, tree):
+        options = Options(language="nl", batch_size=12, draft_tokens=drafts, max_new_tokens=pair.decoded)
+        rows = pair.engine.decode(pair.features, options)
+        assert {tuple(row.tokens) for row in rows} == {tuple(pair.draft.script[: pair.decoded].tolist())}
+        won[drafts] = sum(len(row.tokens) for row in rows) / sum(row.rounds for row in rows)
+    assert won[tree] > 1.1 * won[chain]
