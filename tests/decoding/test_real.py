@@ -10,10 +10,12 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from transformers.modeling_outputs import BaseModelOutput
 
 from tests.decoding.models import cut
-from whisper_pair.decoding.acceptance import accepted_per_round
+from whisper_pair.decoding.acceptance import accepted_per_tree, tree_acceptance
 from whisper_pair.decoding.encoders import encode
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
+from whisper_pair.decoding.rank_shares import TREES
+from whisper_pair.decoding.tree import DraftTree
 
 pytestmark = pytest.mark.real
 ROOT = Path(os.environ.get("WHISPER_PAIR_REALDATA", ""))
@@ -22,6 +24,7 @@ if not (ROOT / "dutch" / "test" / "metadata.csv").is_file():
         "set WHISPER_PAIR_REALDATA to a folder with whisper-base, whisper-tiny and dutch", allow_module_level=True
     )
 
+TREE = TREES[-1]  # 16 drafts, three deep
 LIMIT = 96  # tokens: on clips of a few seconds only a loop is longer, and it would fill the test with repetition
 
 
@@ -86,10 +89,13 @@ def engine(request, models):
 
 
 @pytest.mark.parametrize("batch_size", [8, 1])
-def test_no_token_differs_on_any_clip_and_the_counters_hold(states, reference, engine, batch_size):
+@pytest.mark.parametrize("drafts", [DraftTree.chain(5), TREE], ids=["chain", "tree"])
+def test_no_token_differs_on_any_clip_and_the_counters_hold(states, reference, engine, drafts, batch_size):
     timestamps, expected = reference
     assert len(expected) > 200
-    options = Options(language="nl", timestamps=timestamps, batch_size=batch_size, draft_tokens=5, max_new_tokens=LIMIT)
+    options = Options(
+        language="nl", timestamps=timestamps, batch_size=batch_size, draft_tokens=drafts, max_new_tokens=LIMIT
+    )
     draft_states = states["tiny" if engine.encoders.draft is not None else "base"]
     rows = engine.decode(
         encoder_states=states["base"],
@@ -99,7 +105,13 @@ def test_no_token_differs_on_any_clip_and_the_counters_hold(states, reference, e
     assert [index for index, row in enumerate(rows) if row.tokens != expected[index]] == []
     if engine.draft is None:
         return
-    for row, match in zip(rows, engine.agreement(draft_states, expected, options), strict=True):
+    found = engine.ranks(draft_states, expected, options)
+    for row, ranks in zip(rows, found, strict=True):
         online = list(zip(row.drafted_per_round, row.accepted_per_round, strict=True))
-        assert online == accepted_per_round(match, options.draft_tokens)
+        assert online == accepted_per_tree(ranks, drafts)
     assert sum(row.accepted for row in rows) > 0
+    if (
+        drafts is TREE and engine.encoders.draft is not None
+    ):  # whisper-tiny; two layers that were not trained agree on little
+        chain = tree_acceptance(found, DraftTree.chain(TREE.depth)).mean_accepted_length
+        assert tree_acceptance(found, TREE).mean_accepted_length > 1.2 * chain
