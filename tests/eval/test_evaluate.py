@@ -564,9 +564,9 @@ def test_an_assistant_over_another_encoder_is_refused(question, pair, tmp_path):
 def test_an_engine_that_commits_one_wrong_token_fails_the_run(question, monkeypatch, precision):
     advance = Row.advance
 
-    def wrong(row, drafts, accepted, following, *rest):
-        begins = drafts and row.index == 1 and len(row.tokens) == row.start
-        return advance(row, drafts, accepted, following + 7 if begins else following, *rest)
+    def wrong(row, result):
+        begins = result.proposed and row.index == 1 and len(row.tokens) == row.start
+        return advance(row, result._replace(following=result.following + 7) if begins else result)
 
     monkeypatch.setattr(Row, "advance", wrong)
     config = question(precision=precision)
