@@ -31,6 +31,11 @@ def write_run(output: Path, model: Path, config: Path, max_length: int, main: st
     write_report(output, failed=[])
 
 
+DRAFTED = {"drafted_rounds": 9}  # an older report does not count them
+UTTERANCE = {"clip": "one.wav", "seconds": 2.0, "reference": "Een zin.", "main": {"text": "Een zin."}}
+UTTERANCE |= {"assistant": {"text": "En zin."}}
+
+
 def write_report(output: Path, failed: list[str]) -> None:
     """The demo's committed result, as the report of this run."""
     result = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
@@ -38,7 +43,9 @@ def write_report(output: Path, failed: list[str]) -> None:
     known = {"hardware": result["machine"], "versions": result["versions"], "dtype": "fp32", "attention": "sdpa"}
     report = sections | {
         "pair": result["pair"] | {"encoder_sha256": encoder_sha256(output / "main")},
-        "speed": {"clips": 40, "audio_seconds": 92.0, "repeats": 3, "rows": result["rows"]},
+        "speed": {"clips": 40, "audio_seconds": 92.0, "repeats": 3, "rows": [DRAFTED | row for row in result["rows"]]},
+        "timeline": {"clip": "one.wav"},
+        "utterances": [UTTERANCE],
         "environment": known | {"date": result["date"], "git_commit": None, "seed": 0},
         "verdict": {
             "passed": not failed,

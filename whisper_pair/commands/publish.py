@@ -18,6 +18,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--standalone", action="store_true", help="also NAME-standalone: encoder and shallow decoder, to be used alone"
     )
+    parser.add_argument(
+        "--licence", metavar="ID", help="of the weights, as the Hub writes it, say cc-by-4.0; default: the base model's"
+    )
+    parser.add_argument(
+        "--example", action="store_true", help="show a test clip's text even if its audio is not public"
+    )
     parser.add_argument("--private", action="store_true", help="create the repositories as private ones")
     parser.add_argument("--dry-run", action="store_true", help="print files and cards; write and send nothing")
     parser.add_argument("--whatever-the-verdict", action="store_true", help="publish a pair that failed its evaluation")
@@ -29,7 +35,8 @@ def run(args: argparse.Namespace) -> None:
 
     config = run_config(args.run)
     wanted = args.layout, args.standalone, args.whatever_the_verdict
-    repositories = release(config, args.to, *wanted, dry_run=args.dry_run)
+    more = {"licence": args.licence, "example": args.example}
+    repositories = release(config, args.to, *wanted, dry_run=args.dry_run, **more)
     for repository in repositories:
         print(f"{repository.name}: {len(repository.files)} files, {repository.bytes / 1e6:.1f} MB")
         if args.dry_run:

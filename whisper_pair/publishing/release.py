@@ -25,7 +25,9 @@ from ..checkpoints import (
 from ..config import Config, load_config
 from ..errors import InputError
 from ..report import Report
-from .cards import Names, assistant_card, main_card, standalone_card
+from .cards import assistant_card, main_card, standalone_card
+from .metadata import eval_results, licence_of
+from .names import Names, Release
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
@@ -113,11 +115,20 @@ def readable(config: Config) -> Iterator[None]:
 
 
 def release(
-    config: Config, to: str, layout: str, standalone: bool, whatever_the_verdict: bool, dry_run: bool = False
+    config: Config,
+    to: str,
+    layout: str,
+    standalone: bool,
+    whatever_the_verdict: bool,
+    dry_run: bool = False,
+    licence: str | None = None,
+    example: bool = False,
 ) -> list[Repository]:
     """Repositories in the order in which they are pushed. Raises InputError for what must not be published.
 
     `dry_run`: nothing is written beside the run, so that the standalone Whisper's weights are a size alone.
+    `licence`: None: the base model's, where it is known. `example`: the cards show a test clip's text even where the
+    clips lie in a folder; those of the Hub are public.
     """
     if not HUB_ID.fullmatch(to):
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
@@ -131,41 +142,36 @@ def release(
         raise InputError(f"{assistant}: has no {PAIR_FILE}; remake it: whisper-pair distill CONFIG --overwrite.")
     report = judged(config, main, whatever_the_verdict)
     with readable(config):
-        return repositories_of(config, to, layout, standalone, main, assistant, manifest, report, dry_run)
+        generation_config = completed(main, load_processor(main).tokenizer)
+        names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
+        example = example or all(source.hub for source in config.data.test)
+        about = Release(config, report, names, trained_hours(config), licence or licence_of(config), example)
+        settings = generation_config.to_json_string().encode()
+        return repositories_of(about, to, main, assistant, manifest, settings, dry_run)
 
 
 def repositories_of(
-    config: Config,
-    to: str,
-    layout: str,
-    standalone: bool,
-    main: Path,
-    assistant: Path,
-    manifest: PairManifest,
-    report: Report,
-    dry_run: bool,
+    about: Release, to: str, main: Path, assistant: Path, manifest: PairManifest, settings: bytes, dry_run: bool
 ) -> list[Repository]:
-    """Each with its card, from what `release` has checked."""
-    generation_config = completed(main, load_processor(main).tokenizer)
-    names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
-    about = config, report, names, trained_hours(config)
+    """Each with its card, from what `release` has checked. `settings`: the main's generation_config.json."""
+    config, names = about.config, about.names
     paired = manifest_for(names.main, config, manifest)
     own: dict[str, Path | bytes] = {**checkpoint(assistant), PAIR_FILE: paired}
     repositories: list[Repository] = []
-    settings = generation_config.to_json_string().encode()
     whole_main: dict[str, Path | bytes] = {**checkpoint(main), GENERATION_CONFIG_FILE: settings}
-    if layout == "one":
-        inside = {f"assistant/{path}": file for path, file in own.items()}
-        repositories.append(Repository(names.main, whole_main | inside | {"README.md": main_card(*about)}))
+    whole_main |= {**eval_results(about), "README.md": main_card(about)}
+    if names.subfolder:
+        inside = {f"{names.subfolder}/{path}": file for path, file in own.items()}
+        repositories.append(Repository(names.main, whole_main | inside))
     else:
         if names.main == to:
-            repositories.append(Repository(to, whole_main | {"README.md": main_card(*about)}))
-        repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(*about)}))
+            repositories.append(Repository(to, whole_main))
+        repositories.append(Repository(names.assistant, own | {"README.md": assistant_card(about)}))
     if names.standalone:
         whole: Files = (
             without_weights(main, assistant) if dry_run else checkpoint(standalone_checkpoint(main, assistant))
         )
-        card = standalone_card(config, report, names, names.standalone, trained_hours(config))
+        card = standalone_card(about, names.standalone)
         repositories.append(Repository(names.standalone, {**whole, "README.md": card}))
     return repositories
 
