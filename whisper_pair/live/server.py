@@ -166,9 +166,9 @@ class Server:
     def _head(self) -> str:
         layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers
         return (
-            f'<div class="head"><h1>Whisper Pair</h1><p>{escape(self.name)}: a main of {layers[0]} decoder layers, and'
-            f" an assistant of {layers[1]} that drafts for it. Both transcribe the same recording. The text must"
-            " be the same, and the pair should be done sooner.</p></div>"
+            f'<div class="head themed"><h1>Whisper Pair</h1><p>{escape(self.name)}: a main of {layers[0]} decoder'
+            f" layers, and an assistant of {layers[1]} that drafts for it. Both transcribe the same recording. The"
+            " text must be the same, and the pair should be done sooner.</p></div>"
         )
 
 

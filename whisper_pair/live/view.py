@@ -77,14 +77,14 @@ def contest_html(contest: Contest, spelling: Spelling, setting: str) -> str:
         f" count from spectrogram to tokens; {setting}."
     )
     return (
-        f'<div class="contest">{_progress(contest)}<div class="sides">{sides}</div>{_legend()}'
+        f'<div class="contest themed">{_progress(contest)}<div class="sides">{sides}</div>{_legend()}'
         f'<p class="faint">{escape(small)}</p></div>'
     )
 
 
 def sentence_html(sentence: str, role: str = "alert") -> str:
     """A mistake in the input, or the first step."""
-    return f'<div class="contest"><p class="verdict sentence" role="{role}">{escape(sentence)}</p></div>'
+    return f'<div class="contest themed"><p class="verdict sentence" role="{role}">{escape(sentence)}</p></div>'
 
 
 def _progress(contest: Contest) -> str:
