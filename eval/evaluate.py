@@ -20,8 +20,20 @@ from whisper_pair.checkpoints import (
 from whisper_pair.config import Config
 from whisper_pair.data import fingerprint, load_test_clips
 from whisper_pair.decoding import Engine, Options, SpecialTokens
+from whisper_pair.errors import InputError
 from whisper_pair.precision import DTYPES, resolved
-from whisper_pair.report import Report, check, read_report
+from whisper_pair.report import (
+    MainReport,
+    Report,
+    check,
+    headline,
+    main_headline,
+    main_lines,
+    read_main_report,
+    read_report,
+    summary,
+    verdict_lines,
+)
 from whisper_pair.runs import (
     Stage,
     as_json,
@@ -33,9 +45,10 @@ from whisper_pair.runs import (
     write_text,
 )
 
+from . import main_alone
 from .evaluation import Evaluation
 from .measuring import Assistant, Engines, decode_clips, spread_out, write_best_draft_tokens
-from .reading import check_enough_timings, draw, markdown, page
+from .reading import check_enough_timings, draw, markdown, page, pair_document
 
 logger = logging.getLogger("whisper_pair.eval")
 
@@ -47,11 +60,11 @@ def assistant_name(config: Config) -> str:
     return config.eval.assistant or str(Path(config.output) / "assistant")
 
 
-def stage_of(config: Config, main: Path, assistant: Path, precision: str) -> Stage:
-    """The stage, with all that its results depend on."""
+def stage_of(config: Config, main: Path, assistant: Path | None, precision: str) -> Stage:
+    """The stage, with all that its results depend on. `assistant` None: a main alone."""
     inputs = {
         "main": _weights(main),
-        "assistant": _weights(assistant),
+        "assistant": None if assistant is None else _weights(assistant),
         "compare": {name: _weights(checkpoint_folder(name)) for name in config.eval.compare},
         "language": config.language,
         "task": config.task,
@@ -74,6 +87,8 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     """
     if strict:
         check_enough_timings(config.eval)
+    if config.eval.main_alone:
+        return evaluate_main(config, overwrite, strict)
     main_at = main_folder(config)
     ours_at = checkpoint_folder(assistant_name(config))
     processes = this_process()
@@ -113,8 +128,31 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
         write_best_draft_tokens(ours_at, report)
     stage.finish()
     discard(stage.folder / DECODED)
-    logger.info("%s: report.json, report.md, report.html, utterances.parquet, plots/", stage.folder)
     return status(report, stage, strict)
+
+
+def evaluate_main(config: Config, overwrite: bool, strict: bool) -> int:
+    """The same for a main alone. Raises InputError for `strict`: there is no verdict on one."""
+    if strict:
+        raise InputError("--strict: a main alone gets no verdict; name an assistant, or leave --strict out.")
+    precision = resolved(config.eval.precision, this_process().device, "eval.precision")
+    stage = stage_of(config, main_folder(config), None, precision)
+    if stage.finished():
+        stage.tidy()
+        logger.info("%s: already evaluated with these inputs", stage.folder)
+        report: MainReport | None = read_main_report(stage.folder / "report.json")
+    else:
+        stage.refuse_other_inputs(overwrite)
+        report = main_alone.measure(config, stage, precision, options_of(config))
+    if report is not None:
+        show(main_headline(report), main_lines(report), stage.folder)
+    return 0
+
+
+def show(sentence: str, lines: list[tuple[str, str]], folder: Path) -> None:
+    """A report's summary, and where it lies."""
+    for line in (*summary(sentence, lines).splitlines(), f"report: {folder}/report.html"):
+        logger.info("%s", line)
 
 
 def loaded(
@@ -161,13 +199,15 @@ def write(evaluation: Evaluation, report: Report, folder: Path) -> None:
     check(report)
     write_json(folder / "report.json", report)
     evaluation.write_utterances(folder / "utterances.parquet")
-    write_text(folder / "report.md", markdown(report))
-    draw(report, folder / "plots")
-    write_text(folder / "report.html", page(report, evaluation.clips))
+    document = pair_document(report)
+    write_text(folder / "report.md", markdown(document))
+    draw(document.figures, folder / "plots")
+    write_text(folder / "report.html", page(document, evaluation.clips))
 
 
 def status(report: Report, stage: Stage, strict: bool) -> int:
-    """The exit status, with a sentence where it is not 0."""
+    """Shows the report's summary and where it lies. The exit status, with a sentence where it is not 0."""
+    show(headline(report), verdict_lines(report), stage.folder)
     if report["identity"]["unexplained"] or report["quality"]["long_form"].get("unexplained"):
         logger.error("the pair's output is not the main's: see identity and long form in %s/report.md", stage.folder)
         return 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from transformers import WhisperForConditionalGeneration
 
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
@@ -121,7 +122,7 @@ class Evaluation:
         report = {
             "version": VERSION,
             "pair": self.pair_section(),
-            "data": self.data_section(available),
+            "data": data_section(self.config, self.clips, available, self.log_mel.seconds),
             "acceptance": self.acceptance(acceptance, alone["ours"]),
             "compared": {
                 a.name: acceptance_section(self.decoded.by[a.name].matches, alone[a.name]) for a in self.assistants[1:]
@@ -135,7 +136,7 @@ class Evaluation:
             "published": None if settings.published is None else asdict(settings.published),
             "timeline": self.timeline(),
             "utterances": self.utterances(),
-            "environment": self.environment(),
+            "environment": environment_of(self.config, self.main),
             "memory": memory_section(engines, timed.features, self.options, at_once),  # releases all engines
         }
         report["verdict"] = verdict_section(cast(Report, report), settings.require)
@@ -177,19 +178,6 @@ class Evaluation:
             "main_parameters_millions": millions(self.main.parameters()),
             "assistant_own_parameters_millions": millions(own_parameters(self.main, judged.model)),
             "encoder_sha256": encoder_sha256(self.main_at),
-        }
-
-    def data_section(self, available: int) -> DataSection:
-        """The test clips, and which of them were trained on."""
-        config = self.config
-        return {
-            "sources": [source.name for source in config.data.test],
-            "clips": len(self.clips),
-            "available": available,
-            "seconds": sum(clip.seconds for clip in self.clips),
-            "language": config.language,
-            "task": config.task,
-            "leaks": leak_section(self.clips, config.data, self.log_mel.seconds),
         }
 
     def acceptance(self, found: AssistantAcceptance, costs: Costs) -> AcceptanceSection:
@@ -234,14 +222,6 @@ class Evaluation:
         """A typical utterance, round by round."""
         clip = self.clips[typical_clip(self.ours.pair, self.clips)]
         return timeline_section(self.engines.judged, clip, self.log_mel, self.options, self.pieces)
-
-    def environment(self) -> Environment:
-        """What the figures were measured with."""
-        found = provenance(self.config, str(self.main.device)) | {
-            "dtype": precision_of(self.main.dtype),
-            "attention": self.main.config._attn_implementation,
-        }
-        return cast(Environment, found)
 
     def utterances(self) -> list[Utterance]:
         """Each clip's texts, errors and counters."""
@@ -290,6 +270,28 @@ class Evaluation:
             "accepted_per_round": [list(pair.accepted_per_round) for pair in ours.pair],
         }
         write_table(path, pa.table(columns))
+
+
+def data_section(config: Config, clips: Sequence[Clip], available: int, window_seconds: float) -> DataSection:
+    """The test clips, and which of them were trained on. `available`: before eval.limit."""
+    return {
+        "sources": [source.name for source in config.data.test],
+        "clips": len(clips),
+        "available": available,
+        "seconds": sum(clip.seconds for clip in clips),
+        "language": config.language,
+        "task": config.task,
+        "leaks": leak_section(clips, config.data, window_seconds),
+    }
+
+
+def environment_of(config: Config, main: WhisperForConditionalGeneration) -> Environment:
+    """What the figures were measured with."""
+    found = provenance(config, str(main.device)) | {
+        "dtype": precision_of(main.dtype),
+        "attention": main.config._attn_implementation,
+    }
+    return cast(Environment, found)
 
 
 def training_history(assistant: Assistant) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from distill.examples import Example, table
+from distill.examples import DraftExample, table
 from eval.reading.compare import compare
+from eval.reading.document import pair_document
 from eval.reading.page import page
 from eval.reading.plots import figures, svg
 from eval.reading.report import markdown as report_markdown
@@ -171,8 +172,8 @@ def test_the_page_of_a_report(report, material):
     clips[0] = Clip(
         report["timeline"]["clip"], *[getattr(clips[0], n) for n in ("audio", "seconds", "text", "speaker")]
     )
-    written = page(report, clips)
-    plain = page(json.loads(json.dumps(report).replace("<", "(")), [
+    written = page(pair_document(report), clips)
+    plain = page(pair_document(json.loads(json.dumps(report).replace("<", "("))), [
         Clip(clip.name.replace("<", "("), clip.audio, 1.0, "x", None) for clip in clips])  # fmt: skip
     elements = [Counter(re.findall(r"<(\w+)", text)) for text in (written, plain)]
     assert elements[0] == elements[1]  # no element came from a name
@@ -184,13 +185,14 @@ def test_the_markdown_of_a_report_and_of_a_comparison(report, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps(report))
     compared = compare([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
-    for written in (report_markdown(report), compared):
-        assert not kinds(written) & {"link_open", "image", "html_inline", "html_block", "code_inline", "s_open"}
+    for written in (report_markdown(pair_document(report)), compared):
+        assert not kinds(written) & {"html_inline", "html_block", "code_inline", "s_open"}
+        assert all(target.startswith(("#", "plots/")) for target in targets(written))  # none came from a name
         assert not CONTROL.search(written)
-    assert len(re.findall("^# ", report_markdown(report), re.MULTILINE)) == 1
+    assert len(re.findall("^# ", report_markdown(pair_document(report)), re.MULTILINE)) == 1
     assert not any(
         "three" in line
-        for line in report_markdown(report).splitlines()
+        for line in report_markdown(pair_document(report)).splitlines()
         if line.startswith("#") and "error: two" not in line
     )
 
@@ -218,7 +220,7 @@ def test_what_the_student_gets_wrong():
             return "".join(HOSTILE[token] for token in tokens)
 
     numbers = list(range(len(HOSTILE)))
-    written = table([Example(text, numbers, numbers[::-1]) for text in HOSTILE], Tokenizer())
+    written = table([DraftExample(text, numbers, numbers[::-1]) for text in HOSTILE], Tokenizer())
     assert not kinds(written) & {"link_open", "image", "html_inline", "html_block", "code_inline"}
     assert len(written.splitlines()) == 2 + len(HOSTILE)
 

@@ -22,10 +22,10 @@ from whisper_pair.checkpoints.load import load_draft, load_main, load_processor
 from whisper_pair.checkpoints.locate import checkpoint_folder
 from whisper_pair.checkpoints.manifest import PairManifest
 from whisper_pair.commands.command_line import guarded
-from whisper_pair.commands.run import finished_report
 from whisper_pair.config.schema import Data, Source, load_config
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.errors import InputError
+from whisper_pair.report.schema import read_report
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -385,7 +385,7 @@ def test_a_report_of_any_content(tmp_path_factory, content):
     output = tmp_path_factory.getbasetemp() / "run"
     (output / "eval").mkdir(parents=True, exist_ok=True)
     (output / "eval" / "report.json").write_bytes(content)
-    assert "evaluate again" in refused(lambda: finished_report(output))
+    assert "evaluate again" in refused(lambda: read_report(output / "eval" / "report.json"))
 
 
 # As the user meets it

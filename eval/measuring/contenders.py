@@ -37,6 +37,8 @@ class Contender:
 def contenders_of(engines: Engines, options: Options, draft_tokens: Sequence[int]) -> list[Contender]:
     """Our engine's, with and without its assistants, and transformers'. Our greedy comes first: the baseline."""
     main, assistants = engines.main, engines.assistants
+    if not assistants:
+        return [ours(engines.judged, options, "greedy", None, None), transformers_greedy(main, options)]
     judged = assistants[0]
     found = [ours(engines.judged, options, "greedy", None, None)]
     for assistant in assistants:

@@ -40,10 +40,14 @@ class Engines:
         self.main, self.assistants = main, assistants
         self._pairs: dict[str, Engine] = {}
         self._alone: dict[int, Engine] = {}
+        self._plain: Engine | None = None  # where there is no assistant
 
     @property
     def judged(self) -> Engine:
-        """The judged pair; with `draft_tokens=0`, the main alone."""
+        """The judged pair; with `draft_tokens=0`, or without any assistant, the main alone."""
+        if not self.assistants:
+            self._plain = self._plain or Engine(self.main)
+            return self._plain
         return self.pair(self.assistants[0])
 
     def pair(self, assistant: Assistant) -> Engine:
@@ -63,6 +67,6 @@ class Engines:
 
     def release(self, *, but_the_judged: bool = False) -> None:
         """Free their memory. An engine that is asked for later is a new one."""
-        judged = self.assistants[0].name
+        judged = self.assistants[0].name if self.assistants else ""
         kept = {judged: self._pairs[judged]} if but_the_judged and judged in self._pairs else {}
-        self._pairs, self._alone = kept, {}
+        self._pairs, self._alone, self._plain = kept, {}, None

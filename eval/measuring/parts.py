@@ -21,10 +21,10 @@ def parts_of(
     encoder: EncoderSeconds,
     costs: dict[int, Costs],
 ) -> Parts | None:
-    """Of one pass that took `seconds`, in chunks of `sizes` clips. None for whom it is not known: only our engine's
-    greedy and the judged pair at fixed draft lengths are accounted for."""
+    """Of one pass that took `seconds`, in chunks of `sizes` clips. None where it is not known: only our engine's
+    greedy and the judged pair at fixed draft lengths are accounted for, and a main alone has no costs."""
     ours = contender.mode == "speculative" and contender.assistant == "ours" and contender.schedule == "constant"
-    if not (ours or (contender.engine, contender.mode) == ("pair", "greedy")):
+    if not costs or not (ours or (contender.engine, contender.mode) == ("pair", "greedy")):
         return None
     count = contender.draft_tokens if isinstance(contender.draft_tokens, int) else 0
     rounds = [hypothesis.decoded.rounds for hypothesis in found if hypothesis.decoded is not None]

@@ -37,7 +37,7 @@ class Timed:
     clips: list[Clip]
     features: torch.Tensor  # [clips, mel, frames]
     tokens: list[list[int]]  # the main's own, end-of-text left out
-    matches: list[TokenMatches]  # of the judged assistant
+    matches: list[TokenMatches]  # of the judged assistant; empty where there is none
 
     @property
     def seconds(self) -> float:
@@ -59,7 +59,7 @@ def timed_clips(
     features = features_of(chosen, log_mel, main.device).to(main.dtype)
     end = main.generation_config.eos_token_id
     text = [[token for token in tokens[row] if token < end] for row in rows]
-    return Timed(rows, chosen, features, text, [matches[row] for row in rows])
+    return Timed(rows, chosen, features, text, [matches[row] for row in rows] if matches else [])
 
 
 def spread_out(available: int, count: int | None) -> list[int]:
@@ -78,7 +78,8 @@ def speed_section(
     log_mel: LogMel,
     left_out: Sequence[str],
 ) -> SpeedSection:
-    """A row per contender and batch size. `costs`: the judged pair's, at 1 and at each timed batch size. `left_out`:
+    """A row per contender and batch size. `costs`: the judged pair's, at 1 and at each timed batch size; empty for a
+    main alone. `left_out`:
     why a contender is missing, one sentence each."""
     device = engines.main.device
     check = OutputCheck(timed.rows, timed.tokens, timed.matches, near_tie)

@@ -1,5 +1,6 @@
 """What is made of the measurements: the verdict, the report, its page and plots, and comparisons of reports."""
 
+from .document import main_document, pair_document
 from .page import page
 from .plots import draw
 from .report import markdown
@@ -9,8 +10,10 @@ from .verdict import check_enough_timings, verdict_section
 __all__ = [
     "check_enough_timings",
     "draw",
+    "main_document",
     "markdown",
     "page",
+    "pair_document",
     "timeline_section",
     "typical_clip",
     "verdict_section",

@@ -1,6 +1,6 @@
-"""report.json -> report.html: one file with its pictures, sounds and script inside, read without a network.
+"""report.json -> report.html: one file with its plots, audio and script inside, read without a network.
 
-Figures come from the report; from the clips comes only the sound of a few of them.
+Figures come from the report; from the clips comes only the audio of some of them.
 """
 
 import base64
@@ -8,71 +8,148 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from whisper_pair.audio import SAMPLE_RATE, to_pcm
 from whisper_pair.data import Clip
 from whisper_pair.escaping import html as escape
-from whisper_pair.report import Report, Timeline, Utterance
+from whisper_pair.report import MainUtterance, Timeline, Utterance
 
-from .plots import figures, svg
-from .sections import Section, Table, about, sections, title
+from .document import Document
+from .plots import svg
+from .report import anchor
+from .sections import Section, Table
 
-PLAYABLE = 8  # clips whose audio the page holds
-LONG = 48  # characters from which a cell may wrap
-WIDE = ("surface", "speed", "quality_speed")  # pictures that take a whole row
-COLUMNS = ("clip", "seconds", "tokens", "agreement", "accepted", "errors", "assistant's errors", "identical", "audio")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PLAYABLE = 10_000_000  # bytes of audio that the page holds, of the clips with the most errors and rejected tokens
+TIMELINE, UTTERANCES = "One utterance, round by round", "Utterances"
 
 
-def page(report: Report, clips: Sequence[Clip]) -> str:
-    """`clips`: those of report["utterances"], in that order."""
+def page(document: Document, clips: Sequence[Clip]) -> str:
+    """`clips`: those of document.utterances, in that order."""
     template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    every = max(1, len(clips) // PLAYABLE)
-    sounds = {i: flac(clips[i]) for i in range(0, len(clips), every)[:PLAYABLE]}
-    timeline = report["timeline"]
-    shown = next(i for i, clip in enumerate(clips) if clip.name == timeline["clip"])
+    headings = [section.title for section in document.sections]
+    timeline = ""
+    if document.timeline is not None:
+        shown = next(clip for clip in clips if clip.name == document.timeline["clip"])
+        timeline = _heading(TIMELINE) + _timeline(document.timeline, player(flac(shown)))
+        headings.append(TIMELINE)
+    plots = document.figures()
     return template.substitute(
-        title=escape(title(report)),
-        about="".join(f"<p>{escape(text)}</p>" for text in about(report).split("\n\n")),
-        sections="\n".join(_section(section) for section in sections(report)),
-        pictures="\n".join(_picture(name, figure) for name, figure in figures(report).items()),
-        timeline=_timeline(timeline, flac(clips[shown])),
-        metric=escape(report["quality"]["metric"].upper()),
-        columns="".join(
-            f"<th><button>{escape(name)}</button></th>" for name in (*COLUMNS, "reference", "main", "assistant")
-        ),
-        rows="\n".join(_utterance(row, sounds.get(i)) for i, row in enumerate(report["utterances"])),
+        title=escape(document.title),
+        headline=escape(document.headline),
+        lines="".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in document.lines),
+        contents="".join(map(_link, [*headings, UTTERANCES])),
+        about=_paragraphs(document.about),
+        sections="\n".join(_section(section, plots) for section in document.sections),
+        timeline=timeline,
+        utterances_heading=_heading(UTTERANCES),
+        metric=escape(document.metric),
+        utterances=_utterances(document.utterances, _audio(document.utterances, clips)),
     )
 
 
-def flac(clip: Clip) -> str:
-    """An audio element that holds the clip."""
+def flac(clip: Clip) -> bytes:
+    """The clip as a FLAC file."""
     import soundfile
 
     buffer = io.BytesIO()
     soundfile.write(buffer, to_pcm(clip.read()), SAMPLE_RATE, format="FLAC")
-    data = base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def player(sound: bytes) -> str:
+    """An audio element that holds the sound."""
+    data = base64.b64encode(sound).decode()
     return f'<audio controls preload="none" src="data:audio/flac;base64,{data}"></audio>'
 
 
-def _section(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"] + ([f"<p>{escape(section.text)}</p>"] if section.text else [])
-    return "\n".join([*parts, *map(_table, section.tables)])
+def _audio(utterances: Sequence[Utterance] | Sequence[MainUtterance], clips: Sequence[Clip]) -> dict[int, str]:
+    """Players by clip: the worst clips first, as many as fit."""
+
+    players, size = {}, 0
+    for index in sorted(range(len(clips)), key=lambda index: _trouble(utterances[index]), reverse=True):
+        sound = flac(clips[index])
+        size += len(sound)
+        if size > PLAYABLE:
+            break
+        players[index] = player(sound)
+    return players
+
+
+def _trouble(row: Utterance | MainUtterance) -> int:
+    """Errors and rejected tokens together."""
+    found = row["main"]["errors"]
+    if "assistant" in row:
+        found += row["assistant"]["errors"] + row["drafted"] - row["accepted"]
+    return found
+
+
+def _link(heading: str) -> str:
+    return f'<li><a href="#{anchor(heading)}">{escape(heading)}</a></li>'
+
+
+def _heading(heading: str) -> str:
+    return f'<h2 id="{anchor(heading)}">{escape(heading)}</h2>'
+
+
+def _paragraphs(text: str) -> str:
+    return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n") if part)
+
+
+def _section(section: Section, plots: "dict[str, Figure]") -> str:
+    pictures = "".join(f"<figure>{svg(plots[name])}</figure>" for name in section.figures if name in plots)
+    tables = "".join(map(_table, section.tables))
+    beside = f'<div class="pictures">{pictures}</div>' if pictures else ""
+    return f"<section>{_heading(section.title)}{_paragraphs(section.text)}{beside}{tables}</section>"
 
 
 def _table(table: Table) -> str:
+    """On a phone a wide table becomes cards, so each cell names its column."""
+    wide = ' class="cards"' if len(table.header) > 4 else ""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = "".join(
+        "<tr>" + "".join(_cell(name, cell) for name, cell in zip(table.header, row, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    return f"<table{wide}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(text: str) -> str:
-    kind = text if text in ("yes", "no", "kept") else "text" if len(text) > LONG else ""
-    kind = f' class="{kind}"' if kind else ""
-    return f"<td{kind}>{escape(text)}</td>"
+def _cell(column: str, text: str, value: object = None, inner: str | None = None, kind: str = "") -> str:
+    """`value`: what the column is sorted by; `inner`: HTML in place of the text."""
+    kind = kind or (text if text in ("yes", "no", "kept") else "")
+    kinds = f' class="{kind}"' if kind else ""
+    sorted_by = "" if value is None else f' data-value="{escape(str(value))}"'
+    content = escape(text) if inner is None else inner
+    return f'<td data-column="{escape(column)}"{kinds}{sorted_by}>{content}</td>'
 
 
-def _picture(name: str, figure) -> str:
-    return f'<figure class="{"wide" if name in WIDE else "narrow"}">{svg(figure)}</figure>'
+def _utterances(rows: Sequence[Utterance] | Sequence[MainUtterance], audio: dict[int, str]) -> str:
+    """The table's head and body."""
+    cells = [_utterance(row, audio.get(i, "")) for i, row in enumerate(rows)]
+    head = "".join(f"<th><button>{escape(column)}</button></th>" for column in cells[0])
+    body = "\n".join("<tr>" + "".join(row.values()) + "</tr>" for row in cells)
+    return f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+
+
+def _utterance(row: Utterance | MainUtterance, sound: str) -> dict[str, str]:
+    """A row's cells by column: texts first, since they are what a reader compares."""
+    name, length, main = Path(row["clip"]).name, row["length"], row["main"]
+    cells = {"reference": _cell("reference", row["reference"], kind="text")}
+    cells["main"] = _cell("main", main["text"], kind="text")
+    if "assistant" in row:
+        cells["assistant"] = _cell("assistant", row["assistant"]["text"], kind="text")
+    cells["main's errors"] = _cell("main's errors", f"{main['errors']} of {length}", main["errors"])
+    if "assistant" in row:
+        errors, rejected = row["assistant"]["errors"], row["drafted"] - row["accepted"]
+        cells["assistant's errors"] = _cell("assistant's errors", f"{errors} of {length}", errors)
+        cells["rejected tokens"] = _cell("rejected tokens", f"{rejected} of {row['drafted']}", rejected)
+        cells["identical"] = _cell("identical", "yes" if row["identical"] else "no")
+    cells["seconds"] = _cell("seconds", f"{row['seconds']:.1f}", row["seconds"])
+    cells["clip"] = _cell("clip", name, name, f"{escape(name)} {sound}", "clip")
+    return cells
 
 
 def _timeline(timeline: Timeline, sound: str) -> str:
@@ -81,12 +158,12 @@ def _timeline(timeline: Timeline, sound: str) -> str:
         f'<rect x="{i * 4}" y="{40 - 38 * peak:.1f}" width="3" height="{max(1.0, 76 * peak):.1f}"/>'
         for i, peak in enumerate(timeline["peaks"])
     )
-    waveform = f'<svg viewBox="0 0 {4 * len(timeline["peaks"])} 80" width="100%" fill="#08519c">{bars}</svg>'
+    waveform = f'<svg class="waveform" viewBox="0 0 {4 * len(timeline["peaks"])} 80" width="100%">{bars}</svg>'
     rounds = "".join(
         '<span class="round">'
         + "".join(
             f'<span class="{kind}">{escape(token)}</span>'
-            for kind, tokens in (("accepted", step["accepted"]), ("rejected", step["rejected"]), ("main", step["main"]))
+            for kind, tokens in (("accepted", step["accepted"]), ("rejected", step["rejected"]), ("own", step["main"]))
             for token in tokens
         )
         + "</span> "
@@ -94,30 +171,8 @@ def _timeline(timeline: Timeline, sound: str) -> str:
     )
     legend = (
         f"{escape(timeline['clip'])}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} draft tokens per "
-        "round. Each group is one check by the main: "
-        '<span class="accepted">drafted and accepted</span>, <span class="rejected">drafted and rejected</span>, '
-        '<span class="main">the main&#39;s own token</span>. Tokens stand in order, not under their sound.'
+        'round. Each group is one verification by the main: <span class="accepted">draft, accepted</span>, '
+        '<span class="rejected">draft, rejected</span>, <span class="own">the main&#39;s own token</span>. Tokens '
+        "stand in order, not under their sound."
     )
     return f'{waveform}<p>{sound}</p><p class="timeline">{rounds}</p><p class="faint">{legend}</p>'
-
-
-def _utterance(row: Utterance, sound: str | None) -> str:
-    def number(value: float, text: str) -> str:
-        return f'<td class="number" data-value="{value}">{text}</td>'
-
-    agreement = row["agreed"] / row["tokens"] if row["tokens"] else 0.0
-    accepted = row["accepted"] / row["drafted"] if row["drafted"] else 0.0
-    texts = (row["reference"], row["main"]["text"], row["assistant"]["text"])
-    cells = [
-        f"<td>{escape(Path(row['clip']).name)}</td>",
-        number(row["seconds"], f"{row['seconds']:.1f}"),
-        number(row["tokens"], str(row["tokens"])),
-        number(agreement, f"{agreement:.2f}"),
-        number(accepted, f"{accepted:.2f}"),
-        number(row["main"]["errors"], f"{row['main']['errors']} of {row['length']}"),
-        number(row["assistant"]["errors"], str(row["assistant"]["errors"])),
-        _cell("yes" if row["identical"] else "no"),
-        f'<td data-value="{0 if sound else 1}">{sound or ""}</td>',
-        *(f'<td class="text">{escape(text)}</td>' for text in texts),
-    ]
-    return "<tr>" + "".join(cells) + "</tr>"

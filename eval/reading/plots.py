@@ -1,165 +1,236 @@
-"""report.json -> pictures: PNG files beside the report, and the same as SVG inside its page."""
+"""report.json -> plots: PNG files beside the report, and the same as SVG inside its page.
+
+A plot is as wide as a phone, so that its text is legible there too; names and figures stand on the bars.
+"""
 
 import io
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from whisper_pair.escaping import plot_label
-from whisper_pair.report import Report, SpeedRow, contender_name, rates_of
+from whisper_pair.report import (
+    Interval,
+    Rate,
+    SpeedRow,
+    brackets,
+    contender_name,
+    percent,
+    rates_of,
+)
 from whisper_pair.runs import whole_file
 
+from .sections import rate_name
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DARK, LIGHT, GREY = "#08519c", "#9ecae1", "#bdbdbd"
-LINE, PLOT = 10, 230  # points: a label's line, and about the height of the plot that has such labels
-PARTS = {"encoder": "#525252", "draft": "#fdae6b", "verification": DARK, "rest": GREY}
+    from whisper_pair.report import MainReport, Report, SpeedSection
+
+WIDTH = 5.0  # inches; 360 points are 360 pixels on a phone
+INK = "#1f2329"  # text and axes; on the page the colour of the text around it
+OURS, PALE, OTHERS = "#2f7fd1", "#8fbfe8", "#9aa2ab"  # legible on white and on black
+PARTS = {"encoder": "#9aa2ab", "draft": "#e08a3c", "verification": OURS, "rest": "#c9ced4"}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}
 
 
-def figures(report: Report) -> "dict[str, Figure]":
-    """Every picture that the report has figures for, by name."""
-    found = {
-        "acceptance": acceptance(report),
-        "surface": surface(report),
-        "parts": parts(report),
-        "quality_speed": quality_speed(report),
-        "speed": speed(report),
-    }
-    if report["training"]:
-        found["training"] = training(report)
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its name stands above it, its figures at its end."""
+
+    name: str
+    value: float
+    text: str
+    color: str = OTHERS
+    interval: Interval | None = None
+
+
+def figures(report: "Report") -> "dict[str, Figure]":
+    """Every plot that the report has figures for, by name."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        found = {
+            "quality": quality(report),
+            "acceptance": acceptance(report),
+            "draft_length": draft_length(report),
+            "speed": speed(report["speed"]),
+            "parts": parts(report),
+        }
+        if any("agreement" in row for row in report["training"]):
+            found["training"] = training(report)
     return found
 
 
-def draw(report: Report, folder: Path) -> None:
-    """Writes every plot that the report has figures for into `folder`."""
+def main_figures(report: "MainReport") -> "dict[str, Figure]":
+    """The same of a main alone."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return {"speed": speed(report["speed"])}
+
+
+def draw(figures: "Callable[[], dict[str, Figure]]", folder: Path) -> None:
+    """Each plot as a PNG file."""
     import matplotlib
 
     matplotlib.use("Agg")
     folder.mkdir(exist_ok=True)
-    for name, figure in figures(report).items():
+    for name, figure in figures().items():
         with whole_file(folder / f"{name}.png") as file:
-            figure.savefig(file, format="png", dpi=120)
+            figure.savefig(file, format="png", dpi=160)
 
 
-def svg(figure) -> str:
-    """The figure as an SVG element that fits the width it is given; text stays text."""
+def svg(figure: "Figure") -> str:
+    """The figure as an SVG element that fits the width it is given, in the colours of its page; text stays text."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', text, count=1)
 
 
-def _new(title: str, x: str, y: str, size: tuple[float, float] = (6.4, 3.8)):
+def _new(title: str, height: float) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title)
     return figure, axes
 
 
-def acceptance(report: Report):
-    """Accepted drafts by position."""
+def _bars(title: str, groups: "Sequence[tuple[str, Sequence[Bar]]]") -> "Figure":
+    """Horizontal bars, in named groups."""
+    lines = sum(len(bars) + bool(name) for name, bars in groups)
+    figure, axes = _new(title, 0.6 + 0.46 * lines)
+    y, longest = 0.0, max(bar.interval[1] if bar.interval else bar.value for _, bars in groups for bar in bars)
+    for name, bars in groups:
+        if name:
+            axes.text(0, y, plot_label(name), fontweight="bold", va="center")
+            y += 1
+        for bar in bars:
+            axes.barh(y + 0.2, bar.value, height=0.34, color=bar.color)
+            end = bar.value
+            if bar.interval is not None:
+                low, high = bar.interval
+                end = max(end, high)
+                axes.plot([low, high], [y + 0.2] * 2, color=INK, linewidth=1)
+            axes.text(0, y - 0.2, plot_label(bar.name), va="center")
+            axes.text(end + 0.015 * longest, y + 0.2, bar.text, va="center")
+            y += 1
+    axes.set(xlim=(0, 1.5 * longest or 1), ylim=(y - 0.3, -0.6))
+    axes.set_axis_off()
+    return figure
+
+
+def quality(report: "Report") -> "Figure":
+    """The error rates of main, assistant and pair, and of the checkpoint before fine-tuning."""
+    metric = report["quality"]["metric"].upper()
+    rates = rates_of(report["quality"])
+    names = [name for name in ("start", "main", "pair", "assistant") if name in rates]
+    return _bars(f"{metric}, with 95 % intervals", [("", [_rate_bar(name, rates[name]) for name in names])])
+
+
+def _rate_bar(name: str, rate: Rate) -> Bar:
+    color = OURS if name in ("main", "pair") else OTHERS
+    text = f"{percent(rate['rate'])}{brackets(rate['interval'], 100)}"
+    return Bar(rate_name(name), rate["rate"], text, color, rate["interval"])
+
+
+def speed(section: "SpeedSection") -> "Figure":
+    """Every contender's speedup over the main alone, by batch size."""
+    groups = [
+        (f"batch {batch}", [_speed_bar(row) for row in rows])
+        for batch, rows in groupby(section["rows"], key=lambda row: row["batch_size"])
+    ]
+    return _bars("Speedup over the main alone, with 95 % intervals", groups)
+
+
+def _speed_bar(row: SpeedRow) -> Bar:
+    color = OURS if row["engine"] == "pair" else OTHERS
+    if (row["engine"], row["mode"]) == ("pair", "greedy"):
+        return Bar(contender_name(row), 1.0, "1", color)
+    text = f"{row['speedup']:.2f}x{brackets(row['speedup_interval'], 1, 2)}"
+    return Bar(contender_name(row), row["speedup"], text, color, row["speedup_interval"])
+
+
+def parts(report: "Report") -> "Figure":
+    """Where a pass's seconds go, of our engine's greedy and of fixed draft lengths."""
+    rows = [row for row in report["speed"]["rows"] if row["parts"] is not None]
+    figure, axes = _new("Where the time goes, seconds of a pass", 0.9 + 0.46 * len(rows))
+    longest = max(row["seconds"] for row in rows)
+    for y, row in enumerate(rows):
+        left, seconds = 0.0, cast(dict[str, float], row["parts"])
+        for part, color in PARTS.items():
+            axes.barh(y + 0.2, seconds[part], height=0.34, left=left, color=color, label=part if y == 0 else None)
+            left += seconds[part]
+        axes.text(0, y - 0.2, plot_label(f"batch {row['batch_size']}: {contender_name(row)}"), va="center")
+        axes.text(left + 0.015 * longest, y + 0.2, f"{row['seconds']:.2f} s", va="center")
+    axes.set(xlim=(0, 1.2 * longest), ylim=(len(rows) - 0.3, -0.6))
+    axes.set_axis_off()
+    figure.legend(loc="outside lower left", ncols=4)
+    return figure
+
+
+def acceptance(report: "Report") -> "Figure":
+    """Accepted drafts by position, at the greatest draft length."""
     longest = max(report["acceptance"]["by_draft_tokens"], key=lambda row: row["draft_tokens"])
-    figure, axes = _new("Accepted drafts by position", "position in the draft", "share of rounds")
-    places = range(1, longest["draft_tokens"] + 1)
-    axes.bar(places, longest["position_joint"], color=LIGHT, label="this and all before it")
+    figure, axes = _new("Accepted drafts by position, share of rounds", 3.0)
+    positions = range(1, longest["draft_tokens"] + 1)
+    axes.bar(positions, longest["position_joint"], color=PALE, label="it and all before it accepted")
+    for position, share in zip(positions, longest["position_joint"], strict=True):
+        axes.text(position, share + 0.01, f"{share:.2f}".removeprefix("0"), ha="center", va="bottom", fontsize=7)
     reached = sum(share > 0 for share in longest["position_joint"]) + 1  # beyond the next one there is no condition
     given = longest["position_conditional"][:reached]
-    axes.plot(places[: len(given)], given, "o-", color=DARK, label="this, given all before it")
-    axes.set_ylim(0, 1.05)
-    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=8)
+    axes.plot(positions[: len(given)], given, "o-", color=OURS, label="it, where all before it were")
+    axes.set(ylim=(0, 1.12), xticks=list(positions), xlabel="position in the draft")
+    figure.legend(loc="outside lower left", ncols=2)
     return figure
 
 
-def surface(report: Report):
-    """Predicted end-to-end speedup over draft length and batch; what was measured stands in brackets."""
-    batches = report["prediction"]["by_batch_size"]
-    values = [[prediction["end_to_end"] for prediction in batch["predictions"]] for batch in batches]
-    lengths = [prediction["draft_tokens"] for prediction in batches[0]["predictions"]]
-    title = "Speedup over greedy, end to end: predicted (measured)"
-    figure, axes = _new(title, "tokens drafted a round", "batch", (9.6, 1.6 + 0.6 * len(batches)))
-    farthest = max(abs(value - 1) for row in values for value in row) or 1.0
-    axes.imshow(values, aspect="auto", cmap="RdYlGn", vmin=1 - farthest, vmax=1 + farthest)
-    axes.set_xticks(range(len(lengths)), lengths)
-    axes.set_yticks(range(len(batches)), [str(batch["batch_size"]) for batch in batches])
-    for y, batch in enumerate(batches):
-        for x, prediction in enumerate(batch["predictions"]):
-            measured = f"\n({prediction['measured']:.2f})" if prediction["measured"] is not None else ""
-            ink = "white" if abs(prediction["end_to_end"] - 1) > 0.7 * farthest else "black"
-            text = f"{prediction['end_to_end']:.2f}{measured}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=ink)
+def draft_length(report: "Report") -> "Figure":
+    """End-to-end speedup over the draft length at each batch size: predicted, and measured with its interval."""
+    figure, axes = _new("Speedup over the main alone, by draft tokens per round", 3.2)
+    axes.axhline(1, color=INK, linewidth=0.8, linestyle=":")
+    for number, batch in enumerate(report["prediction"]["by_batch_size"]):
+        color = (OURS, "#e08a3c", "#2da44e", "#a371d6")[number % 4]
+        lengths = [p["draft_tokens"] for p in batch["predictions"]]
+        label = f"batch {batch['batch_size']}"
+        axes.plot(lengths, [p["end_to_end"] for p in batch["predictions"]], color=color, label=f"{label}, predicted")
+        for p in batch["predictions"]:
+            if p["measured"] is not None and p["measured_interval"] is not None:
+                axes.plot([p["draft_tokens"]] * 2, p["measured_interval"], color=color, linewidth=1)
+                axes.plot(p["draft_tokens"], p["measured"], "o", color=color)
+    axes.plot([], [], "o-", color=OTHERS, label="measured, 95 % interval")
+    axes.set(xticks=list(range(0, 17, 2)), xlabel="draft tokens per round")
+    figure.legend(loc="outside lower left", ncols=2)
     return figure
 
 
-def parts(report: Report):
-    """Seconds of encoder, drafting and verification."""
-    rows = [row for row in report["speed"]["rows"] if row["parts"] is not None]
-    names = [f"batch {row['batch_size']}, {row['draft_tokens'] or 0} drafts" for row in rows]
-    title = "Where the time goes"
-    figure, axes = _new(title, "seconds of a pass over the timed clips", "", (6.4, 1.4 + 0.3 * len(rows)))
-    left = [0.0] * len(rows)
-    for part, color in PARTS.items():
-        widths = [cast(dict[str, float], row["parts"])[part] for row in rows]
-        axes.barh(names, widths, left=left, color=color, label=part)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.invert_yaxis()
-    figure.legend(frameon=False, loc="outside lower center", ncols=4, fontsize=8)
-    return figure
-
-
-def training(report: Report):
-    """Agreement on the validation clips while the assistant was distilled."""
+def training(report: "Report") -> "Figure":
+    """The assistant's agreement with the main while it was distilled."""
     history = [row for row in report["training"] if "agreement" in row]
-    figure, axes = _new("Agreement while it was distilled (validation)", "step", "agreement")
-    axes.plot([row["step"] for row in history], [row["agreement"] for row in history], "o-", color=DARK)
+    figure, axes = _new("Agreement on the validation clips, during distillation", 2.6)
+    axes.plot([row["step"] for row in history], [row["agreement"] for row in history], "o-", color=OURS)
+    for row in history:
+        axes.annotate(f"{row['agreement']:.3f}", (row["step"], row["agreement"]), (0, 5), textcoords="offset points")
+    axes.margins(0.1, 0.2)
+    axes.set_xlabel("step")
     return figure
-
-
-def quality_speed(report: Report):
-    """Error rate against speed at the smallest timed batch. Whoever says the main's text has the main's error rate."""
-    rates, rows = rates_of(report["quality"]), report["speed"]["rows"]
-    batch = min(row["batch_size"] for row in rows)
-    title = f"Error rate and speed, batch {batch}"
-    figure, axes = _new(title, "seconds of audio per second", report["quality"]["metric"].upper() + ", %", (6.4, 4.6))
-    level: dict[float, list] = {}  # contenders by error rate, for most have the main's
-    for row in rows:
-        if row["batch_size"] != batch or (row["engine"] != "pair" and row["unexplained"]):
-            continue
-        if row["engine"] == "pair" and isinstance(row["draft_tokens"], int):
-            continue  # the grid of draft lengths has a picture of its own
-        text_of = "assistant" if row["mode"] == "assistant" else "main"
-        level.setdefault(100 * rates[text_of]["rate"], []).append(row)
-    for rate, alike in level.items():
-        for number, row in enumerate(sorted(alike, key=lambda row: row["rtfx"])):  # each label a line above the last
-            axes.plot(row["rtfx"], rate, "o", color=DARK if row["engine"] == "pair" else GREY)
-            axes.annotate(
-                label(row), (row["rtfx"], rate), (0, LINE * (number + 1)), textcoords="offset points", ha="center",
-                fontsize=7, arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 3},
-            )  # fmt: skip
-    room = LINE * (max(map(len, level.values())) + 2) / PLOT  # share of the height that labels take
-    height = (max(level) - min(level) or 1.0) / (0.9 - room)
-    axes.set_ylim(min(level) - 0.1 * height, max(level) + room * height)
-    axes.margins(x=0.25)
-    return figure
-
-
-def speed(report: Report):
-    """Speed of every contender, with intervals."""
-    rows = report["speed"]["rows"]
-    names = [f"batch {row['batch_size']}: {label(row)}" for row in rows]
-    figure, axes = _new("End to end", "seconds of audio per second", "", (8, 1.2 + 0.26 * len(rows)))
-    axes.barh(names, [row["rtfx"] for row in rows], color=[DARK if row["engine"] == "pair" else GREY for row in rows])
-    axes.invert_yaxis()
-    return figure
-
-
-def label(row: SpeedRow) -> str:
-    """The contender's name as a plot may show it."""
-    return plot_label(contender_name(row))

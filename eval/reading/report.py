@@ -1,19 +1,29 @@
 """report.json -> report.md: every figure in it is read from the report."""
 
+import re
+
 from whisper_pair import escaping
-from whisper_pair.report import Report
 
-from .sections import about, sections, title
+from .document import Document
 
 
-def markdown(report: Report) -> str:
+def markdown(document: Document) -> str:
     """The whole report as Markdown."""
-    parts = [f"# {escaping.markdown(title(report))}", paragraphs(about(report))]
-    for section in sections(report):
+    lines = [f"- **{escaping.markdown(name)}**: {escaping.markdown(figures)}" for name, figures in document.lines]
+    contents = [f"- [{escaping.markdown(section.title)}](#{anchor(section.title)})" for section in document.sections]
+    parts = [f"# {escaping.markdown(document.title)}", paragraphs(document.headline), "\n".join(lines)]
+    parts += ["\n".join(contents), paragraphs(document.about)]
+    for section in document.sections:
         parts.append(f"## {escaping.markdown(section.title)}")
         parts += [paragraphs(section.text)] if section.text else []
         parts += [table(given.header, given.rows) for given in section.tables]
+        parts += [f"![{name}](plots/{name}.png)" for name in section.figures]
     return "\n\n".join(parts) + "\n"
+
+
+def anchor(title: str) -> str:
+    """Where a link to a heading leads, as GitHub names it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -6,7 +6,7 @@ pair gains: at every timed batch size the interval of its speedup over the main 
 there at no cost, and at one batch size at least it does gain.
 
 Kept at no cost: with `auto` the engine itself leaves drafting off where it would lose. It is off at a batch size where
-at most OFF of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
+at most 5 % of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
 is not below 1.
 
 What is required can be raised by `eval.require`. The marks of the article ("Speculative Decoding for 2x Faster Whisper
@@ -16,11 +16,10 @@ of its tokens predicted, 2x at batch 1.
 
 from whisper_pair.config import Eval, Require
 from whisper_pair.errors import InputError
-from whisper_pair.report import Criterion, IdentitySection, Report, SpeedRow, VerdictSection, is_pair
+from whisper_pair.report import Criterion, IdentitySection, Report, SpeedRow, VerdictSection, drafts_nothing, is_pair
 
 from ..measuring import ENOUGH
 
-OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not
 ARTICLE = {"assistant_speedup": 3.0, "agreement": 0.7, "speedup_batch_1": 2.0}
 
 
@@ -34,7 +33,7 @@ def verdict_section(report: Report, require: Require) -> VerdictSection:
         *_measurement(report),
         _criterion("agreement", agreement, require.agreement),
         *(_gain(row, require.speedup) for row in pair),
-        _criterion("batch_sizes_faster", sum(row["speedup_verdict"] == "faster" and not _off(row) for row in pair), 1),
+        _criterion("batch_sizes_faster", sum(_faster(row) for row in pair), 1),
     ]
     if require.assistant_speedup is not None:
         criteria.append(_criterion("assistant_speedup", faster, require.assistant_speedup))
@@ -67,15 +66,15 @@ def _identical(identity: IdentitySection) -> Criterion:
 
 def _gain(row: SpeedRow, target: float) -> Criterion:
     criterion = _criterion(f"speedup_batch_{row['batch_size']}", row["speedup"], target)
-    if _off(row):
+    if drafts_nothing(row):
         criterion["passed"] = criterion["kept"] = row["speedup_interval"][1] >= 1
     else:
         criterion["passed"] = criterion["passed"] and row["speedup_verdict"] == "faster"
     return criterion
 
 
-def _off(row: SpeedRow) -> bool:
-    return (row["drafted_rounds"] or 0) <= OFF * (row["rounds"] or 0)
+def _faster(row: SpeedRow) -> bool:
+    return row["speedup_verdict"] == "faster" and not drafts_nothing(row)
 
 
 def _measurement(report: Report) -> list[Criterion]:

@@ -189,7 +189,7 @@ def test_the_readings_hold_the_reports_figures_and_need_no_network(judged):
     assert "@import" not in html
     assert reader.sounds >= 5
     assert html.count("<svg") >= 5
-    assert {path.stem for path in (judged / "eval" / "plots").glob("*.png")} >= {"acceptance", "surface", "parts"}
+    assert {path.stem for path in (judged / "eval" / "plots").glob("*.png")} >= {"acceptance", "draft_length", "parts"}
 
 
 def test_strict_asks_a_finished_evaluation_too(judged, caplog):

@@ -40,7 +40,8 @@ def before(material) -> dict[str, torch.Tensor]:
 
 def test_a_run_leaves_what_the_design_promises(road):
     _, output, done = road
-    assert "WER of the pair" in done.stdout
+    assert "\nThis pair writes what its main writes" in done.stdout
+    assert f"report: {output}/eval/report.html" in done.stdout
     for name in ("config.yaml", "main/config.json", "labels/labels.parquet", "assistant/pair.json", "eval/report.md",
                  "data.md", "data/main-window-tokens.png", "data/assistant-clip-seconds.png"):  # fmt: skip
         assert (output / name).is_file(), name

@@ -1,4 +1,4 @@
-"""`whisper-pair evaluate --main M --assistant A --data D --language L --out DIR`: judge any two checkpoints.
+"""`whisper-pair evaluate --main M [--assistant A] --data D --language L --out DIR`: judge any two checkpoints, or one.
 
 What is asked becomes a config without training, which the eval stage reads and leaves in DIR: `whisper-pair eval
 DIR/config.yaml` asks the same again.
@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..text import code_of
 from .run import status_of
 
-SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict"
+SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict; or a main alone"
 
 # about a minute
 QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24, "long_form_minutes": 0}
@@ -26,7 +26,7 @@ QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("--main", required=True, help="a Whisper checkpoint: a folder or a Hub id")
-    parser.add_argument("--assistant", required=True, help="the same, or a decoder alone")
+    parser.add_argument("--assistant", help="the same, or a decoder alone; left out: measure the main by itself")
     parser.add_argument(
         "--data", required=True, metavar="D", help="a folder, or owner/name[:config[:split]] on the Hub"
     )
@@ -68,7 +68,7 @@ def question(args: argparse.Namespace) -> dict[str, Any]:
         "output": args.out,
         "train": None,
         "data": {"train": [], "validation": [], "test": [test]},
-        "eval": {"assistant": args.assistant, **settings},
+        "eval": {"assistant": args.assistant, "main_alone": args.assistant is None, **settings},
     }
 
 

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from ..config import Config, load_config
 from ..errors import InputError
-from ..escaping import terminal
 from ..runs import StopRequest
 from ..runs import refuse_missing as refuse_missing_tracker
 
@@ -44,15 +42,12 @@ def run(args: argparse.Namespace) -> int:
     config = checked(args)
     refuse_missing_tracker(config)
     for stage in STAGES:
-        if (stage == "train" and config.train is None) or (stage == "distill" and config.eval.assistant):
+        if (stage == "train" and config.train is None) or (stage == "distill" and not config.makes_assistant):
             continue
         print(f"== {stage} ==", flush=True)
         status = status_of(command_of(stage, args))
         if status:
             return status
-    if args.dry_run:
-        return 0
-    print(terminal(finished_report(Path(config.output)), lines=True))
     return 0
 
 
@@ -99,30 +94,3 @@ def _end_with_parent() -> None:
     """Linux sends this process SIGTERM when its parent is gone (prctl's PR_SET_PDEATHSIG, 1)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def finished_report(output: Path) -> str:
-    """The table that a run ends with. Raises InputError for a report that is none."""
-    path = output / "eval" / "report.json"
-    try:
-        return summary(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: is no report of this toolkit; remove {path.parent} and evaluate again.") from error
-
-
-def summary(report: dict) -> str:
-    """The main figures of a report.json, one a line."""
-    quality, speed = report["quality"], report["speed"]
-    rows = [(f"{quality['metric'].upper()} of the {name}", f"{100 * quality[name]['rate']:.1f} %")
-            for name in ("main", "assistant", "pair")]  # fmt: skip
-    acceptance = report["acceptance"]
-    rows.append(("agreement of the assistant", f"{acceptance['agreement']:.3f}"))
-    for row in speed["rows"]:
-        if row["engine"] == "pair" and row["mode"] == "speculative" and row["assistant"] == "ours":
-            low, high = row["speedup_interval"]
-            figures = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
-            rows.append((f"speedup over greedy, batch {row['batch_size']}, {row['draft_tokens']} drafts", figures))
-    identity = report["identity"]
-    rows.append(("utterances identical to the main's", f"{identity['identical']} of {identity['utterances']}"))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

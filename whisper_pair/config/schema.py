@@ -248,6 +248,7 @@ class Eval:
     """Stage 3: what the pair is worth on this machine."""
 
     assistant: Name | None = None  # a folder, owner/name or owner/name@revision; null: the one that this config distils
+    main_alone: bool = False  # measure the main by itself, its errors and speed; no assistant
     draft_tokens: tuple[DraftLength, ...] = (2, 4, 8)  # lengths timed beside "auto"; acceptance covers all, 1-16
     batch_sizes: tuple[Count, ...] = (1, 4, 16)  # batch sizes that are timed
     repeats: Count = 3  # timed passes over the timed clips, contenders interleaved
@@ -275,6 +276,11 @@ class Config:
     train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it stands
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
+
+    @property
+    def makes_assistant(self) -> bool:
+        """Whether its run distils an assistant."""
+        return self.eval.assistant is None and not self.eval.main_alone
 
     @property
     def text_language(self) -> str:
@@ -350,7 +356,7 @@ def _check(config: Config) -> None:
     """Checks what types and bounds alone cannot."""
     for split in ("train", "validation", "test"):
         sources = getattr(config.data, split)
-        if split == "test" or config.eval.assistant is None:  # a pair that is only evaluated needs no other speech
+        if split == "test" or config.makes_assistant:  # what is only evaluated needs no other speech
             require(len(sources) > 0, f"data.{split}", "at least one source", [])
         for i, source in enumerate(sources):
             path = f"data.{split}.{i}"
@@ -387,5 +393,7 @@ def _check(config: Config) -> None:
         require(rising, "distill.layers", "layer indices in rising order", list(layers))
     foreign = config.eval.assistant is None or config.train is None
     require(foreign, "eval.assistant", "null where the config trains a main of its own", config.eval.assistant)
+    alone = not config.eval.main_alone or (config.eval.assistant is None and config.train is None)
+    require(alone, "eval.main_alone", "false where there is an assistant or a main to train", config.eval.main_alone)
     for name in ("draft_tokens", "batch_sizes"):
         require(len(getattr(config.eval, name)) > 0, f"eval.{name}", "a list that is not empty", [])

@@ -1,6 +1,6 @@
 """What report.json holds, and its figures in words: shared by the evaluation, the commands and the model cards."""
 
-from .schema import VERSION, check, read_report
+from .schema import VERSION, check, read_main_report, read_report
 from .sections import (
     AcceptanceRow,
     AcceptanceSection,
@@ -23,6 +23,8 @@ from .sections import (
     LongForm,
     LongFormRates,
     LongFormSkipped,
+    MainReport,
+    MainUtterance,
     MemorySection,
     PairSection,
     Parts,
@@ -48,6 +50,7 @@ from .sections import (
     Work,
     rates_of,
 )
+from .summary import criterion_name, drafts_nothing, headline, main_headline, main_lines, summary, verdict_lines
 from .wording import brackets, contender_name, gain_text, is_pair, machine, percent
 
 __all__ = [
@@ -73,6 +76,8 @@ __all__ = [
     "LongForm",
     "LongFormRates",
     "LongFormSkipped",
+    "MainReport",
+    "MainUtterance",
     "MemorySection",
     "PairSection",
     "Parts",
@@ -99,10 +104,18 @@ __all__ = [
     "brackets",
     "check",
     "contender_name",
+    "criterion_name",
+    "drafts_nothing",
     "gain_text",
+    "headline",
     "is_pair",
     "machine",
+    "main_headline",
+    "main_lines",
     "percent",
     "rates_of",
+    "read_main_report",
     "read_report",
+    "summary",
+    "verdict_lines",
 ]

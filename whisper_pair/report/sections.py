@@ -3,7 +3,7 @@
 Ratios are of pooled sums, intervals hold 95 %, times are in seconds unless a name says otherwise.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast, final
 
 Interval = list[float]  # [low, high]
 DraftTokens = int | Literal["auto"]
@@ -394,6 +394,7 @@ class UtteranceText(TypedDict):
     text: str
 
 
+@final
 class Utterance(TypedDict):
     """One test clip, and what each model wrote."""
 
@@ -441,6 +442,45 @@ class Environment(TypedDict):
     hardware: dict[str, Any]
     git_commit: str | None
     seed: int
+
+
+class MainSection(TypedDict):
+    """A main that was evaluated alone."""
+
+    name: str
+    layers: int  # of its decoder
+    parameters_millions: float
+
+
+class MainQuality(TypedDict):
+    """Its error rate."""
+
+    metric: Literal["wer", "cer"]
+    main: Rate
+
+
+@final
+class MainUtterance(TypedDict):
+    """One of its clips."""
+
+    clip: str
+    seconds: float
+    reference: str
+    length: int
+    tokens: int
+    main: UtteranceText
+
+
+class MainReport(TypedDict):
+    """The report.json of a main that was evaluated alone."""
+
+    version: int
+    main: MainSection
+    data: DataSection
+    quality: MainQuality
+    speed: SpeedSection
+    utterances: list[MainUtterance]
+    environment: Environment
 
 
 class Report(TypedDict):

@@ -2,7 +2,7 @@
 
 from .error_rates import WITHOUT_SPACES, ErrorRate, aligned_errors, error_rates, metric_name, pooled
 from .languages import Corpus, OtherCorpus, code_of, corpora, lacks, language_table, licence, name_of, other_corpora
-from .normalization import Normalizer
+from .normalization import Normalizer, normalization_name
 from .token_text import CONTROL, added_words, text_of
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "licence",
     "metric_name",
     "name_of",
+    "normalization_name",
     "other_corpora",
     "pooled",
     "text_of",

@@ -18,6 +18,13 @@ def basic_normalize(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
+def normalization_name(language: str) -> str:
+    """What is done to both texts before they are compared, in words."""
+    if language == "en":
+        return "Whisper's English text normalizer (case, punctuation, spelling and numbers do not count)"
+    return "Whisper's basic text normalizer, which keeps combining marks here (case and punctuation do not count)"
+
+
 class Normalizer:
     """text -> the form in which transcripts of a language are compared."""
 

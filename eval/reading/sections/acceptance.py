@@ -9,28 +9,28 @@ def acceptance(report: Report) -> Section:
     """A row per draft length, and one per tree of drafts."""
     section, cost = report["acceptance"], report["cost"]["ours"]
     text = (
-        f"The assistant agrees with {percent(section['agreement'])}"
+        f"The assistant predicts {percent(section['agreement'])}"
         f"{brackets(section['agreement_interval'], 100)} of the main's {section['tokens']} tokens. One of its tokens "
-        f"costs {cost['cost_ratio']:.3f} of the main's time for one: it is {cost['assistant_speedup']:.1f}x faster. "
+        f"costs {cost['cost_ratio']:.3f} of the main's time for one: it is {cost['assistant_speedup']:.1f}x as fast. "
+        f"Tokens per round include the main's own. "
         f"The engine's own counters follow from this account in {section['counters']['equal']} of "
         f"{section['counters']['utterances']} utterances."
     )
     for name, other in report["compared"].items():
-        text += f" In comparison, {name} agrees with {percent(other['agreement'])}."
-    header = ["draft tokens per round", "acceptance rate", "tokens per round"]
-    header += ["share of rounds that accept the first 1, 2, ... drafts", "predicted speedup of decoding"]
+        text += f" In comparison, {name} predicts {percent(other['agreement'])}."
+    header = ["draft tokens per round", "drafts accepted", "tokens per round", "predicted speedup of decoding"]
     tables = [Table(header, [_row(row) for row in section["by_draft_tokens"]])]
     if trees := section.get("by_tree"):
-        header = ["tree of drafts", "tokens per round", "share of rounds that accept 1, 2, ... drafts or more"]
-        tables.append(Table([*header, "predicted speedup of decoding"], [_tree(row) for row in trees]))
-    return Section("Acceptance", text, tuple(tables))
+        header = ["tree of drafts", "tokens per round", "predicted speedup of decoding"]
+        tables.append(Table(header, [_tree(row) for row in trees]))
+    figures = ("acceptance", "training") if report["training"] else ("acceptance",)
+    return Section("Drafts that the main accepts", text, tuple(tables), figures)
 
 
 def _tree(row: TreeRow) -> list[str]:
     return [
-        f"{row['nodes']} drafts, {row['depth']} deep",
+        f"{row['nodes']} draft tokens, {row['depth']} deep",
         f"{row['mean_accepted_length']:.2f}{brackets(row['mean_accepted_length_interval'], 1, 2)}",
-        " ".join(f"{share:.2f}" for share in row["position_joint"][:8]),
         f"{row['predicted_speedup']:.2f}x",
     ]
 
@@ -38,9 +38,8 @@ def _tree(row: TreeRow) -> list[str]:
 def _row(row: AcceptanceRow) -> list[str]:
     return [
         str(row["draft_tokens"]),
-        f"{row['acceptance_rate']:.3f}{brackets(row['acceptance_rate_interval'], 1, 3)}",
+        f"{percent(row['acceptance_rate'])}{brackets(row['acceptance_rate_interval'], 100)}",
         f"{row['mean_accepted_length']:.2f}{brackets(row['mean_accepted_length_interval'], 1, 2)}",
-        " ".join(f"{share:.2f}" for share in row["position_joint"][:8]),
         f"{row['predicted_speedup']:.2f}x",
     ]
 
@@ -53,14 +52,14 @@ def agreement_by_group(section: AcceptanceSection) -> Section:
             [g["name"], str(g["tokens"]), f"{percent(g['agreement'])}{brackets(g['agreement_interval'], 100)}"]
             for g in groups
         ]
-        return Table([what, "tokens", "agreement"], rows)
+        return Table([what, "tokens", "predicted"], rows)
 
     tables = (
         table("kind of token", section["by_token_class"]),
         table("position in the utterance", section["by_position"]),
         table("tokens in the utterance", section["by_length"]),
     )
-    return Section("Agreement by kind, position and length", "", tables)
+    return Section("Predicted tokens by kind, position and length", "", tables)
 
 
 def rejected_tokens(section: AcceptanceSection) -> Section:
@@ -70,9 +69,9 @@ def rejected_tokens(section: AcceptanceSection) -> Section:
         example = worst["examples"][0]
         text = f"{quoted(example['before'])}: not {quoted(worst['text'])} but {quoted(example['assistant'])}"
         rows.append([quoted(worst["text"]), f"{worst['agreed']} of {worst['tokens']}", text])
-    text = "The main's tokens that the assistant predicts least often, of those that occur at least three times."
+    text = "Of the main's tokens that occur at least three times."
     table = Table(["token", "predicted", "for example, after"], rows)
-    return Section("Least accepted tokens", text, (table,))
+    return Section("Tokens that the assistant predicts least", text, (table,))
 
 
 def quoted(text: str) -> str:

@@ -8,20 +8,21 @@ from .section import Section, Table
 def cost(section: PredictionSection) -> Section:
     """The cost model at each batch size, and what would change its prediction."""
     text = (
-        "c is the assistant's time for one token and v the main's for a draft and one more, both over the main's for "
-        "one; tau / (drafts c + v) predicts decoding, the encoder's share dilutes it end to end."
+        "c: the assistant's time for one token, over the main's. v: the main's time to verify a draft, over its time "
+        "for one token. Decoding is then tokens per round / (draft tokens x c + v) times as fast; the encoder, which "
+        "no draft makes faster, takes its share of the whole."
     )
-    header = ["batch", "c", "v for 1, 4, 8, 16 drafts", "encoder's share of greedy", "best draft length"]
-    header.append("drafts: predicted / measured")
+    header = ["batch", "c", "v for 1, 4, 8, 16 draft tokens", "encoder's share, main alone", "best draft tokens"]
+    header.append("predicted / measured")
     changes = [
         [case["case"], str(case["draft_tokens"]), f"{case['decoding']:.2f}x", f"{case['end_to_end']:.2f}x"]
         for case in section["what_if"]
     ]
     tables = (
         Table(header, [_row(batch) for batch in section["by_batch_size"]]),
-        Table(["if there were", "best draft length", "decoding", "end to end"], changes),
+        Table(["if there were", "best draft tokens", "speedup of decoding", "end to end"], changes),
     )
-    return Section("Cost model", text, tables)
+    return Section("Cost model", text, tables, ("draft_length",))
 
 
 def _row(batch: BatchPrediction) -> list[str]:
@@ -37,7 +38,7 @@ def _row(batch: BatchPrediction) -> list[str]:
         f"{batch['cost_ratio']:.3f}",
         ", ".join(f"{v[count]:.2f}" for count in ("1", "4", "8", "16")),
         percent(batch["encoder_share"]),
-        best if batch["best_draft_tokens"] else "do not draft",
+        best if batch["best_draft_tokens"] else "no drafting",
         "; ".join(measured),
     ]
 

@@ -1,14 +1,14 @@
 """Error rates, of the test clips and of long recordings."""
 
-from whisper_pair.report import LongForm, Quality, Rate, brackets, percent, rates_of
+from whisper_pair.report import DataSection, LongForm, MainReport, Quality, Rate, Report, brackets, percent, rates_of
+from whisper_pair.text import normalization_name
 
 from .section import Section, Table
 
 NAMES = {
-    "start": "the checkpoint before fine-tuning",
-    "pair": "pair (main + assistant)",
-    "assistant": "assistant alone",
+    "start": "main before fine-tuning",
     "apart": "main, each clip by itself",
+    "assistant": "assistant alone",
 }
 MODES = {
     "sequential": "by Whisper's sequential algorithm, with timestamps",
@@ -16,13 +16,30 @@ MODES = {
 }
 
 
-def quality(section: Quality) -> Section:
+def accuracy(report: Report) -> Section:
     """Every contender's error rate on the test clips."""
+    section, data = report["quality"], report["data"]
     text = (
-        f"{_unit(section['metric'], section['main'])} The pair's text is the main's in {section['texts_equal']}"
-        " utterances."
+        f"{_compared(section['metric'], section['main'], data)} The pair's text is the main's in "
+        f"{section['texts_equal']} of {data['clips']} clips."
     )
-    return Section("Quality", text, (_rates(section["metric"], rates_of(section)),))
+    return Section("Accuracy", text, (_rates(section["metric"], rates_of(section)),), ("quality",))
+
+
+def main_accuracy(report: MainReport) -> Section:
+    """The error rate of a main alone."""
+    metric, rate = report["quality"]["metric"], report["quality"]["main"]
+    return Section("Accuracy", _compared(metric, rate, report["data"]), (_rates(metric, {"main": rate}),))
+
+
+def _compared(metric: str, main: Rate, data: DataSection) -> str:
+    language = "en" if data["task"] == "translate" else data["language"]
+    return f"{_unit(metric, main)} Both texts are compared after {normalization_name(language)}."
+
+
+def rate_name(name: str) -> str:
+    """A contender's name, from its key among the error rates."""
+    return NAMES.get(name, name)
 
 
 def long_form(quality: Quality) -> Section:
@@ -70,7 +87,7 @@ def _rates(metric: str, rates: dict[str, Rate]) -> Table:
         over = rate.get("over_main_interval")
         rows.append(
             [
-                NAMES.get(name, name),
+                rate_name(name),
                 f"{percent(rate['rate'])}{brackets(rate['interval'], 100)}",
                 str(rate["errors"]),
                 "" if over is None else f"{100 * over[0]:+.1f} to {100 * over[1]:+.1f}",

@@ -1,4 +1,4 @@
-"""A part of the report: a title, a few sentences, tables. Markdown and the page show the same parts."""
+"""A part of the report: a title, a few sentences, tables, plots. Markdown and the page show the same parts."""
 
 from dataclasses import dataclass
 
@@ -18,3 +18,4 @@ class Section:
     title: str
     text: str = ""
     tables: tuple[Table, ...] = ()
+    figures: tuple[str, ...] = ()  # plots that stand beside it, by name

@@ -17,29 +17,31 @@ from .section import Section, Table
 def speed(section: SpeedSection, environment: Environment) -> Section:
     """A row per contender and batch size, and where the time goes."""
     text = (
-        f"Log-mel features to tokens, encoder included, {section['clips']} clips, {section['audio_seconds']:.0f} s "
-        f"together, arriving a batch at a time; medians of {section['repeats']} interleaved passes in "
-        f"{environment['dtype']}, in brackets their quartiles. Outside the clock: "
-        f"{section['mel_seconds']:.2f} s to make the features, {1000 * section['text_seconds']:.1f} ms to write text."
+        f"From log-mel features to tokens, encoder included: {section['clips']} clips, "
+        f"{section['audio_seconds']:.0f} s in all, which arrive a batch at a time; medians of "
+        f"{section['repeats']} interleaved passes in {environment['dtype']}, in brackets their quartiles. Outside "
+        f"the clock: {section['mel_seconds']:.2f} s to make the features, {1000 * section['text_seconds']:.1f} ms to "
+        "write text. RTFx is seconds of audio per second of work."
     )
     text += "".join(f" Left out: {reason}" for reason in section["left_out"])
-    header = ["batch", "decoding", "a pass, s", "RTFx", "a clip's wait p50 / p95, s", "over the main alone, our engine"]
-    header += ["over the main alone, transformers", "main's own text"]
+    header = ["batch", "decoding", "speedup over the main alone", "RTFx", "pass, s", "latency p50 / p95, s"]
+    header += ["speedup over transformers", "main's text"]
     rows = [_row(row, section["clips"]) for row in section["rows"]]
     if any(row["joules"] is not None for row in section["rows"]):
-        header.append("energy of a pass, J")
+        header.append("energy, J")
         rows = [[*line, f"{row['joules'] or 0:.0f}"] for line, row in zip(rows, section["rows"], strict=True)]
-    return Section("Speed", text, (Table(header, rows), _parts(section)))
+    parts = _parts(section)
+    return Section("Speed", text, (Table(header, rows), *([parts] if parts.rows else [])), ("speed", "parts"))
 
 
 def _row(row: SpeedRow, clips: int) -> list[str]:
     return [
         str(row["batch_size"]),
         contender_name(row),
-        f"{row['seconds']:.2f}{brackets(row['spread'], 1, 2)}",
-        f"{row['rtfx']:.1f}",
-        f"{row['latency_p50']:.3f} / {row['latency_p95']:.3f}",
         gain_text(row),
+        f"{row['rtfx']:.1f}",
+        f"{row['seconds']:.2f}{brackets(row['spread'], 1, 2)}",
+        f"{row['latency_p50']:.3f} / {row['latency_p95']:.3f}",
         f"{row['speedup_vs_transformers']:.2f}x",
         _same_text(row, clips),
     ]

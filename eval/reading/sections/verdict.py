@@ -1,20 +1,8 @@
 """The verdict's criteria in words."""
 
-from whisper_pair.report import Criterion, VerdictSection
+from whisper_pair.report import Criterion, VerdictSection, criterion_name
 
 from .section import Section, Table
-
-CRITERIA = {
-    "assistant_speedup": "how many times faster than the main the assistant decodes a token",
-    "agreement": "share of the main's tokens that the assistant predicts",
-    "batch_sizes_faster": "timed batch sizes at which the pair is faster than the main alone",
-    "identical_output": "share of the test clips whose tokens are the main's",
-    "baseline_unexplained": "transformers' transcripts that differ from the main's by more than a near tie",
-    "leaked_clips": "test clips that were trained on",
-    "counters_equal": "share of the transcripts whose counted rounds follow from the offline account",
-    "long_form_identical": "share of the long recordings whose segments are the main's",
-    "timed_output_identical": "share of the timed transcripts that are the main's",
-}
 
 
 def verdict(section: VerdictSection) -> Section:
@@ -32,13 +20,7 @@ def verdict(section: VerdictSection) -> Section:
     return Section(f"Verdict: {outcome}", text, (criteria, marks))
 
 
-def criterion(name: str) -> str:
-    """What a criterion's figure is."""
-    batch = name.removeprefix("speedup_batch_")
-    return CRITERIA[name] if batch == name else f"speedup over the main alone, batch {batch}"
-
-
 def _row(c: Criterion) -> list[str]:
     required = f"{'at least' if c['higher_is_better'] else 'at most'} {c['target']:g}"
     met = "kept" if c["kept"] else "yes" if c["passed"] else "no"
-    return [criterion(c["name"]), f"{c['figure']:.3g}", required, met]
+    return [criterion_name(c["name"]), f"{c['figure']:.3g}", required, met]

@@ -1,0 +1,149 @@
+"""A report in one sentence, and its verdict in five lines: what the page begins with, and what a run ends with."""
+
+from .sections import MainReport, Report, SpeedRow
+from .wording import brackets, gain_text, is_pair, machine, percent
+
+OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not
+CRITERIA = {
+    "assistant_speedup": "the assistant's speed per token over the main's",
+    "agreement": "share of the main's tokens that the assistant predicts",
+    "batch_sizes_faster": "batch sizes at which the pair is faster than the main alone",
+    "identical_output": "share of the test clips whose tokens are the main's",
+    "baseline_unexplained": "transformers' transcripts that differ from ours by more than a near tie",
+    "leaked_clips": "test clips that were trained on",
+    "counters_equal": "share of the transcripts whose counted rounds follow from the offline account",
+    "long_form_identical": "share of the long recordings whose segments are the main's",
+    "timed_output_identical": "share of the timed transcripts that are the main's",
+}
+
+
+def criterion_name(name: str) -> str:
+    """What a criterion's figure is, in words."""
+    batch = name.removeprefix("speedup_batch_")
+    return CRITERIA[name] if batch == name else f"speedup over the main alone, batch {batch}"
+
+
+def headline(report: Report) -> str:
+    """One sentence: is the text the main's, and where is the pair faster?"""
+    identity, where = report["identity"], machine(report["environment"]["hardware"])
+    if identity["unexplained"]:
+        return (
+            f"This pair does not write what its main writes: {identity['unexplained']} of {identity['utterances']} "
+            "transcripts differ by more than a near tie."
+        )
+    pair = [row for row in report["speed"]["rows"] if is_pair(row)]
+    faster = [row for row in pair if row["speedup_verdict"] == "faster" and not drafts_nothing(row)]
+    text = "This pair writes what its main writes"
+    if faster:
+        text += f", {_joined([_times(row) for row in faster])} on {where}"
+    rest = [_rest(row) for row in pair if row not in faster]
+    if rest:
+        text += ("; " if faster else f"; on {where} ") + _joined(rest)
+    return text + "."
+
+
+def drafts_nothing(row: SpeedRow) -> bool:
+    """Whether the engine left drafting off, a few trials aside."""
+    return (row["drafted_rounds"] or 0) <= OFF * (row["rounds"] or 0)
+
+
+def _times(row: SpeedRow) -> str:
+    return f"{row['speedup']:.2g}x as fast at batch {row['batch_size']}"
+
+
+def _rest(row: SpeedRow) -> str:
+    """A batch size without a gain."""
+    batch = row["batch_size"]
+    if drafts_nothing(row):
+        return f"drafting does not pay at batch {batch}"
+    if row["speedup_verdict"] == "slower":
+        return f"it is slower than its main at batch {batch} ({row['speedup']:.2g}x)"
+    return f"there is no clear gain at batch {batch}"
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def verdict_lines(report: Report) -> list[tuple[str, str]]:
+    """(what, figures) of the verdict, the text, the speed, the errors and the drafts."""
+    return [
+        ("verdict", _verdict(report)),
+        ("text", _text(report)),
+        ("speed", _speed(report)),
+        (report["quality"]["metric"].upper(), _errors(report)),
+        ("drafts", _drafts(report)),
+    ]
+
+
+def _verdict(report: Report) -> str:
+    missed = [criterion_name(c["name"]) for c in report["verdict"]["criteria"] if not c["passed"]]
+    return "not passed: " + "; ".join(missed) if missed else "passed"
+
+
+def _text(report: Report) -> str:
+    identity = report["identity"]
+    text = f"{identity['identical']} of {identity['utterances']} transcripts are the main's, token for token"
+    if identity["near_ties"]:
+        text += f"; {identity['near_ties']} differ by a near tie in {report['environment']['dtype']}"
+    if identity["unexplained"]:
+        text += f"; {identity['unexplained']} differ by more"
+    return text
+
+
+def _speed(report: Report) -> str:
+    def one(row: SpeedRow) -> str:
+        return f"batch {row['batch_size']}: {gain_text(row)}" + (", drafting off" if drafts_nothing(row) else "")
+
+    return "; ".join(one(row) for row in report["speed"]["rows"] if is_pair(row))
+
+
+def _errors(report: Report) -> str:
+    quality = report["quality"]
+    if quality["main"]["errors"] == quality["pair"]["errors"]:
+        rates = [("main and pair", quality["main"])]
+    else:
+        rates = [("main", quality["main"]), ("pair", quality["pair"])]
+    rates.append(("assistant alone", quality["assistant"]))
+    if "start" in quality:
+        rates.append(("before fine-tuning", quality["start"]))
+    return ", ".join(f"{name} {percent(rate['rate'])}{brackets(rate['interval'], 100)}" for name, rate in rates)
+
+
+def _drafts(report: Report) -> str:
+    acceptance, faster = report["acceptance"], report["cost"]["ours"]["assistant_speedup"]
+    best = next(row for row in acceptance["by_draft_tokens"] if row["draft_tokens"] == acceptance["best_draft_tokens"])
+    return (
+        f"the assistant predicts {percent(acceptance['agreement'])} of the main's tokens and is {faster:.1f}x as fast "
+        f"per token; {best['draft_tokens']} draft tokens per round give {best['mean_accepted_length']:.2f} tokens"
+    )
+
+
+def summary(sentence: str, lines: list[tuple[str, str]]) -> str:
+    """The sentence and its lines, as text for a terminal."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join([sentence, *(f"  {name:<{width}}  {figures}" for name, figures in lines)])
+
+
+def main_headline(report: MainReport) -> str:
+    """One sentence on a main alone: its errors and its speed."""
+    rows = _greedy(report)
+    first = min(rows, key=lambda row: row["batch_size"])
+    metric, rate = report["quality"]["metric"].upper(), report["quality"]["main"]["rate"]
+    return (
+        f"This model's {metric} is {percent(rate)}, and it transcribes {first['rtfx']:.3g}x as fast as speech at batch "
+        f"{first['batch_size']} on {machine(report['environment']['hardware'])}."
+    )
+
+
+def main_lines(report: MainReport) -> list[tuple[str, str]]:
+    """(what, figures) of the errors and the speed."""
+    quality = report["quality"]
+    errors = f"{percent(quality['main']['rate'])}{brackets(quality['main']['interval'], 100)}"
+    speeds = [(row["batch_size"], row["rtfx"], row["latency_p50"]) for row in _greedy(report)]
+    speed = "; ".join(f"batch {batch}: RTFx {rtfx:.1f}, latency {wait:.3f} s" for batch, rtfx, wait in speeds)
+    return [(quality["metric"].upper(), errors), ("speed", speed)]
+
+
+def _greedy(report: MainReport) -> list[SpeedRow]:
+    return [row for row in report["speed"]["rows"] if (row["engine"], row["mode"]) == ("pair", "greedy")]
