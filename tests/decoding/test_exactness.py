@@ -1,5 +1,6 @@
 """Every row's tokens are those of transformers' greedy generate and of a plain loop, for any batch and any draft."""
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -186,6 +187,16 @@ def test_a_sliced_draft_head_changes_nothing_but_what_is_proposed():
         assert [row.tokens for row in sliced] == [row.tokens for row in whole]
         assert {token for token in proposed if token < FIRST_TIMESTAMP} <= {*kept, END}
         assert sum(row.accepted for row in sliced) > 0
+
+
+def test_a_draft_vocabulary_smaller_than_a_trees_choices_stays_exact():
+    main, windows = tiny_whisper(0), features(5)
+    expected = tokens_of(Engine(main), windows)
+    common, _ = Counter(token for row in expected for token in row if token < END).most_common(1)[0]
+    engine = Engine(main, cut(main), draft_vocabulary=torch.tensor([common]))
+    rows = engine.decode(windows, Options(language="nl", draft_tokens=TREE, batch_size=2))
+    assert [row.tokens for row in rows] == expected
+    assert sum(row.accepted for row in rows) > 0
 
 
 def test_windows_are_drawn_only_as_places_come_free():

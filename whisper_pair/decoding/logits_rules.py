@@ -70,7 +70,7 @@ class LogitsRules:
     def choose_several(self, logits: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
         """The `count` likeliest allowed tokens, likeliest first: logits as for `choose` -> ids [B, T, count].
 
-        Where fewer are allowed, forbidden ones follow them.
+        Where fewer are allowed, forbidden ones follow them, and where fewer exist, the last one again.
         """
         if count == 1:
             return self.choose(logits, history, begins)[..., None]
@@ -78,7 +78,10 @@ class LogitsRules:
             logits = self.mask(logits, history)
         elif begins and len(self.first_suppressed):
             self._suppress_first(logits, history)
-        choices = logits.topk(count, -1).indices
+        known = min(count, logits.shape[-1])
+        choices = logits.topk(known, -1).indices
+        if known < count:  # a draft vocabulary of two tokens, say: the last one again
+            choices = torch.cat([choices, choices[..., -1:].expand(*choices.shape[:-1], count - known)], -1)
         return choices if self.vocabulary is None else self.vocabulary[choices]
 
     def history(self, tokens: Tensor, decoded: Tensor, timestamp: Tensor) -> TokenHistory:
