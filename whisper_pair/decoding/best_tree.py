@@ -77,8 +77,8 @@ def best_tree(
 
 def gpu_time(tree: DraftTree) -> float:
     """A round's time over a plain step's as on an H100 at batch 1 with a 2-layer assistant for large-v3: a draft pass
-    takes 0.11 of a step whatever its width, verifying 2 to 17 tokens 1.13 to 1.3."""
-    return 1.13 + 0.011 * (len(tree) - 1) + 0.11 * tree.depth
+    takes 0.115 of a step, verifying 2 to 17 tokens 1.22 (benchmarks/results/decoding-h100.json)."""
+    return 1.21 + 0.001 * len(tree) + 0.115 * tree.depth
 
 
 def trees_to_offer(found: Sequence[TokenRanks], time: Callable[[DraftTree], float]) -> list[DraftTree]:
