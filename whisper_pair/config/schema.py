@@ -89,7 +89,7 @@ class Data:
     pack: bool = True  # join a speaker's clips into full windows; Whisper pays for 30 s whatever they hold
     pack_gap: NotNegative = 0.3  # seconds of silence between two joined clips
     unpacked_share: Share = 0.1  # share of the clips that also stand alone in a window, as test clips do
-    timestamps: Share = 0.0  # share of the windows whose target has timestamp tokens where its clips begin and end
+    timestamps: Share = 0.5  # share of the windows whose target has timestamps; at 0 the main forgets how to write them
     previous_text: Share = 0.0  # share of the windows prompted with their speaker's text before (needs speaker)
     workers: CountOrZero = 2  # processes that read audio, per training process
 
