@@ -120,7 +120,7 @@ def training(examples: list[Example], log_mel: LogMel, model, batch: int, steps:
         audio_features = encoding.states(loaded.audio, device)
         module(
             audio_features=audio_features, inputs=loaded.inputs.to(device), labels=loaded.labels.to(device)
-        ).backward()
+        ).total.backward()
         optimizer.step()
         optimizer.zero_grad()
         if device != "cpu":

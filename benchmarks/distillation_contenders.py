@@ -164,7 +164,7 @@ def ours(bench: Bench) -> Iterator[tuple[str, int, Callable[[], object]]]:
             audio_features = encoding.states(audio, device)
             targets = teacher.targets(audio_features, inputs, labels, numbers)
             with bench.autocast():
-                module(audio_features, inputs, labels, targets).backward()
+                module(audio_features, inputs, labels, targets).total.backward()
             _finish(module, optimizer)
 
         clips_a_window = sum(len(window.clips) for window in windows) / len(windows)

@@ -11,6 +11,7 @@ from whisper_pair.config import Distill
 from whisper_pair.errors import InputError
 from whisper_pair.training.losses import (
     IGNORE,
+    SummedLoss,
     TeacherTargets,
     likeliest_tokens,
     mismatch_weights,
@@ -86,8 +87,8 @@ class DistillationLoss(nn.Module):
         self.decoder.embed_positions.requires_grad_(settings.train_embeddings)
         self.losses = settings.losses
 
-    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor, teacher: TeacherTargets) -> Tensor:
-        """The loss summed over the counted tokens, a float32 scalar.
+    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor, teacher: TeacherTargets) -> SummedLoss:
+        """The loss summed over the counted tokens, with its parts.
 
         audio_features [rows, frames, width]; inputs, labels [rows, tokens]; teacher: targets of the counted tokens.
         """

@@ -9,7 +9,7 @@ from whisper_pair.config import Train
 from whisper_pair.errors import InputError
 from whisper_pair.precision import frozen
 from whisper_pair.training import gathered_model, gathered_weights, model_with_weights
-from whisper_pair.training.losses import IGNORE, cross_entropy
+from whisper_pair.training.losses import IGNORE, SummedLoss, cross_entropy
 
 
 def placed(model: Any, settings: Train, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
@@ -86,10 +86,10 @@ class TranscriptLoss(nn.Module):
         self.decoder = model.model.decoder
         self.head = model.proj_out  # tied to the decoder's embeddings
 
-    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor) -> SummedLoss:
         """audio_features: encoder states [rows, frames, width], or log-mel spectrograms [rows, mel, frames] where the
         encoder is trained; inputs and labels [rows, tokens]."""
         states = audio_features if self.encoder is None else self.encoder(audio_features).last_hidden_state
         hidden = self.decoder(input_ids=inputs, encoder_hidden_states=states, use_cache=False).last_hidden_state
         counted = labels != IGNORE
-        return cross_entropy(hidden[counted], self.head.weight, labels[counted])
+        return SummedLoss(cross_entropy(hidden[counted], self.head.weight, labels[counted]))

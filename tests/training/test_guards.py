@@ -16,6 +16,7 @@ from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import InputError, TrainingError
 from whisper_pair.runs import disk
 from whisper_pair.training.instability import InstabilityGuard, largest_that_fits
+from whisper_pair.training.losses import SummedLoss
 
 
 def checked(*norms: float, scaled: bool = False) -> None:
@@ -49,7 +50,7 @@ def test_a_loss_that_is_no_number_ends_training_under_any_precision(wrong):
 
 def test_weights_are_not_touched_by_a_gradient_that_is_no_number(tmp_path, monkeypatch):
     """The loss is sound, its gradient is not, as of the square root of 0."""
-    monkeypatch.setattr(Summed, "forward", lambda self, x, y, mask: (self.weight - 1).abs().sqrt().sum())
+    monkeypatch.setattr(Summed, "forward", lambda self, x, y, mask: SummedLoss((self.weight - 1).abs().sqrt().sum()))
     with pytest.raises(TrainingError, match=r"The gradient became nan at step 1, on sample \d+"):
         train(tmp_path / "run")
 

@@ -12,7 +12,7 @@ from whisper_pair.config.schema import Losses
 from whisper_pair.training.losses import chunks
 from whisper_pair.training.losses.chunks import cross_entropy
 from whisper_pair.training.losses.divergences import lk, softened
-from whisper_pair.training.losses.mix import TopKTeacher, WholeTeacher, divergence, mixed_loss
+from whisper_pair.training.losses.mix import TopKTeacher, WholeTeacher, divergences, mixed_loss
 from whisper_pair.training.losses.rounds import mismatch_weights
 
 VOCABULARY = 17
@@ -78,19 +78,24 @@ NAIVE = [
 ]  # fmt: skip
 
 
+def mixed(*arguments) -> torch.Tensor:
+    """The total of the mix."""
+    return mixed_loss(*arguments).total
+
+
 @pytest.mark.parametrize("tokens", [1, 3, 10])
 def test_cross_entropy_is_the_sum_over_tokens(tokens):
     hidden, head, teacher, labels = tensors(0, tokens)
     naive = F.cross_entropy(hidden @ head.T, labels, reduction="sum")
     same(cross_entropy(hidden, head, labels), naive, hidden, head)
-    same(mixed_loss(hidden, head, labels, teacher, Losses(**NONE | {"cross_entropy": 1.0})), naive, hidden, head)
+    same(mixed(hidden, head, labels, teacher, Losses(**NONE | {"cross_entropy": 1.0})), naive, hidden, head)
 
 
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
 def test_each_divergence_is_its_formula(losses, naive):
     hidden, head, teacher, labels = tensors(1)
     wanted = naive(probabilities(teacher), (hidden @ head.T).softmax(-1)).sum()
-    same(mixed_loss(hidden, head, labels, teacher, Losses(**NONE | losses)), wanted, hidden, head)
+    same(mixed(hidden, head, labels, teacher, Losses(**NONE | losses)), wanted, hidden, head)
 
 
 def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
@@ -98,16 +103,29 @@ def test_a_mix_is_the_weighted_sum_and_weights_scale_each_token():
     weights = torch.rand(len(hidden), generator=torch.Generator().manual_seed(0))
     q = (hidden @ head.T).softmax(-1)
     each = 0.8 * F.cross_entropy(hidden @ head.T, labels, reduction="none") + 1.5 * naive_kl(probabilities(teacher), q)
-    found = mixed_loss(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5, temperature=1.0), weights)
+    found = mixed(hidden, head, labels, teacher, Losses(cross_entropy=0.8, kl=1.5, temperature=1.0), weights)
     same(found, (each * weights).sum(), hidden, head)
+
+
+def test_the_parts_of_a_mix_are_each_loss_alone_and_add_up_to_the_total():
+    hidden, head, teacher, labels = tensors(2)
+    weights = torch.rand(len(hidden), generator=torch.Generator().manual_seed(0))
+    given = Losses(cross_entropy=0.8, kl=1.5, total_variation=2.0, temperature=3.0)
+    found = mixed_loss(hidden, head, labels, teacher, given, weights)
+    assert list(found.parts) == ["cross_entropy", "kl", "total_variation"]
+    torch.testing.assert_close(sum(found.parts.values()), found.total)
+    for name, part in found.parts.items():
+        assert not part.requires_grad
+        alone = Losses(**NONE | {name: getattr(given, name), "temperature": 3.0})
+        torch.testing.assert_close(part, mixed(hidden, head, labels, teacher, alone, weights))
 
 
 @pytest.mark.parametrize(("losses", "naive"), NAIVE, ids=[" ".join(losses) for losses, _ in NAIVE])
 def test_a_top_k_teacher_with_all_tokens_is_the_whole_teacher(losses, naive):
     hidden, head, teacher, labels = tensors(3)
     top = TopKTeacher.of(probabilities(teacher).log(), VOCABULARY, Losses(**losses).temperature)
-    wanted = mixed_loss(hidden, head, labels, teacher, Losses(**losses))
-    same(mixed_loss(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
+    wanted = mixed(hidden, head, labels, teacher, Losses(**losses))
+    same(mixed(hidden, head, labels, top, Losses(**losses)), wanted, hidden, head)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
@@ -123,7 +141,7 @@ def test_the_loss_of_the_likeliest_tokens_alone_is_what_the_docstring_says(tempe
         bias = (rest * naive_kl(within_p, within_q)).sum()
         top = TopKTeacher.of(probabilities(teacher).log(), k, temperature)
         wanted = temperature**2 * (naive_kl(p, q).sum() - bias)
-        same(mixed_loss(hidden, head, labels, top, only), wanted, hidden, head)
+        same(mixed(hidden, head, labels, top, only), wanted, hidden, head)
 
 
 def like_whisper(tokens: int):
@@ -140,7 +158,7 @@ def like_whisper(tokens: int):
 
 
 def divergence_and_gradient(teacher_outcomes, logits, losses):
-    loss = divergence(teacher_outcomes(logits.log_softmax(-1)), losses).sum()
+    loss = sum(divergences(teacher_outcomes(logits.log_softmax(-1)), losses).values()).sum()
     return loss.item(), torch.autograd.grad(loss, logits)[0]
 
 
@@ -196,9 +214,9 @@ def test_a_divergence_over_fewer_tokens_is_never_above_that_over_more(name, logi
     only = Losses(**NONE | {name: 1.0, "temperature": temperature})
 
     def of(tokens: int) -> float:
-        return divergence(likeliest(teacher, tokens, temperature)(student), only).item()
+        return sum(divergences(likeliest(teacher, tokens, temperature)(student), only).values()).item()
 
-    exact = divergence(whole(teacher)(student), only).item()
+    exact = sum(divergences(whole(teacher)(student), only).values()).item()
     rounding = 1e-4 * (1 + exact)
     assert -rounding < of(k) < of(k + 1) + rounding
     assert of(k) < exact + rounding
@@ -210,7 +228,7 @@ def test_a_sure_teacher_gives_finite_losses_and_gradients():
     sure = WholeTeacher(teacher.hidden * 300, teacher.head)  # one token has all the mass that float32 can tell
     everything = Losses(reverse_kl=1, jensen_shannon=1, total_variation=1, log_acceptance=1, lk=1)
     for known in (sure, TopKTeacher.of((sure.hidden @ sure.head.T).log_softmax(-1), 4, 2.0)):
-        loss = mixed_loss(hidden, head, labels, known, everything)
+        loss = mixed(hidden, head, labels, known, everything)
         assert all(torch.isfinite(x).all() for x in (loss, *torch.autograd.grad(loss, (hidden, head))))
 
 
@@ -224,7 +242,7 @@ def test_no_gradient_reaches_the_teacher():
     hidden, head, teacher, labels = tensors(6)
     teacher.hidden.requires_grad_()
     teacher.head.requires_grad_()
-    mixed_loss(hidden, head, labels, teacher, Losses()).backward()
+    mixed(hidden, head, labels, teacher, Losses()).backward()
     assert teacher.hidden.grad is None
     assert teacher.head.grad is None
 
@@ -232,17 +250,17 @@ def test_no_gradient_reaches_the_teacher():
 def test_a_frozen_head_costs_no_gradient():
     hidden, head, teacher, labels = tensors(7)
     frozen = head.detach()
-    mixed_loss(hidden, frozen, labels, teacher, Losses()).backward()
-    (wanted,) = torch.autograd.grad(mixed_loss(hidden, head, labels, teacher, Losses()), hidden)
+    mixed(hidden, frozen, labels, teacher, Losses()).backward()
+    (wanted,) = torch.autograd.grad(mixed(hidden, head, labels, teacher, Losses()), hidden)
     torch.testing.assert_close(hidden.grad, wanted)
     assert frozen.grad is None
 
 
 def test_autocast_rounds_the_products_and_nothing_else():
     hidden, head, teacher, labels = tensors(10)
-    exact = mixed_loss(hidden, head, labels, teacher, Losses())
+    exact = mixed(hidden, head, labels, teacher, Losses())
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = mixed_loss(hidden, head, labels, teacher, Losses())
+        rounded = mixed(hidden, head, labels, teacher, Losses())
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)
     gradients = (torch.autograd.grad(loss, (hidden, head)) for loss in (rounded, exact))
@@ -255,9 +273,9 @@ def test_teacher_targets_cached_in_half_precision_are_read_under_autocast_as_wit
     hidden, head, teacher, labels = tensors(10)
     known = TopKTeacher.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
     known = TopKTeacher(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk
-    exact = mixed_loss(hidden, head, labels, known, Losses())
+    exact = mixed(hidden, head, labels, known, Losses())
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(mixed_loss(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)
+        torch.testing.assert_close(mixed(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)
 
 
 def test_nothing_is_lost_on_an_empty_batch():

@@ -17,6 +17,7 @@ from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import TrainingError
 from whisper_pair.training import loop as training
 from whisper_pair.training.loop import ValidationScore, fit
+from whisper_pair.training.losses import SummedLoss
 from whisper_pair.training.plan import Plan, learning_rate_at
 
 
@@ -68,7 +69,7 @@ class Summed(nn.Module):
         self.weight = nn.Parameter(torch.ones(3))
 
     def forward(self, x, y, mask):
-        return (((x @ self.weight - y) ** 2) * mask).sum()
+        return SummedLoss((((x @ self.weight - y) ** 2) * mask).sum())
 
 
 class NumberBatch(NamedTuple):
@@ -144,7 +145,7 @@ def test_the_loss_is_the_mean_over_all_tokens_of_the_step(tmp_path):
     _, best, _ = train(tmp_path / "run", batch_size=20, learning_rate=1e-12, evaluations=1, epochs=1)
     numbers = Numbers().collate(list(range(20)))
     module = Summed()
-    mean = module(numbers.x, numbers.y, numbers.mask) / numbers.tokens
+    mean = module(numbers.x, numbers.y, numbers.mask).total / numbers.tokens
     history = json.loads((best / "history.json").read_text())
     assert history["history"][0]["loss"] == pytest.approx(mean.item())
 

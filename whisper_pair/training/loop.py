@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from ..precision import first_not_finite, in_dtype, name_of
 from ..runs import StopRequest, Throughput, stopped_error, write_json
 from .batches import Batch, Batches
 from .instability import InstabilityGuard, largest_that_fits, out_of_memory
+from .losses import SummedLoss
 from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
 from .sharding import norm_of, prepared
@@ -60,8 +61,8 @@ def fit(
 ) -> Path:
     """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
 
-    `prepare` runs whatever is frozen over a batch and returns the module's arguments; `module(**arguments)` returns the
-    loss summed over the batch's `tokens`. `whole` returns the trained model, its weights gathered where they are
+    `prepare` runs whatever is frozen over a batch and returns the module's arguments; `module(**arguments)` returns a
+    SummedLoss over the batch's `tokens`. `whole` returns the trained model, its weights gathered where they are
     sharded. `validate` scores that model, on every process, and must return the same score on each. `save_best` writes
     it into a folder, in the type `saved_as`, on the main process. `workers`: processes that load batches; 0: none.
     A run that was stopped goes on from its last sound state.
@@ -122,9 +123,7 @@ def fit(
                 group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
             number, heaviest = progress.step + 1, None
             try:
-                loss, norm = take_step(
-                    accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard, number
-                )
+                step = take_step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard, number)
             except (RuntimeError, torch.OutOfMemoryError) as error:
                 if not _lacks_memory(error):
                     if "DataLoader worker" in str(error) and stop_request.soon():  # the signal ended the readers too
@@ -138,12 +137,15 @@ def fit(
                 raise _reported(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
             progress.step += 1
             windows, counted = sum(len(b.names) for b in step_batches), sum(b.tokens for b in step_batches)
-            work.add(windows, counted, time.perf_counter() - begun)
-            accelerator.log({"loss": loss, "gradient_norm": norm, "learning_rate": group["lr"]}, step=progress.step)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            seconds = time.perf_counter() - begun
+            work.add(windows, counted, seconds)
+            rates = {"windows_per_second": windows / seconds, "tokens_per_second": counted / seconds}
+            figures = step.figures | rates | {"learning_rate": group["lr"], "epoch": plan.epochs_at(progress.step)}
+            accelerator.log(figures, step=progress.step)
+            bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
             bar.update()
             if progress.step in evaluate_at:
-                evaluate(loss)
+                evaluate(step.loss)
             if progress.step in save_at and progress.step < plan.steps:
                 WRITES.flush()
                 progress.save(accelerator)
@@ -207,29 +209,49 @@ def _agreed(
     return max(tokens, 1.0), save > 0, stop > 0
 
 
+class Step(NamedTuple):
+    """One optimizer step, over all processes."""
+
+    loss: float  # the mean per token
+    gradient_norm: float  # before clipping
+    parts: Mapping[str, float]  # what the loss is the sum of, each the mean per token
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """For the tracker."""
+        parts = {f"loss_{name}": value for name, value in self.parts.items()}
+        return {"loss": self.loss, "gradient_norm": self.gradient_norm, **parts}
+
+
 def take_step(
     accelerator, module, optimizer, settings: Optimization, batches: Sequence[Batch], tokens: float,
     prepare: Prepare, guard: InstabilityGuard, number: int,
-) -> tuple[float, float]:  # fmt: skip
-    """One optimizer step; returns the mean loss per token over all processes, and the gradient's norm."""
-    summed = torch.zeros((), device=accelerator.device)
+) -> Step:  # fmt: skip
+    """Takes one optimizer step, the step `number`, over micro-batches that hold `tokens` on all processes."""
+    losses: list[SummedLoss] = []
     norm = mean = 0.0
     for batch in batches:
         with accelerator.accumulate(module):
             inputs = prepare(batch)  # outside of autocast: what is frozen runs in a precision of its own
             with accelerator.autocast():
-                loss = module(**inputs)
-            summed += loss.detach()
+                loss: SummedLoss = module(**inputs)
+            losses.append(SummedLoss(loss.total.detach(), loss.parts))
             # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
-            accelerator.backward(loss * (accelerator.num_processes * settings.accumulation / tokens))
+            accelerator.backward(loss.total * (accelerator.num_processes * settings.accumulation / tokens))
             if accelerator.sync_gradients:
                 norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
-                mean = accelerator.reduce(summed, reduction="sum").item() / tokens
+                mean, *parts = _means(accelerator, losses, tokens)
                 names = [name for batch in batches for name in batch.names]
                 guard.check(number, mean, norm, names, accelerator.scaler is not None)
             optimizer.step()
             optimizer.zero_grad()
-    return mean, norm
+    return Step(mean, norm, dict(zip(losses[0].parts, parts, strict=True)))
+
+
+def _means(accelerator, losses: Sequence[SummedLoss], tokens: float) -> list[float]:
+    """The total and each part, over all micro-batches and processes, per token."""
+    sums = torch.stack([torch.stack([loss.total, *loss.parts.values()]).float() for loss in losses]).sum(0)
+    return (accelerator.reduce(sums, reduction="sum") / tokens).tolist()
 
 
 def _reported(accelerator, error: TrainingError) -> TrainingError:
@@ -259,7 +281,7 @@ def _fits(
         optimizer.zero_grad()
         inputs = prepare(batches.collate([stream[position] for position in positions[:size]]))
         with accelerator.autocast():
-            alone(**inputs).backward()
+            alone(**inputs).total.backward()
 
     return largest_that_fits(run, len(positions))
 

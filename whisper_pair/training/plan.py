@@ -41,6 +41,10 @@ class Plan:
         """Optimizer steps of the whole run."""
         return max(1, math.ceil(self.epochs * self.samples / self.per_step))
 
+    def epochs_at(self, step: int) -> float:
+        """How many times the samples have been seen after so many steps."""
+        return step * self.per_step / self.samples
+
     def micro_batches(self, first_step: int, process: int) -> Iterator[list[int]]:
         """The stream positions of one process's micro-batches, from `first_step` to the end."""
         for step in range(first_step, self.steps):

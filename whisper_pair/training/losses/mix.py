@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...config import Losses
-from .chunks import over_chunks
+from .chunks import SummedLoss, over_chunks
 from .divergences import forward_kl, jensen_shannon, lk, negative_log_acceptance, reverse_kl, softened, total_variation
 
 # (log-probabilities of the student, of the teacher), both [tokens, outcomes], softened by a temperature
@@ -96,6 +96,9 @@ class TopKTeacher:
         return at
 
 
+# Weights in Losses, in the order in which parts are summed.
+MIXED = ("cross_entropy", "kl", "reverse_kl", "jensen_shannon", "total_variation", "log_acceptance", "lk")
+
 TeacherTargets = WholeTeacher | TopKTeacher  # what the student learns of the teacher's distribution at each token
 
 
@@ -106,41 +109,42 @@ def mixed_loss(
     teacher: TeacherTargets,
     losses: Losses,
     weights: Tensor | None = None,
-) -> Tensor:
-    """Sum over tokens of the weighted losses, a float32 scalar; no gradient reaches the teacher.
+) -> SummedLoss:
+    """Sum over tokens of the weighted losses, with the parts named as in Losses; no gradient reaches the teacher.
 
     hidden [tokens, width], head [vocabulary, width], labels [tokens]; weights [tokens]: a factor on each token's loss,
     None: 1.
     """
 
+    names = [name for name in MIXED if getattr(losses, name)]
+
     def of_chunk(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *rows: Tensor) -> Tensor:
         student = F.log_softmax(F.linear(hidden, head).float(), dim=-1)
-        found = student.new_zeros(len(student))
+        found = divergences(teacher.outcomes(student, *rows), losses)
         if losses.cross_entropy:
-            found = found + losses.cross_entropy * F.nll_loss(student, labels, reduction="none")
-        if losses.divergences:
-            found = found + divergence(teacher.outcomes(student, *rows), losses)
-        return (found * weights).sum()
+            found["cross_entropy"] = losses.cross_entropy * F.nll_loss(student, labels, reduction="none")
+        return torch.stack([(found[name] * weights).sum() for name in names])
 
     weights = hidden.new_ones(len(hidden), dtype=torch.float32) if weights is None else weights
-    return over_chunks(of_chunk, hidden, head, labels, weights, *teacher.rows)
+    total, parts = over_chunks(of_chunk, len(names), hidden, head, labels, weights, *teacher.rows)
+    return SummedLoss(total, dict(zip(names, parts, strict=True)))
 
 
-def divergence(outcomes: Outcomes, losses: Losses) -> Tensor:
-    """The mix without cross-entropy [tokens]; `losses` must have a divergence."""
-    parts: list[Tensor] = []
+def divergences(outcomes: Outcomes, losses: Losses) -> dict[str, Tensor]:
+    """The weighted divergences of the mix, by name, each [tokens]."""
+    found = {}
     if losses.kl:
-        parts.append(losses.kl * losses.temperature**2 * forward_kl(*outcomes(losses.temperature)))
+        found["kl"] = losses.kl * losses.temperature**2 * forward_kl(*outcomes(losses.temperature))
     if losses.unsoftened:
         student, teacher = outcomes(1.0)
         if losses.reverse_kl:
-            parts.append(losses.reverse_kl * reverse_kl(student, teacher))
+            found["reverse_kl"] = losses.reverse_kl * reverse_kl(student, teacher)
         if losses.jensen_shannon:
-            parts.append(losses.jensen_shannon * jensen_shannon(student, teacher, losses.beta))
+            found["jensen_shannon"] = losses.jensen_shannon * jensen_shannon(student, teacher, losses.beta)
         if losses.total_variation:
-            parts.append(losses.total_variation * total_variation(student, teacher))
+            found["total_variation"] = losses.total_variation * total_variation(student, teacher)
         if losses.log_acceptance:
-            parts.append(losses.log_acceptance * negative_log_acceptance(student, teacher))
+            found["log_acceptance"] = losses.log_acceptance * negative_log_acceptance(student, teacher)
         if losses.lk:
-            parts.append(losses.lk * lk(student, teacher, losses.eta))
-    return sum(parts[1:], start=parts[0])
+            found["lk"] = losses.lk * lk(student, teacher, losses.eta)
+    return found
