@@ -31,14 +31,15 @@ from whisper_pair.decoding import (
     trees_to_offer,
 )
 from whisper_pair.precision import in_dtype
-from whisper_pair.runs import write_json
+from whisper_pair.runs import AudioExample, write_json
 from whisper_pair.training import ValidationScore, Validator
 
-from .examples import DraftExample, table
+from .examples import DraftExample, marked, table
 
 SHOWN = (1, 2, 4, 8)  # draft lengths whose mean accepted length is logged
 
 EXAMPLES = 8  # clips in the table of examples
+WITH_AUDIO = 4  # of them, for a tracker
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class HeldOutTranscripts:
         tokens = [decoded.tokens for decoded in self.validator.transcribe(self.main, self.rows)] if self.rows else []
         write_json(file, {"rows": self.rows, "tokens": tokens})
         return tokens
+
+    def with_audio(self, examples: Sequence[DraftExample]) -> list[AudioExample]:
+        """The first examples with their clips' audio and the drafts marked, for a tracker."""
+        clips = [self.validator.clips[row] for row in self.rows]
+        return [
+            AudioExample(example.clip, clip.read(), marked(example, self.validator.tokenizer))
+            for clip, example in zip(clips, examples, strict=False)
+        ]
 
     def ranks(self, engine: Engine) -> list[TokenRanks]:
         """Which of the student's choices the main's tokens are, in all processes' clips."""
@@ -154,8 +163,9 @@ class DraftValidator:
             figures["agreement_of_all_tokens"] = self._agreement(self.clips, Engine(main, student))
         if self.windows is not None:
             figures["agreement_in_full_windows"] = self._agreement(self.windows, engine)
-        self.examples = table(self.clips.examples(engine), self.clips.validator.tokenizer)
-        return ValidationScore(figures, speedup, {"examples": self.examples})
+        examples = self.clips.examples(engine)
+        self.examples = table(examples, self.clips.validator.tokenizer)
+        return ValidationScore(figures, speedup, self.clips.with_audio(examples[:WITH_AUDIO]))
 
     def _agreement(self, transcripts: HeldOutTranscripts, engine: Engine) -> float:
         return agreement(each.matches for each in transcripts.ranks(engine))

@@ -39,6 +39,7 @@ from whisper_pair.runs import (
     as_json,
     discard,
     file_digest,
+    start_tracker,
     stop_on_signals,
     this_process,
     write_json,
@@ -49,6 +50,7 @@ from . import main_alone
 from .evaluation import Evaluation
 from .measuring import Assistant, Engines, decode_clips, spread_out, write_best_draft_tokens
 from .reading import check_enough_timings, draw, markdown, page, pair_document
+from .tracking import tracked_figures
 
 logger = logging.getLogger("whisper_pair.eval")
 
@@ -110,6 +112,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     engines, start = loaded(config, main_at, folders, manifests, precision, str(processes.device))
     if processes.is_main_process:
         stage.begin(config)
+        tracker = None if config.tracker == "none" else start_tracker(config, "eval", stage.work / DECODED)
     processes.wait_for_everyone()
     minutes = sum(clip.seconds for clip in clips) / 60
     counts = len(clips), minutes, processes.num_processes, processes.device.type
@@ -124,6 +127,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     with stop_on_signals(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
         report = evaluation.report(len(available))
     write(evaluation, report, stage.work)
+    if tracker is not None:
+        tracker.log(tracked_figures(report), step=0)
+        tracker.finish()
     if config.eval.assistant is None:  # before the end: a finished evaluation does not come here again
         write_best_draft_tokens(ours_at, report)
     stage.finish()

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq, AutoProcessor, GenerationConfig
 
 from whisper_pair.audio.reading import read_audio
@@ -86,6 +87,23 @@ def test_every_window_has_a_label_by_the_main(road, material):
     assert len(clips) == len(list((material / "train").glob("*.wav")))
     assert [row["window"] for row in rows] == list(range(len(rows)))
     assert all(row["tokens"] and row["human_text"] and row["mean_log_probability"] < 0 for row in rows)
+
+
+def test_each_stage_is_a_run_of_the_tracker_with_its_figures(road):
+    def tags(stage: str) -> dict[str, list[str]]:
+        found = EventAccumulator(str(road[1] / "logs" / stage))
+        found.Reload()
+        return found.Tags()
+
+    assert {folder.name for folder in (road[1] / "logs").iterdir()} == {"train", "distill", "eval"}
+    each_step = {"loss", "gradient_norm", "learning_rate", "epoch", "windows_per_second", "tokens_per_second"}
+    assert {*each_step, "validation_wer"} == set(tags("train")["scalars"])
+    distilled = tags("distill")
+    drafting = {"agreement", "tau_1", "tau_4", "predicted_speedup", "loss_cross_entropy", "loss_kl"}
+    assert each_step | drafting <= set(distilled["scalars"])
+    assert {"example-0", "example-1"} <= set(distilled["audio"])
+    evaluated = {"wer_main", "wer_pair", "agreement", "tau", "speedup_batch_1_draft_auto", "verdict_passed"}
+    assert evaluated <= set(tags("eval")["scalars"])
 
 
 def test_main_and_assistant_say_what_they_were_trained_to_do(road):

@@ -18,11 +18,12 @@ from .provenance import hardware, provenance, versions
 from .signals import StopRequest, stop_on_signals, stopped_error
 from .stages import Stage, difference, discard
 from .throughput import WORK_FILE, Throughput
-from .trackers import refuse_missing, started
+from .trackers import AudioExample, log_audio, refuse_missing, start_tracker
 
 __all__ = [
     "PATIENCE",
     "WORK_FILE",
+    "AudioExample",
     "Estimate",
     "Stage",
     "StopRequest",
@@ -36,6 +37,7 @@ __all__ = [
     "file_digest",
     "hardware",
     "lock_run",
+    "log_audio",
     "memory_parts",
     "peak_memory",
     "provenance",
@@ -43,7 +45,7 @@ __all__ = [
     "refuse_missing",
     "rehearsal",
     "require_disk",
-    "started",
+    "start_tracker",
     "stop_on_signals",
     "stopped_error",
     "this_process",

@@ -1,15 +1,11 @@
 """The Accelerator of a stage, as configuration and launcher set it, and the start of a stage on all processes."""
 
-import json
-import os
-from pathlib import Path
-
 import torch
 
 from ..config import Config, Optimization
 from ..errors import InputError
 from ..precision import resolved
-from ..runs import PATIENCE, Stage, device_type, started
+from ..runs import PATIENCE, Stage, device_type, start_tracker
 from .sharding import refuse_other_sharding
 
 
@@ -22,14 +18,10 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
 
     refuse_other_sharding()
     precision = resolved(settings.precision, device_type(), f"{stage}.precision", trains=True)
-    if config.tracker == "wandb" and not _wandb_login():
-        os.environ.setdefault("WANDB_MODE", "offline")
     accelerator = Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
         cpu=not torch.cuda.is_available(),  # so that several processes on a CPU find each other
         gradient_accumulation_steps=settings.accumulation,
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=str(Path(config.output) / "logs"),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
     if accelerator.gradient_accumulation_steps != settings.accumulation:
@@ -41,25 +33,13 @@ def make_accelerator(config: Config, settings: Optimization, stage: str):
 
 
 def begin_stage(accelerator, stage: Stage, config: Config) -> None:
-    """Makes the stage's folder and starts the tracker, on the main process; all processes go on together."""
+    """Makes the stage's folder and starts the tracker, on the main process; all processes go on together.
+
+    Raises InputError where the tracker does not start.
+    """
     if accelerator.is_main_process:
         stage.begin(config)
+        if config.tracker != "none":
+            name = {"main": "train", "assistant": "distill"}[stage.folder.name]
+            accelerator.trackers.append(start_tracker(config, name, stage.work))
     accelerator.wait_for_everyone()
-    if config.tracker != "none":
-        logs = Path(accelerator.project_dir)
-        logs.mkdir(exist_ok=True)
-        about = {"stage": stage.folder.name, "config": json.dumps(config.resolved())}
-        settings = {"config": about, "init_kwargs": {"wandb": {"dir": str(logs)}}}
-        started(config.tracker, lambda: accelerator.init_trackers("whisper-pair", **settings))
-
-
-def _wandb_login() -> bool:
-    """Whether wandb can log in by itself. Only the presence of a key is checked."""
-    import netrc
-
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

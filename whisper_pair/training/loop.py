@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from ..config import Optimization
 from ..errors import TrainingError
 from ..precision import first_not_finite, in_dtype, name_of
-from ..runs import StopRequest, Throughput, stopped_error, write_json
+from ..runs import AudioExample, StopRequest, Throughput, log_audio, stopped_error, write_json
 from .batches import Batch, Batches
 from .instability import InstabilityGuard, largest_that_fits, out_of_memory
 from .losses import SummedLoss
@@ -39,7 +39,7 @@ class ValidationScore:
 
     figures: dict[str, float]  # name -> figure, for the tracker
     value: float  # decides which checkpoint is best; higher is better
-    texts: dict[str, str] = field(default_factory=dict)  # name -> Markdown, for the tracker too
+    examples: Sequence[AudioExample] = ()  # clips with their texts, for the tracker too
 
 
 Prepare = Callable[[Batch], Mapping[str, Any]]  # a batch -> the arguments of the module, on the device
@@ -96,7 +96,9 @@ def fit(
         model = whole()
         score = validate(model)
         module.train()
-        accelerator.log(score.figures | score.texts, step=progress.step)
+        accelerator.log(score.figures, step=progress.step)
+        for tracker in accelerator.trackers:
+            log_audio(tracker, score.examples, progress.step)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
         logger.info("step %d of %d: loss %.4f, %s", progress.step, plan.steps, loss, figures)
         best = progress.best is None or score.value > progress.best
