@@ -11,12 +11,14 @@ import torch
 
 from distill.cache_policy import CachePolicy
 from distill.examples import DraftExample, marked, table
+from distill.inputs import taught
 from distill.student import DistillationLoss, build_student, check_start, chosen_layers
 from distill.teacher import Teacher, digest_of, teacher_cache
 from distill.validation import joined
 from whisper_pair.audio.log_mel import LogMel
+from whisper_pair.checkpoints import Capabilities
 from whisper_pair.checkpoints.load import load_main, load_processor
-from whisper_pair.config.schema import Distill, Losses, load_config
+from whisper_pair.config.schema import Data, Distill, Losses, load_config
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.errors import InputError
 from whisper_pair.training.batches import Example
@@ -260,3 +262,12 @@ def test_held_out_clips_are_joined_as_training_joins_them(write_config, tmp_path
     found = joined(clips, config, 4.0)
     assert [len(each.window.clips) for each in found] == [3, 3]  # the seventh would stand alone
     assert joined(clips, dataclasses.replace(config, data=dataclasses.replace(config.data, pack=False)), 4.0) == []
+
+
+def test_labels_are_not_asked_for_what_the_main_was_not_trained_to_do(caplog):
+    wanted = Data((), (), (), timestamps=0.5, previous_text=0.2)
+    forgetful = Capabilities(0.0, 0.0, ("transcribe",), ("nl",))
+    assert taught(wanted, forgetful) == dataclasses.replace(wanted, timestamps=0.0, previous_text=0.0)
+    assert "labels without timestamps: the main was trained without them" in caplog.text
+    assert taught(wanted, Capabilities(0.3, 0.1, ("transcribe",), ("nl",))) == wanted
+    assert taught(wanted, None) == wanted  # of a main made elsewhere nothing is known
