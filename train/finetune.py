@@ -57,6 +57,7 @@ from whisper_pair.training import (
     make_accelerator,
     pooled_over_processes,
     probe,
+    with_restored_style,
 )
 
 from .model import TranscriptLoss, choose_parameters, placed, stock
@@ -100,6 +101,8 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     targets = TargetTokens.of(model, tokenizer, config.language, config.task)
     targets.check(data.timestamps, data.previous_text)
     corpus = load_training_clips([source for source in data.train if source.text], data, log_mel.seconds)
+    if not dry_run:
+        corpus = with_restored_style(corpus, config, start, DTYPES[precision], log_mel, tokenizer)
     examples = make_examples(corpus, config, targets, log_mel.seconds)
     validation = load_test_clips(data.validation, data, log_mel.seconds, "validation")
 

@@ -38,6 +38,8 @@ def _of(source: Source, times: bool) -> dict[str, Any]:
     entry["weight"] = source.weight
     if source.audio != Source.audio:  # left out at its default, so that runs from before it are recognized
         entry["audio"] = source.audio
+    if source.restore_style:
+        entry["restore_style"] = True
     if source.segments is not None:
         entry["segments"] = source.segments
     if source.split != Source.split and not source.hub:

@@ -299,7 +299,13 @@ def _write_part(folder: Path, number: int, kept: Sequence[Audit] | Sequence[Kept
 
 def _key(source: Source, longest: float | None) -> str:
     """Names the corpus's contents and when its files were written, since files of equal size may differ."""
-    known = [fingerprint([replace(source, weight=1.0)], times=True), longest, source.stream, PART, READER]
+    known = [
+        fingerprint([replace(source, weight=1.0, restore_style=False)], times=True),
+        longest,
+        source.stream,
+        PART,
+        READER,
+    ]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

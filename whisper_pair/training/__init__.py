@@ -7,6 +7,7 @@ from .launch import begin_stage, make_accelerator
 from .loop import ValidationScore, fit
 from .plan import Plan, Stream, deciding_settings
 from .probe import probe
+from .restored_style import with_restored_style
 from .sharding import gathered_model, gathered_weights, model_with_weights
 from .target_tokens import TargetTokens
 from .validation import Validator, pooled_over_processes
@@ -38,4 +39,5 @@ __all__ = [
     "padded_tokens",
     "pooled_over_processes",
     "probe",
+    "with_restored_style",
 ]
