@@ -6,7 +6,8 @@
 For greedy decoding, where the assistant agrees with the main's own text decides every round of every draft length
 (whisper_pair/decoding/acceptance.py). So a call is replayed exactly: windows enter a batch, rows end and are refilled,
 each round takes what a round of that batch size and draft length took on the machine. What "auto" takes is set against
-the best fixed draft length, the best in hindsight for the same windows. The encoder, which both pay, is left out.
+the best fixed draft length, the best in hindsight for the same windows. `auto` knows what rounds cost, as on a machine
+where it has decoded before; `first_call` learns it from its own rounds. The encoder, which all pay, is left out.
 
 A file of matches, `benchmarks/matches/NAME.json`, is `{"source": what was decoded, "utterances": [...]}`. An utterance
 is `{"agrees": "1101", "ends": [3], "limit": 444}`: a character for each of the main's tokens, 1 where the assistant
@@ -32,6 +33,7 @@ from benchmarks.results import RESULTS, write_result
 from whisper_pair.decoding import TokenMatches, accepted_per_round, agreement, between
 from whisper_pair.decoding.draft_choice import DraftChoice, Relative
 from whisper_pair.decoding.draft_length import LONGEST, MEASURED, best_draft_tokens, relative
+from whisper_pair.decoding.round_times import CallTimes, RoundTimes
 from whisper_pair.decoding.tree import DraftTree
 
 MATCHES = Path(__file__).parent / "matches"
@@ -95,7 +97,13 @@ def one_round(match: TokenMatches, start: int, draft_tokens: int) -> tuple[int, 
     return most, most
 
 
-def replay(windows: Sequence[TokenMatches], lengths: DraftChoice, machine: Machine, batch_size: int) -> float:
+def replay(
+    windows: Sequence[TokenMatches],
+    lengths: DraftChoice,
+    machine: Machine,
+    batch_size: int,
+    times: CallTimes | None = None,  # that learn from the rounds
+) -> float:
     """Seconds of all rounds of one call, in which the engine's batch is refilled as rows end."""
     waiting, seconds = list(reversed(windows)), 0.0
     active: list[tuple[TokenMatches, int]] = []  # a window's matches, the position it has reached
@@ -103,7 +111,10 @@ def replay(windows: Sequence[TokenMatches], lengths: DraftChoice, machine: Machi
         while waiting and len(active) < batch_size:
             active.append((waiting.pop(), 0))
         count = len(lengths.choose(len(active)))  # of a chain
-        seconds += machine.round_seconds(len(active), count)
+        taken = machine.round_seconds(len(active), count)
+        seconds += taken
+        if times is not None:
+            times.record(len(active), DraftTree.chain(count), taken)
         rows, active = active, []
         for match, start in rows:
             drafted, accepted = one_round(match, start, count)
@@ -161,7 +172,7 @@ def compare(material: Material, machine: Machine, batch_size: int) -> dict:
 
     fixed = {count: total(count) for count in machine.choices}
     best = min(fixed, key=lambda count: fixed[count])
-    auto = total("auto")
+    auto, first = total("auto"), sum(first_call(call, machine, batch_size) for call in material.calls)
     return {
         "machine": machine.name,
         "matches": material.name,
@@ -174,8 +185,16 @@ def compare(material: Material, machine: Machine, batch_size: int) -> dict:
         "best_fixed_seconds": round(fixed[best], 6),
         "greedy_seconds": round(fixed[0], 6),
         "auto_over_best": round(auto / fixed[best], 4),
+        "first_call_over_best": round(first / fixed[best], 4),
         "gain_of_lengths_by_row": round(gain_by_row(material, machine, batch_size), 4),
     }
+
+
+def first_call(windows: Sequence[TokenMatches], machine: Machine, batch_size: int) -> float:
+    """Seconds of "auto" in a call before which nothing was known of what rounds cost."""
+    times = RoundTimes().in_call(timestamps=False)
+    lengths = DraftChoice("auto", times.taken, machine.choices, untried=times.untried)
+    return replay(windows, lengths, machine, batch_size, times)
 
 
 def gain_by_row(material: Material, machine: Machine, batch_size: int) -> float:

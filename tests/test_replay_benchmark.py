@@ -76,6 +76,7 @@ def test_auto_is_near_the_best_fixed_length_from_the_first_window_on(tmp_path, m
         (name, size) for name in replay.MACHINES for size in (1, 1, 4, 4)
     ]
     assert all(row["auto_over_best"] < 1.03 for row in result["rows"])
+    assert all(row["first_call_over_best"] < 1.12 for row in result["rows"])  # 24 windows of 40 tokens
     assert all(row["best_fixed_seconds"] < row["greedy_seconds"] for row in result["rows"])
     assert set(result["targets"]) == {
         f"{name}, 40 tokens: auto's time over the best fixed draft length's" for name in replay.MACHINES

@@ -279,3 +279,15 @@ def test_a_confidence_stop_drafts_less_and_changes_no_token():
         assert [row.tokens for row in stopped] == [row.tokens for row in whole]
         assert sum(row.drafted for row in stopped) < sum(row.drafted for row in whole)
         assert sum(row.accepted for row in stopped) > 0
+
+
+def test_a_poor_draft_tries_no_longer_chain_and_a_good_one_does():
+    known = Relative([1.0, 1.5], {})
+    poor, good = (DraftChoice("auto", lambda batch: known, untried=lambda batch: DraftTree.chain(2)) for _ in range(2))
+    for _ in range(20):
+        poor.observe(DraftTree.chain(1), [], 1, 1, False)
+        good.observe(DraftTree.chain(1), [0], 1, 2, False)
+    assert len(poor.choose(1)) == 0
+    assert len(good.choose(1)) == 2
+    poor.untried = lambda batch: DraftTree.chain(1)  # what was measured once is measured twice
+    assert len(poor.choose(1)) == 1

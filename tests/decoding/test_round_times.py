@@ -5,13 +5,11 @@ import types
 import pytest
 
 from tests.decoding.models import cut, features, tiny_whisper
-from whisper_pair.decoding import round_times
-from whisper_pair.decoding.draft_choice import UNMEASURED
 from whisper_pair.decoding.draft_length import MEASURED, Times
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.rank_shares import TREES
-from whisper_pair.decoding.round_times import SEEN, SHARE, Ladder, RoundTimes
+from whisper_pair.decoding.round_times import SEEN, Ladder, RoundTimes
 from whisper_pair.decoding.tree import DraftTree
 
 
@@ -31,24 +29,14 @@ class Machine:
         return taken
 
 
-@pytest.fixture
-def machine(monkeypatch):
-    def of(draft: float, token: float) -> Machine:
-        found = Machine(draft, token)
-        monkeypatch.setattr(round_times, "time", types.SimpleNamespace(perf_counter=lambda: found.now))
-        return found
-
-    return of
-
-
 @pytest.mark.parametrize(
     ("draft", "token", "longest"),
     [(0.05, 0.01, 16), (0.5, 0.1, 4), (1.0, 0.1, 1)],  # cheap drafts, dear ones, and such as never pay
 )
-def test_no_length_is_measured_that_no_draft_would_make_the_best(machine, draft, token, longest):
-    some, ladder = machine(draft, token), Ladder()
-    while ladder.next() is not None:
-        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+def test_no_length_is_measured_that_no_draft_would_make_the_best(draft, token, longest):
+    some, ladder = Machine(draft, token), Ladder()
+    while (drafts := ladder.next()) is not None:
+        ladder.record(drafts, some.round_seconds(1, drafts))
     lengths = list(ladder.times.chains)
     assert lengths == list(MEASURED[: len(lengths)])
     assert longest in lengths[-2:]  # one more may be needed to see that it is not better
@@ -56,75 +44,93 @@ def test_no_length_is_measured_that_no_draft_would_make_the_best(machine, draft,
 
 
 @pytest.mark.parametrize(("draft", "token", "largest"), [(0.11, 0.01, 16), (0.11, 0.06, 4), (0.5, 0.1, 0)])
-def test_no_tree_is_measured_that_would_never_be_chosen(machine, draft, token, largest):
-    some, ladder = machine(draft, token), Ladder(TREES)
-    while ladder.next() is not None:
-        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+def test_no_tree_is_measured_that_would_never_be_chosen(draft, token, largest):
+    some, ladder = Machine(draft, token), Ladder(TREES)
+    while (drafts := ladder.next()) is not None:
+        ladder.record(drafts, some.round_seconds(1, drafts))
     sizes = [len(tree) for tree in ladder.times.trees]
     assert sizes == [4, 8, 16][: len(sizes)]
     assert largest in [0, *sizes][-2:]  # one more may be needed to see that it is not better
     assert all(len(seconds) == SEEN for seconds in ladder.trees.values())
 
 
-def test_one_disturbed_moment_does_not_end_drafting(machine):
-    some, ladder = machine(0.1, 0.02), Ladder()
+def test_one_disturbed_moment_does_not_end_drafting():
+    some, ladder = Machine(0.1, 0.02), Ladder()
     some.disturbed = {1: 20.0}  # the first time
-    while ladder.next() is not None:
-        ladder.measure(lambda drafts: some.round_seconds(1, drafts))
+    while (drafts := ladder.next()) is not None:
+        ladder.record(drafts, some.round_seconds(1, drafts))
     assert max(ladder.times.chains) == 16
 
 
-def test_decoding_does_not_wait_for_what_is_measured(machine):
-    some, times = machine(0.3, 0.05), RoundTimes()
-    asked = times.while_decoding(some.round_seconds, 8, False)
-    begun, decoding, waits = some.now, 0.0, []
-    some.now += 0.1  # the encoder
-    for _ in range(200):
-        before = some.now
-        asked(1)
-        waits.append(some.now - before)
-        some.now += 0.02
-    decoding = some.now - begun
-    assert sum(waits) <= SHARE * decoding + max(waits)
-    assert max(waits) <= 0.01 * (1 + 16 * 0.35) + 1e-9  # of one length
-    assert asked(1) is not None
-    assert set(times.known) == {(1, False)}  # no other batch size occurred
+def rounds(call, some, batch_size, count=100):
+    """What a call's rounds of one batch size try, one after another."""
+    tried = []
+    for _ in range(count):
+        drafts = call.untried(batch_size)
+        if drafts is None:
+            return tried
+        tried.append(len(drafts))
+        call.record(batch_size, drafts, some.round_seconds(batch_size, drafts))
+    raise AssertionError("never enough")
 
 
-def test_a_batch_size_is_measured_when_it_first_occurs_and_not_again(machine):
-    some, times = machine(0.3, 0.05), RoundTimes()
-    asked = times.while_decoding(some.round_seconds, 8, False)
-
-    assert asked(1) is None
-    while asked(1) is None:
-        some.now += 1.0
+def test_a_batch_size_is_learnt_from_the_calls_own_rounds_when_it_first_occurs_and_not_again():
+    some, times = Machine(0.05, 0.01), RoundTimes()
+    call = times.in_call(False)
+    assert call.taken(1) is None
+    assert rounds(call, some, 1) == [count for count in MEASURED for _ in range(SEEN)]
     assert set(times.known) == {(1, False)}
-    assert asked(7) is None
-    while asked(7) is None:
-        some.now += 1.0
+    assert rounds(call, some, 7)[:3] == [0, 0, 1]
     assert set(times.known) == {(1, False), (8, False)}  # eight serve all below
-    count = len(some.asked)
-    one, three, eight = (asked(size) for size in (1, 3, 8))
+    one, three, eight = (call.taken(size) for size in (1, 3, 8))
     assert one.chains[1] < three.chains[1] < eight.chains[1]  # on the straight line between
     assert three.chains[1] == pytest.approx(one.chains[1] + 2 / 7 * (eight.chains[1] - one.chains[1]))
-    assert len(some.asked) == count
-    assert times.while_decoding(some.round_seconds, 8, False)(1) == one  # nor in the next call
+    again = times.in_call(False)
+    assert [again.untried(size) for size in (1, 3, 5, 8)] == [None] * 4
     assert times.taken(1, True) is None  # other rules are other rounds
 
 
-def test_the_engine_measures_between_rounds_what_it_needs_and_says_the_same(monkeypatch):
+def test_the_last_rows_of_a_call_try_nothing_and_go_by_the_nearest_size():
+    some, times = Machine(0.05, 0.01), RoundTimes()
+    call = times.in_call(False)
+    call.untried(8)
+    assert call.untried(3) is None
+    call.record(3, DraftTree.chain(0), 1.0)
+    assert not times.known
+    rounds(call, some, 8)
+    assert call.untried(3) is None
+    assert call.taken(3) is not None
+    assert times.in_call(False).untried(3) == DraftTree.chain(0)  # in a call of its own it is worth knowing
+
+
+def test_a_round_that_nobody_asked_for_is_not_counted():
+    times = RoundTimes()
+    call = times.in_call(False)
+    call.untried(1)
+    call.record(1, DraftTree.chain(4), 1.0)
+    assert call.untried(1) == DraftTree.chain(0)
+
+
+def test_the_engine_learns_from_its_rounds_what_it_needs_and_says_the_same():
     main, windows = tiny_whisper(4), features(6, 4)
     expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]
-    monkeypatch.setattr(round_times, "SHARE", 1e9)
     engine = Engine(main, cut(main))
     found = engine.decode(windows[:1], Options(language="nl", batch_size=8))
     assert [row.tokens for row in found] == expected[:1]
-    assert found[0].drafted_per_round[0] == UNMEASURED  # before anything is known
     sizes = {size for size, _ in {**engine.round_times.known, **engine.round_times._begun}}
     assert sizes == {1}
-    found = engine.decode([*windows] * 4, Options(language="nl", batch_size=6))
-    assert [row.tokens for row in found] == expected * 4
-    assert set(engine.round_times.known) >= {(1, False), (8, False)}  # 6 rows lie between
+    found = engine.decode([*windows] * 8, Options(language="nl", batch_size=6))
+    assert [row.tokens for row in found] == expected * 8
+    assert (8, False) in engine.round_times.known  # 6 rows are of its bucket
+
+
+def test_what_auto_measures_at_once_is_what_its_rounds_would_have_learnt():
+    main = tiny_whisper(4)
+    engine = Engine(main, cut(main))
+    engine.measure_rounds(Options(language="nl", batch_size=4))
+    assert set(engine.round_times.known) == {(1, False), (4, False)}
+    engine.measure_rounds(Options(language="nl", batch_size=3, draft_tokens=2))
+    assert set(engine.round_times.known) == {(1, False), (4, False)}
 
 
 def test_what_a_store_keeps_is_not_measured(monkeypatch):

@@ -35,7 +35,9 @@ class DraftChoice:
         taken: Callable[[int], Relative | None],  # at a batch size; None: not known yet
         lengths: Sequence[int] = range(LONGEST + 1),  # of chains, for "auto"
         chains_only: bool = False,
+        untried: Callable[[int], DraftTree | None] | None = None,  # drafts that a round should try, to learn their time
     ):
+        self.untried = untried
         self.fixed = None if draft_tokens == "auto" else as_tree(draft_tokens, chains_only)
         self.taken, self.lengths, self.chains_only = taken, lengths, chains_only
         self.ranks, self.continuation = RankShares(), Continuation()
@@ -44,17 +46,22 @@ class DraftChoice:
         """What all rows of a batch of this size draft in the next round."""
         if self.fixed is not None:
             return self.fixed
+        untried = None if self.untried is None else self.untried(batch)
         taken = self.taken(batch)
         if taken is None:
-            return DraftTree.chain(UNMEASURED // batch)
+            return DraftTree.chain(UNMEASURED // batch) if untried is None else untried
         goes_on = self.continuation.value
-        return best_drafts([share * goes_on for share in self.ranks.shares], taken, self.lengths, self.chains_only)
+        shares = [share * goes_on for share in self.ranks.shares]
+        best = best_drafts(shares, taken, self.lengths, self.chains_only)
+        if untried is None:
+            return best
+        once = untried in taken.trees or (untried.is_chain and len(untried) < len(taken.chains))  # it was measured
+        return untried if once or promise(untried, shares, taken) > promise(best, shares, taken) else best
 
     def speedup(self, taken: Relative) -> float:
         """What the best drafts promise, over plain decoding, as long as the text goes on."""
         shares = self.ranks.shares
-        best = best_drafts(shares, taken, self.lengths, self.chains_only)
-        return expected_tokens(best, shares) / (taken.chains[len(best)] if best.is_chain else taken.trees[best])
+        return promise(best_drafts(shares, taken, self.lengths, self.chains_only), shares, taken)
 
     def observe(self, tree: DraftTree, path: Sequence[int], drafted: int, won: int, ended: bool) -> None:
         """Count one row's round: the nodes accepted, how many drafts counted, the tokens won, and whether the text
@@ -68,6 +75,13 @@ def as_tree(drafts: int | DraftTree, chains_only: bool = False) -> DraftTree:
     if isinstance(drafts, DraftTree):
         return DraftTree.chain(drafts.depth) if chains_only else drafts
     return DraftTree.chain(drafts)
+
+
+def promise(drafts: DraftTree, shares: Sequence[float], taken: Relative) -> float:
+    """The predicted speedup; of drafts whose rounds are not measured yet, if they took no longer than a shorter
+    chain's."""
+    time = taken.chains[min(drafts.depth, len(taken.chains) - 1)]
+    return expected_tokens(drafts, shares) / taken.trees.get(drafts, time)
 
 
 def best_drafts(

@@ -68,7 +68,7 @@ class Encoders:
             for slot, (index, one) in enumerate(zip(indices, states, strict=True)):
                 row = Row(index, prompt_of(prompts, index), one, one if others is None else others[slot])
                 row.drafts = others is not None
-                row.features = batch[slot] if own is not None and own.used is None else None
+                row.features = batch[slot] if own is not None and own.used is not False else None
                 yield row
 
     def rows_of_states(

@@ -19,7 +19,7 @@ from .acceptance import TokenMatches, TokenRanks
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import clock_of, measure, round_seconds
 from .decoder import Decoder
-from .draft_choice import DraftChoice, Relative
+from .draft_choice import DraftChoice
 from .draft_length import LONGEST, MEASURED, Costs
 from .encoders import Encoders, Prompts, Windows
 from .graphs import Graphs
@@ -157,13 +157,14 @@ class Engine:
         rounds, clock, sampling = self._rounds(options), clock_of(self.device), None
         if temperature > 0 or options.confidence is not None:
             sampling = Sampling(temperature, options.confidence, generator)
+        times = self.round_times.in_call(options.timestamps)
+        usual = sampling is None and not options.needs_log_probabilities  # rounds, whose times say what "auto" asks
         drafts = DraftChoice(
             options.draft_tokens if rounds.proposer is not None else 0,
-            self.round_times.while_decoding(
-                partial(round_seconds, rounds), rounds.main.cache.capacity, options.timestamps
-            ),
+            times.taken,
             lengths=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
             chains_only=sampling is not None,
+            untried=times.untried if usual else None,
         )
         active: list[Row] = []
         while True:
@@ -172,13 +173,18 @@ class Engine:
                 active += fresh
             if not active:
                 return
+            if own is not None and rounds.proposer is not None:
+                own.catch_up(active, rounds.proposer.state)
             tree = drafts.choose(len(active)) if all(row.drafts for row in active) else DraftTree.chain(0)
-            started, before = clock(), sum(len(row.tokens) for row in active)
+            started, before, captured = clock(), sum(len(row.tokens) for row in active), self.graphs.captures
             shape, inputs = self._inputs(active, tree, options.needs_log_probabilities)
             if sampling is None:
                 results = rounds.greedy(inputs, shape)
             else:
                 results = rounds.with_probabilities(inputs, shape, sampling)
+            seconds = clock() - started
+            if usual and drafts.fixed is None and shape.width == 2 and self.graphs.captures == captured:
+                times.record(len(active), tree, seconds)
             for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
                 step = row.advance(result)
                 path = result.path[: row.accepted[-1]]
@@ -186,12 +192,12 @@ class Engine:
                 if on_round is not None:
                     on_round(row.index, step)
             if own is not None and not tree:
-                own.observe(clock() - started, sum(len(row.tokens) for row in active) - before)
+                own.observe(seconds, sum(len(row.tokens) for row in active) - before)
             for slot in reversed(range(len(active))):
                 if active[slot].done:
                     row = self._leave(active, slot, rounds)
                     if own is not None and rounds.proposer is not None:
-                        own.weigh(row, rounds.proposer.state, drafts, lambda: self._complete(rounds, options))
+                        own.weigh(row, rounds.proposer.state, drafts, times.taken(options.batch_size))
                     yield row
 
     def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
@@ -227,19 +233,20 @@ class Engine:
         languages = language_tokens(self.main, cross, len(fresh), self.special, options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
-        known = all(row.drafts for row in fresh)  # by the draft
-        for row in fresh:
-            row.drafts = known
-        if rounds.proposer is not None and known:
-            if self.encoders.draft is not None:
-                states = torch.stack([row.draft_states for row in fresh])
+        known = [row.draft_states for row in fresh if row.drafts]  # to the draft
+        if rounds.proposer is not None and len(known) == len(fresh):
             draft = rounds.proposer.state
-            draft.decoder.cross(states, draft.cache.cross_views(len(fresh), first))
+            draft.decoder.cross(torch.stack(known), draft.cache.cross_views(len(fresh), first))
         # A prefix that the first round reads widens that round for all rows: for nothing where a graph is replayed, but
         # on the CPU only where all are new is it cheaper than a forward apart.
         short = max(row.start for row in fresh) <= SHORT_PREFIX
         if not short or options.no_speech_threshold is not None or (first and not self.bucketed):
-            read_prefixes(fresh, first, rounds.states if known else [rounds.main], self.special, options)
+            read_prefixes(
+                fresh, first, rounds.states if len(known) == len(fresh) else [rounds.main], self.special, options
+            )
+        if 0 < len(known) < len(fresh):  # some were drawn before it was decided that the draft's encoder is used
+            for row in fresh:
+                row.drafts = False
         if len(options.temperatures) == 1:
             for row in fresh:
                 row.release_states()
@@ -314,13 +321,9 @@ class Engine:
     def measure_rounds(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Measure at once all that "auto" would measure bit by bit in calls with these options; nothing for others."""
         if options.draft_tokens == "auto" and self._drafting(options):
-            self._complete(self._rounds(options), options)
-
-    def _complete(self, rounds: Rounds, options: Options) -> Relative | None:
-        """What rounds of the call's batch size cost, measured as far as it is unknown."""
-        timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
-        self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
-        return self.round_times.taken(options.batch_size, options.timestamps)
+            rounds = self._rounds(options)
+            timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
+            self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
 
     @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:

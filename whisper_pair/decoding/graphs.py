@@ -24,6 +24,7 @@ class Graphs:
 
     def __init__(self, device: torch.device, enabled: bool):
         self.device, self.enabled = device, enabled
+        self.captures = 0  # so far
         self._captured: OrderedDict[Hashable, Captured] = OrderedDict()
         self._pool: Any = None  # a handle, whose type torch does not export
 
@@ -34,6 +35,7 @@ class Graphs:
             return function(*inputs)
         if key not in self._captured:
             self._captured[key] = self._capture(function, inputs)
+            self.captures += 1
             if len(self._captured) > MOST_GRAPHS:
                 self._captured.popitem(last=False)
         self._captured.move_to_end(key)

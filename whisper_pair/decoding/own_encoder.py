@@ -5,8 +5,8 @@ saves D (1 - 1/S) seconds a window, with D the main's own decoding and S the cos
 than the encoder takes. A call begins with the main alone, which gives D. While D itself is less than the encoder would
 take (at first estimated from its size), nothing is tried. Otherwise one window that has ended is asked about: its
 encoder states and one parallel pass over its text give the rank shares (rank_shares.py) without drafting a token. Only
-if that could pay are rounds measured (round_times.py), and S is known. An encoder that is tiny beside the main's is
-used from the first window on, and given up like any other.
+if that could pay are tokens drafted, so that what rounds cost is learnt (round_times.py), and S is known. An encoder
+that is tiny beside the main's is used from the first window on, and given up like any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,6 +64,17 @@ class OwnEncoder:
         (found,) = ranks(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
         return [rank for rank, _ in found]
 
+    def catch_up(self, active: Sequence[Row], draft: ModelState) -> None:
+        """Where the encoder is used, let the draft know the rows that began without it: row i in slot i."""
+        began = [(slot, row, row.features) for slot, row in enumerate(active) if not row.drafts]
+        known = [(slot, row, features) for slot, row, features in began if features is not None]
+        if not self.used or not known:
+            return
+        states = self.encode_own([features for _, _, features in known])
+        for its, (slot, row, _) in zip(states, known, strict=True):
+            draft.decoder.cross(its[None], draft.cache.cross_views(1, slot))
+            row.drafts, row.features = True, None
+
     def observe(self, seconds: float, won: int) -> None:
         """Count a round of the main alone, all its rows together."""
         self._plain.add(seconds, won)
@@ -73,7 +84,7 @@ class OwnEncoder:
         row: Row,  # one that has ended
         draft: ModelState,
         drafts: DraftChoice,
-        taken: Callable[[], Relative | None],  # what rounds cost; measures it
+        taken: Relative | None,  # what rounds cost, as far as it is known
     ) -> None:
         """Decide for the windows to come, as far as there is anything to decide by."""
         tokens = len(row.tokens) - row.start
@@ -87,8 +98,7 @@ class OwnEncoder:
             if self._saved(expected_length(sum(drafts.ranks.shares[:CHOICES]), LONGEST)) <= self.own_seconds:
                 self.used = False  # not even if drafts were free
                 return
-        if (times := taken()) is not None:
-            self.used = self._saved(drafts.speedup(times)) > self.own_seconds
+        self.used = taken is None or self._saved(drafts.speedup(taken)) > self.own_seconds
 
     @property
     def decoding(self) -> float:

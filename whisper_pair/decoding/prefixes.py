@@ -59,7 +59,8 @@ def read_prefixes(
         if state is states[0] and options.no_speech_threshold is not None:
             read_no_speech_probability(fresh, tokens, hidden, state.decoder, special)
     for row in fresh:
-        row.draft_cached, row.main_cached = row.start, row.start - 1
+        row.main_cached = row.start - 1
+        row.draft_cached = row.start if len(states) > 1 else 0
 
 
 def read_no_speech_probability(

@@ -1,13 +1,14 @@
 """What a round costs for each kind of drafts and batch size, as far as "auto" needs it, learnt while decoding.
 
-Decoding does not wait for it. A batch size is measured when it first occurs (rounded up to a power of two, and 1 too:
-a straight line between known ones), one kind of drafts at a time between a call's rounds, for at most SHARE of
-the time that the call has taken; until it is known, a few tokens are drafted (`DraftChoice`). Lengths are
-measured upwards, and a longer one only while the longest yet would be the best for a draft that is nearly always right.
-Then come trees, from the smallest, each only while the one before would be the best for a draft that trees suit.
+Nothing is run for it: where a batch size is unknown (rounded up to a power of two), the rounds of a call try one kind
+of drafts after another, and what they take is what is learnt. Each wins tokens as any round does. A call learns about
+the largest batch that it has had, since it soon ends once rows no longer fill it; for other sizes serve the straight
+line between known ones, or the nearest. Lengths are tried upwards, and a longer one only while the longest yet would be
+the best for a draft that is nearly always right. Then come trees, from the smallest, each only while the one before
+would be the best for a draft that trees suit. Where a call's own draft is poor it tries no longer ones (`DraftChoice`),
+and goes by what is known so far.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -15,10 +16,9 @@ from .draft_choice import Relative, best_drafts
 from .draft_length import MEASURED, Times, best_draft_tokens, between, bounded, relative
 from .tree import DraftTree
 
-SHARE = 0.2  # of a call's time that may go into measuring
 HOPEFUL = 0.95  # the agreement for which the longest length worth measuring is looked for
 SUITED = (0.6, 0.12, 0.05, 0.03)  # the rank shares for which the largest tree worth measuring is looked for
-SEEN = 2  # times that a length is measured, some rounds apart, so that one disturbed moment does not decide
+SEEN = 2  # times that a length is measured, so that one disturbed moment does not decide
 
 Key = tuple[int, bool]  # batch size, timestamps
 
@@ -49,14 +49,25 @@ class Ladder:
 
     def next(self) -> DraftTree | None:
         """The drafts to measure now; None: enough is known."""
-        if len(self.lengths) < 2 or (len(self.lengths) < len(MEASURED) and self._longer_may_pay()):
-            return DraftTree.chain(MEASURED[len(self.lengths)])
         for count, seconds in self.lengths.items():
             if len(seconds) < SEEN:
                 return DraftTree.chain(count)
+        if len(self.lengths) < 2 or (len(self.lengths) < len(MEASURED) and self._longer_may_pay()):
+            return DraftTree.chain(MEASURED[len(self.lengths)])
+        for tree, seconds in self.trees.items():
+            if len(seconds) < SEEN:
+                return tree
         if len(self.trees) < len(self.candidates) and self._larger_may_pay():
             return self.candidates[len(self.trees)]
-        return next((tree for tree, seconds in self.trees.items() if len(seconds) < SEEN), None)
+        return None
+
+    def taken(self) -> Relative | None:
+        """Over a plain step's, as far as it is known; None: not even one draft's."""
+        times = self.times
+        if 1 not in times.chains:
+            return None
+        trees = {tree: seconds / times.chains[0] for tree, seconds in times.trees.items()}
+        return Relative(relative(times.chains, max(times.chains)), trees)
 
     def _longer_may_pay(self) -> bool:
         known = list(self.lengths)
@@ -73,13 +84,10 @@ class Ladder:
             known = Relative(taken, {each: time / times.chains[0] for each, time in times.trees.items()})
         return best_drafts(SUITED, known, range(len(taken))) == tree
 
-    def measure(self, round_seconds: Callable[[DraftTree], float]) -> None:
-        """Time the next drafts, if any are left."""
-        drafts = self.next()
-        if drafts is None:
-            return
-        seconds = self.lengths.setdefault(len(drafts), []) if drafts.is_chain else self.trees.setdefault(drafts, [])
-        seconds.append(round_seconds(drafts))
+    def record(self, drafts: DraftTree, seconds: float) -> None:
+        """Take in what a round took."""
+        taken = self.lengths.setdefault(len(drafts), []) if drafts.is_chain else self.trees.setdefault(drafts, [])
+        taken.append(seconds)
 
 
 class RoundTimes:
@@ -93,50 +101,37 @@ class RoundTimes:
         self._taken: dict[Key, Relative] = {}
         self._loaded = False
 
-    def while_decoding(
-        self, round_seconds: Callable[[int, DraftTree], float], capacity: int, timestamps: bool
-    ) -> Callable[[int], Relative | None]:
-        """What one call's `DraftChoice` asks before each round: `taken` at its batch size, measuring a little where it
-        is unknown. `round_seconds`: of one round, by batch size and drafts; `capacity`: the largest batch size that can
-        be measured."""
-        begun, spent = time.perf_counter(), 0.0
-
-        def taken(batch_size: int) -> Relative | None:
-            nonlocal spent
-            self._load()
-            wanted = self.wanted(batch_size, capacity, timestamps)
-            now = time.perf_counter()
-            if wanted is not None and spent < SHARE * (now - begun):
-                self.measure(round_seconds, wanted, timestamps)
-                spent += time.perf_counter() - now
-            return self.taken(batch_size, timestamps)
-
-        return taken
+    def in_call(self, timestamps: bool) -> "CallTimes":
+        """The same for the rounds of one call."""
+        return CallTimes(self, timestamps)
 
     def complete(
         self, round_seconds: Callable[[int, DraftTree], float], batch_size: int, capacity: int, timestamps: bool
     ) -> None:
-        """Measure all that calls of up to `batch_size` rows will ask for, at once."""
+        """Measure at once what calls of up to `batch_size` rows would learn; `round_seconds`: of one round, by batch
+        size and drafts; `capacity`: the largest batch size that can be measured."""
+        for size in (min(power_of_two(batch_size), capacity), 1):
+            while (drafts := self.untried(size, timestamps)) is not None:
+                self.record(size, timestamps, drafts, round_seconds(size, drafts))
+
+    def untried(self, batch_size: int, timestamps: bool) -> DraftTree | None:
+        """The drafts to try next in rounds of this size; None: enough is known."""
         self._load()
-        for size in (batch_size, 1):
-            while (wanted := self.wanted(size, capacity, timestamps)) is not None:
-                self.measure(round_seconds, wanted, timestamps)
+        bucket = power_of_two(batch_size)
+        if any(power_of_two(size) == bucket for size, timed in self.known if timed == timestamps):
+            return None
+        if None not in self._around(batch_size, timestamps):
+            return None
+        return self._begun.setdefault((bucket, timestamps), Ladder(self.trees)).next()
 
-    def wanted(self, batch_size: int, capacity: int, timestamps: bool) -> int | None:
-        """The batch size to measure, so that one is known from this one's times on both sides; None: they are."""
-        below, above = self._around(batch_size, timestamps)
-        if above is None:
-            return min(power_of_two(batch_size), capacity)
-        return 1 if below is None else None
-
-    def measure(self, round_seconds: Callable[[int, DraftTree], float], batch_size: int, timestamps: bool) -> None:
-        """One more kind of drafts at one batch size."""
-        key = batch_size, timestamps
-        ladder = self._begun.setdefault(key, Ladder(self.trees))
-        ladder.measure(lambda drafts: round_seconds(batch_size, drafts))
-        if ladder.next() is None:
-            del self._begun[key]
-            self.learn(batch_size, timestamps, ladder.times)
+    def record(self, batch_size: int, timestamps: bool, drafts: DraftTree, seconds: float) -> None:
+        """Take in what a round took that `untried` asked for."""
+        key = power_of_two(batch_size), timestamps
+        if key not in self._begun or self._begun[key].next() != drafts:
+            return
+        self._begun[key].record(drafts, seconds)
+        if self._begun[key].next() is None:
+            self.learn(*key, self._begun.pop(key).times)
 
     def learn(self, batch_size: int, timestamps: bool, times: Times) -> None:
         """Take in a batch size's measured times."""
@@ -147,24 +142,28 @@ class RoundTimes:
 
     def taken(self, batch_size: int, timestamps: bool) -> Relative | None:
         """A round's time over a plain step's, for 0 drafts up to the longest chain that was measured, and for the trees
-        that were; None: not known yet. Between two measured batch sizes, on the straight line."""
+        that were; None: not known yet. Between two measured batch sizes, on the straight line; else of the nearest."""
+        self._load()
         key = batch_size, timestamps
         if key not in self._taken:
             below, above = self._around(batch_size, timestamps)
+            below, above = below or above, above or below
             if below is None or above is None:
-                return None
+                begun = self._begun.get((power_of_two(batch_size), timestamps))
+                return None if begun is None else begun.taken()
+            at = min(max(batch_size, below), above)
             sides = {size: self.known[size, timestamps] for size in (below, above)}
             chains = {size: bounded(times.chains) for size, times in sides.items()}
             longest = max(map(max, chains.values()))
             blended = {
-                count: between({size: between(times, count) for size, times in chains.items()}, batch_size)
+                count: between({size: between(times, count) for size, times in chains.items()}, at)
                 for count in range(longest + 1)
             }
             trees = [tree for tree in sides[below].trees if tree in sides[above].trees]
             self._taken[key] = Relative(
                 relative(blended, longest),
                 {
-                    tree: between({size: times.trees[tree] for size, times in sides.items()}, batch_size) / blended[0]
+                    tree: between({size: times.trees[tree] for size, times in sides.items()}, at) / blended[0]
                     for tree in trees
                 },
             )
@@ -181,6 +180,29 @@ class RoundTimes:
             self.known = self.store.load() | self.known
             self._taken.clear()
         self._loaded = True
+
+
+class CallTimes:
+    """The round times as one call asks for them."""
+
+    def __init__(self, times: RoundTimes, timestamps: bool):
+        self.times, self.timestamps = times, timestamps
+        self.largest = 0  # batch of the call so far, as a power of two
+
+    def taken(self, batch_size: int) -> Relative | None:
+        """A round's time over a plain step's; None: not known yet."""
+        return self.times.taken(batch_size, self.timestamps)
+
+    def untried(self, batch_size: int) -> DraftTree | None:
+        """The drafts that the next round should try, so that their time is known; None: any."""
+        bucket = power_of_two(batch_size)
+        self.largest = max(self.largest, bucket)
+        return self.times.untried(batch_size, self.timestamps) if bucket == self.largest else None
+
+    def record(self, batch_size: int, drafts: DraftTree, seconds: float) -> None:
+        """Take in what a round took."""
+        if power_of_two(batch_size) == self.largest:
+            self.times.record(batch_size, self.timestamps, drafts, seconds)
 
 
 def power_of_two(count: int) -> int:
