@@ -16,6 +16,7 @@ from eval.measuring.bootstrap import difference_interval, ratio_intervals
 from eval.measuring.cost import diluted, improved_length, prediction_section
 from eval.measuring.energy import joule_counter
 from eval.measuring.longform import recordings
+from eval.measuring.parts import parts_of
 from eval.measuring.timing import Timing, interleaved, speedup
 from eval.measuring.tokens import token_class
 from eval.measuring.trees import tree_rows
@@ -182,6 +183,14 @@ def test_of_several_measurements_each_piece_counts_with_its_least():
 # Clocks
 
 
+@st.composite
+def cells_of_one(draw):
+    """A contender's cells, [chunks, passes]."""
+    shape = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    seconds = st.floats(1e-3, 10.0)
+    return np.array([[draw(seconds) for _ in range(shape[1])] for _ in range(shape[0])])
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that moves only when it is told to."""
@@ -242,6 +251,29 @@ def test_too_few_timings_are_no_gain_however_clear():
 def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, said):
     row = {"engine": "pair", "mode": "speculative", "speedup": 1.5}
     assert gain_text(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == said
+
+
+@given(cells_of_one())
+def test_a_pass_lies_between_its_quartiles(cells):
+    """Their sum over chunks; the least and greatest whole pass need not hold the sum of the medians."""
+    timing_ = Timing(cells)
+    low, high = timing_.quartiles
+    assert low <= timing_.seconds * (1 + 1e-12)
+    assert timing_.seconds <= high * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("seconds", [10.0, 0.5])
+def test_parts_that_were_measured_apart_leave_no_negative_rest(seconds):
+    decoded = types.SimpleNamespace(rounds=10)
+    contender = types.SimpleNamespace(engine="pair", mode="speculative", assistant="ours", schedule="constant",
+                                      draft_tokens=2)  # fmt: skip
+    found = [types.SimpleNamespace(decoded=decoded)] * 2
+    encoder = {"batch_size": 1, "main": 0.4, "assistant": None}
+    parts = parts_of(contender, seconds, found, [1, 1], encoder, {1: COSTS})
+    assert sum(parts.values()) == pytest.approx(seconds)
+    assert min(parts.values()) >= 0
+    assert parts["encoder"] / parts["draft"] == pytest.approx(0.4 / (20 * 2 * 0.001))
+    assert (parts["rest"] > 1e-9) is (seconds == 10.0)
 
 
 def test_fewer_timings_give_wider_intervals():

@@ -184,6 +184,45 @@ def test_a_mistake_is_one_sentence_on_the_page(browser, server, tmp_path, name, 
 # report.html
 
 
+def dark(browser, on: bool) -> None:
+    features = [{"name": "prefers-color-scheme", "value": "dark" if on else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def contrast(browser, selectors: list[str]) -> float:
+    """The least ratio of luminances (WCAG 2) of text over the ground that it stands on."""
+    return browser.execute_script(
+        "const light = (css) => { const [r, g, b] = css.match(/[\\d.]+/g).map((v) => { const c = v / 255;"
+        " return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });"
+        " return 0.2126 * r + 0.7152 * g + 0.0722 * b; };"
+        "const ground = (e) => { for (; e; e = e.parentElement) { const css = getComputedStyle(e).backgroundColor;"
+        " if (!css.startsWith('rgba') || !css.endsWith(' 0)')) return css; } return 'rgb(255, 255, 255)'; };"
+        "return Math.min(...[...document.querySelectorAll(arguments[0])].map((e) => {"
+        " const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];"
+        " return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }))",
+        ", ".join(selectors),
+    )
+
+
+def test_the_page_of_demo_server_is_legible_by_day_and_by_night(browser, server):
+    for on in (False, True):
+        dark(browser, on)
+        browser.get(server)
+        until(lambda: browser.find_elements("css selector", ".head h1"))
+        assert contrast(browser, [".head h1", ".head p", "#shown p"]) >= 4.5
+    dark(browser, False)
+
+
+def test_the_report_is_legible_by_day_and_by_night(browser, judged):
+    for on in (False, True):
+        dark(browser, on)
+        browser.get((judged / "eval" / "report.html").as_uri())
+        assert (
+            contrast(browser, ["h1", ".headline", "dt", "dd", "td", "th", "a", "p", ".round span", "svg text"]) >= 4.5
+        )
+    dark(browser, False)
+
+
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judged, size):
     resize(browser, size)
@@ -210,7 +249,15 @@ def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judg
     assert isinstance(played, list), played
     assert played[0] > 0.5
     assert played[0] == pytest.approx(played[1], abs=0.1)
-    for heading in ("seconds", "clip"):
+    assert browser.execute_script(  # what a reader compares is on the screen
+        "return [...document.querySelectorAll('#utterances tbody tr')].every((row) => [...row.children].every((cell) =>"
+        " cell.getBoundingClientRect().right <= innerWidth))"
+    )
+    columns = browser.execute_script(
+        "return [...document.querySelectorAll('#utterances th')].map((e) => e.textContent)"
+    )
+    assert columns[:3] == ["reference", "main", "assistant"]
+    for heading in ("seconds", "main's errors", "rejected tokens", "clip"):
         for direction in ("ascending", "descending"):
             column, values, told = browser.execute_script(
                 "const head = [...document.querySelectorAll('#utterances th')].find("
@@ -221,8 +268,8 @@ def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judg
                 "head.getAttribute('aria-sort')]",
                 heading,
             )
-            values = [float(value) for value in values] if heading == "seconds" else values
+            values = values if heading == "clip" else [float(value) for value in values]
             assert told == direction
-            assert len(set(values)) > 1
+            assert len(set(values)) > 1 or "errors" in heading
             assert values == sorted(values, reverse=direction == "descending"), column
     assert asked_elsewhere(browser, address) == []

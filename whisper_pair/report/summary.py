@@ -58,6 +58,9 @@ def _rest(row: SpeedRow) -> str:
         return f"drafting does not pay at batch {batch}"
     if row["speedup_verdict"] == "slower":
         return f"it is slower than its main at batch {batch} ({row['speedup']:.2g}x)"
+    low, high = row["speedup_interval"]
+    if low > 1 or high < 1:
+        return f"too few timings tell of a gain at batch {batch}"
     return f"there is no clear gain at batch {batch}"
 
 
