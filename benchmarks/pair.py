@@ -109,17 +109,17 @@ def table(result: dict[str, Any]) -> str:
     identity, data = result["identity"], result["data"]
     machine = result["machine"].get("gpus", [result["machine"].get("cpu", "CPU")])[0]
     cores = f", {result['machine']['cpu_cores']} cores" if "gpus" not in result["machine"] else ""
-    told = (
+    text = (
         f"`{result['command']}` on {machine}{cores}, torch {result['versions']['torch']}, {result['date'][:10]}: "
         f"{data['clips']} test clips, {data['seconds'] / 60:.1f} minutes; output identical to the main's in "
         f"{identity['identical']} of {identity['utterances']}. Speeds are medians of interleaved passes, features to "
         "tokens; in brackets 95 % intervals of the ratios."
     )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{told}{long_form(quality)}\n"
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{text}{long_form(quality)}\n"
 
 
 def long_form(quality: dict[str, Any]) -> str:
-    """The pair over the main on recordings of several windows, where they were heard."""
+    """The pair over the main on recordings of several windows, where they were measured."""
     section = quality.get("long_form", {"skipped": "an older report"})
     if section["skipped"] is not None or section["speedup_interval"] is None:
         return ""

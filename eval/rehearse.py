@@ -38,7 +38,7 @@ def rehearse(config: Config) -> str:
     assistants = 1 + len(config.eval.compare)
     once = len(clips) * (2 + 2 * assistants)  # the main, the start, and each assistant in the pair and alone
     timed = min(config.eval.timed_clips, len(clips)) * (config.eval.repeats + 1) * len(config.eval.batch_sizes)
-    long = REREAD * 60 * config.eval.long_form_minutes / log_mel.seconds  # windows, heard twice by main and pair each
+    long = REREAD * 60 * config.eval.long_form_minutes / log_mel.seconds  # windows, decoded twice by main and pair each
     seconds = each * (once + timed * CONTENDERS * assistants + 4 * long)
     estimate = Estimate("eval", len(clips), None, seconds, *peak_memory(), 10_000 * len(clips), 1)
     return f"{estimate}; at the most, taking each contender to be as slow as the main alone"

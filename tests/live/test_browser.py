@@ -122,7 +122,7 @@ def transcribe(browser, server: str, file: Path | None, drafts: str = "4") -> No
     assert choice.get_attribute("value") == drafts
     browser.execute_script(
         "window.seen = []; new MutationObserver(() => seen.push([...document.querySelectorAll('#shown .side')].map("
-        "(side) => [side.querySelectorAll('.said > *').length, side.querySelector('.clock').textContent])))"
+        "(side) => [side.querySelectorAll('.transcript > *').length, side.querySelector('.clock').textContent])))"
         ".observe(document.getElementById('shown'), {childList: true, subtree: true, characterData: true})"
     )
     browser.find_element("id", "start").click()
@@ -131,7 +131,7 @@ def transcribe(browser, server: str, file: Path | None, drafts: str = "4") -> No
 def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
     """By the way they came: (text, (background, line through it))."""
     found = browser.execute_script(
-        "return [...document.querySelectorAll(`#shown .${arguments[0]} .said > *`)].map((e) => {"
+        "return [...document.querySelectorAll(`#shown .${arguments[0]} .transcript > *`)].map((e) => {"
         " const style = getComputedStyle(e);"
         " return [e.classList[0], e.textContent, style.backgroundColor, style.textDecorationLine]})",
         side,
@@ -150,7 +150,7 @@ def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser
     assert verdict.startswith(f"Identical text: all {len(main['own'])} token ids are the same.")
     assert not main["accepted"] + main["rejected"]
     assert len(pair["own"] + pair["accepted"]) == len(main["own"])
-    assert shown(browser, ".main .said > :not(del)") == shown(browser, ".pair .said > :not(del)")
+    assert shown(browser, ".main .transcript > :not(del)") == shown(browser, ".pair .transcript > :not(del)")
     looks = [{look for _, look in some} for some in pair.values()]
     assert [len(some) for some in looks] == [1, 1, 1]
     assert len(set.union(*looks)) == 3

@@ -139,7 +139,7 @@ def _side(contest: Contest, side: Side, title: str, longest: float, spelling: Sp
         f'<i class="decoder" style="width:{100 * decoder / longest:.1f}%"></i></div>'
         f'<p class="parts"><span><i class="encoder"></i>encoder {_seconds(encoder)}</span>'
         f'<span><i class="decoder"></i>tokens {_seconds(decoder)}</span></p>'
-        f'<p class="said" dir="auto"{language}>{_text(side, spelling)}</p>'
+        f'<p class="transcript" dir="auto"{language}>{_text(side, spelling)}</p>'
         f'<dl class="figures">{_figures(contest, side)}</dl></section>'
     )
 
@@ -169,7 +169,7 @@ def _figures(contest: Contest, side: Side) -> str:
 
 def _legend() -> str:
     marks = (_token(Piece(way, meaning, False)) for way, meaning in LEGEND.items())
-    return f'<p class="legend said">{" ".join(marks)}</p>'
+    return f'<p class="legend transcript">{" ".join(marks)}</p>'
 
 
 def _seconds(value: float) -> str:
