@@ -57,7 +57,7 @@ def test_every_config_opens_with_a_comment_that_shows_how_to_launch_it(path):
 @named(MISSION)
 def test_a_mission_config_says_what_it_costs_and_what_is_not_known(path):
     text = header(path).lower()
-    said = (
+    expected = (
         "hours",
         "gpu of 80 gb",
         "cc by",
@@ -66,7 +66,7 @@ def test_a_mission_config_says_what_it_costs_and_what_is_not_known(path):
         "not verified",
         f"-m train configs/{path.name}",
     )
-    assert [words for words in said if words not in text] == []
+    assert [words for words in expected if words not in text] == []
 
 
 @named(MISSION)

@@ -202,14 +202,14 @@ def test_a_start_that_does_not_fit_is_refused(main, material, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [("vocab_size", 51866, "must share its main's vocabulary"), ("d_model", 64, "decoder of width 64")],
 )
-def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp_path, key, value, said):
+def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp_path, key, value, message):
     build_student(main, (0,)).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         check_start(tmp_path, material / "micro-whisper", (0,))
 
 
@@ -243,16 +243,16 @@ def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
 
 def test_rejected_drafts_are_shown_in_place(material):
     tokenizer = load_processor(material / "micro-whisper").tokenizer
-    said = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-    drafted = list(said)
+    tokens = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    drafted = list(tokens)
     drafted[-1] = tokenizer(" op", add_special_tokens=False).input_ids[0]
-    example = DraftExample("a|b.wav", said, drafted)
-    assert marked(DraftExample("a", said, said), tokenizer).startswith("de kat zat")
-    assert "~~" not in marked(DraftExample("a", said, said), tokenizer)
+    example = DraftExample("a|b.wav", tokens, drafted)
+    assert marked(DraftExample("a", tokens, tokens), tokenizer).startswith("de kat zat")
+    assert "~~" not in marked(DraftExample("a", tokens, tokens), tokenizer)
     rejected = tokenizer.decode(drafted[-1:]).strip()
     assert marked(example, tokenizer) == f"de kat zat ~~{rejected}~~ **&lt;\\|endoftext\\|>**"
     *_, last = table([example], tokenizer).splitlines()
-    assert last.endswith(f"| {len(said) - 1} of {len(said)} |")
+    assert last.endswith(f"| {len(tokens) - 1} of {len(tokens)} |")
     assert len(re.findall(r"(?<!\\)\|", last)) == 5
 
 

@@ -125,8 +125,10 @@ def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(labelling,
     worker.terminate()
     worker.join()
     assert worker.exitcode == 143
-    said = capfd.readouterr().err.splitlines()[-1]
-    kept, whole = map(int, re.search(r"stopped by SIGTERM; labels of (\d+) of (\d+) windows are kept; ", said).groups())
+    message = capfd.readouterr().err.splitlines()[-1]
+    kept, whole = map(
+        int, re.search(r"stopped by SIGTERM; labels of (\d+) of (\d+) windows are kept; ", message).groups()
+    )
     assert 2 * 3 <= kept < whole == len(windows)
     label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed

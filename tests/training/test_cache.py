@@ -100,16 +100,16 @@ def test_a_shard_that_is_gone_is_a_damage_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("about", "fields", "said"),
+    ("about", "fields", "difference"),
     [
         ({"main": "b"}, FIELDS, 'main = "a", not "b"'),
         ({"main": "a"}, FIELDS | {"rest": ("float16", 1)}, 'fields.rest.0 = "float32", not "float16"'),
     ],
 )
-def test_a_cache_made_from_something_else_is_built_again(tmp_path, caplog, about, fields, said):
+def test_a_cache_made_from_something_else_is_built_again(tmp_path, caplog, about, fields, difference):
     opened(tmp_path / "cache").write(0, tensors(0))
     again = opened(tmp_path / "cache", about, fields)
-    assert f"was made with {said}; it is built again" in caplog.text
+    assert f"was made with {difference}; it is built again" in caplog.text
     assert 0 not in again
 
 

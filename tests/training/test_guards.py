@@ -1,4 +1,4 @@
-"""What stops a run that has gone wrong, and what is said before it starts."""
+"""What stops a run that has gone wrong, and what a rehearsal prints before it starts."""
 
 import errno
 import math
@@ -76,12 +76,12 @@ class Hungry(Summed):
 
 
 @pytest.mark.parametrize(
-    ("room", "said"),
+    ("room", "advice"),
     [(3, r"batch_size 8; 2 fits, and batch_size=2 with accumulation=4 goes on"), (0, "not even 1 fits")],
 )
-def test_out_of_memory_says_which_batch_would_fit_and_what_helps(tmp_path, monkeypatch, room, said):
+def test_out_of_memory_says_which_batch_would_fit_and_what_helps(tmp_path, monkeypatch, room, advice):
     monkeypatch.setattr("test_training.Summed", type("Hungry", (Hungry,), {"room": room}))
-    with pytest.raises(TrainingError, match=said) as raised:
+    with pytest.raises(TrainingError, match=advice) as raised:
         train(tmp_path / "run", batch_size=8)
     assert "gradient_checkpointing=true, precision=bf16" in str(raised.value)
 
@@ -142,14 +142,14 @@ def test_a_rehearsal_prints_what_every_stage_takes_and_leaves_the_survey_alone(w
     config = write_config(tmp_path / "pair.yaml", train={"epochs": 3}, distill={"cache": "states"})
     done = command("-m", "whisper_pair.cli", "run", config, "--dry-run")
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stdout.splitlines() if " of disk" in line]
+    lines = [line for line in done.stdout.splitlines() if " of disk" in line]
     stages = ("train: 20 windows, 15 steps", "distill: 20 windows, 5 steps", "eval: 5 windows")
-    for line, stage in zip(told, stages, strict=True):
+    for line, stage in zip(lines, stages, strict=True):
         assert line.startswith(stage), done.stdout
         assert "about" in line
         assert "hours" in line
-    assert "AdamW, " in told[0]  # memory by part
-    assert [path.name for path in (tmp_path / "output").iterdir()] == ["data"]  # the run itself need not listen again
+    assert "AdamW, " in lines[0]  # memory by part
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["data"]  # its survey of the audio serves the run
 
 
 def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_path, monkeypatch):

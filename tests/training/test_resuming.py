@@ -60,9 +60,9 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(stopped, whole, caplo
         content[len(content) // 2] ^= 1
         victim.write_bytes(content if file != "progress.json" else b"\xff" + content)
     resumed, *_ = train(stopped)
-    said = caplog.text
-    assert "state-0000012: is passed over, since" in said
-    assert "resuming at step 9" in said
+    messages = caplog.text
+    assert "state-0000012: is passed over, since" in messages
+    assert "resuming at step 9" in messages
     assert torch.equal(resumed, whole)
 
 
@@ -70,18 +70,18 @@ def test_without_a_sound_state_training_starts_again_and_prints_why(stopped, who
     for state in stopped.glob("state-*"):
         (state / "optimizer.bin").write_bytes(b"")
     resumed, *_ = train(stopped)
-    said = caplog.text
-    assert said.count("is passed over, since optimizer.bin is damaged") == 2
-    assert "resuming" not in said
+    messages = caplog.text
+    assert messages.count("is passed over, since optimizer.bin is damaged") == 2
+    assert "resuming" not in messages
     assert torch.equal(resumed, whole)
 
 
 def test_a_state_without_its_best_checkpoint_is_passed_over(stopped, whole, caplog):
     shutil.rmtree(stopped / "best-0000010")
     resumed, best, _ = train(stopped)
-    said = caplog.text
-    assert "state-0000012: is passed over, since its best checkpoint best-0000010 is gone" in said
-    assert "resuming at step 9" in said
+    messages = caplog.text
+    assert "state-0000012: is passed over, since its best checkpoint best-0000010 is gone" in messages
+    assert "resuming at step 9" in messages
     assert torch.equal(resumed, whole)
     assert best.is_dir()
 
@@ -167,10 +167,10 @@ def test_a_terminated_run_saves_exits_with_143_and_goes_on_bit_for_bit(begin, tm
     first = begin("run")
     reached(tmp_path / "run", first, 2)
     first.send_signal(signal.SIGTERM)
-    said = first.communicate()[1]
-    assert first.returncode == 143, said
-    assert "stopped by SIGTERM; saved" in said
-    assert "Traceback" not in said
+    messages = first.communicate()[1]
+    assert first.returncode == 143, messages
+    assert "stopped by SIGTERM; saved" in messages
+    assert "Traceback" not in messages
     second = begin("run")
     time.sleep(random.uniform(0, 8))
     second.kill()
@@ -328,7 +328,7 @@ def test_a_terminated_run_passes_the_signal_on_to_its_stage_and_exits_with_143(w
                            env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)  # fmt: skip
     reached(tmp_path / "output", run, 1)
     run.terminate()
-    said = run.communicate()[1]
-    assert run.returncode == 143, said
-    assert "stopped by SIGTERM; saved" in said
-    assert "Traceback" not in said
+    messages = run.communicate()[1]
+    assert run.returncode == 143, messages
+    assert "stopped by SIGTERM; saved" in messages
+    assert "Traceback" not in messages

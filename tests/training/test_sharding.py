@@ -26,9 +26,9 @@ class Whole:
     is_fsdp2, distributed_type = False, DistributedType.NO
 
 
-def curve(said: str) -> list[list[float]]:
+def curve(printed: str) -> list[list[float]]:
     """(loss, gradient norm) of each step"""
-    return [[float(value) for value in line.split()] for line in re.findall(r"^curve (.+)$", said, re.MULTILINE)]
+    return [[float(value) for value in line.split()] for line in re.findall(r"^curve (.+)$", printed, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_two_sharded_processes_stopped_and_resumed_train_what_one_whole_process_
     whole, sharded = curve(alone.stdout), curve(stopped.stdout + resumed.stdout)
     assert len(whole) == 5
     torch.testing.assert_close(torch.tensor(sharded), torch.tensor(whole), rtol=tolerance, atol=tolerance / 10)
-    told = [json.loads((tmp_path / name / made / "history.json").read_text()) for name in ("one", "two")]
+    records = [json.loads((tmp_path / name / made / "history.json").read_text()) for name in ("one", "two")]
     if precision == "fp32":
         figure = {"train": "validation_wer", "distill": "agreement"}[stage]
-        assert told[0]["history"][-1][figure] == pytest.approx(told[1]["history"][-1][figure])
+        assert records[0]["history"][-1][figure] == pytest.approx(records[1]["history"][-1][figure])
     weights = [load_file(tmp_path / name / made / "model.safetensors") for name in ("one", "two")]
     assert set(weights[0]) == set(weights[1])
     for name, tensor in weights[0].items():
@@ -89,9 +89,9 @@ def test_adapters_are_folded_in_as_peft_itself_does(material):
 def test_a_model_around_given_weights_is_the_model(material):
     main = load_main(material / "micro-whisper", torch.float32)
     made = model_with_weights(main, gathered_weights(main))
-    ids, heard = torch.tensor([[1, 2, 3]]), torch.randn(1, 80, 400)
+    ids, features = torch.tensor([[1, 2, 3]]), torch.randn(1, 80, 400)
     with torch.no_grad():
-        one, two = (model(input_features=heard, decoder_input_ids=ids).logits for model in (main.eval(), made))
+        one, two = (model(input_features=features, decoder_input_ids=ids).logits for model in (main.eval(), made))
     assert torch.equal(one, two)
     assert made.generation_config is main.generation_config
 

@@ -102,8 +102,8 @@ def test_a_prompt_gives_way_to_the_text(targets, words):
 
 
 def test_prompts_come_from_the_same_speaker_and_from_before():
-    spoken = [clip for pair in zip(clips(30), clips(30, speaker="bram"), strict=True) for clip in pair]
-    windows = pack(spoken, data(previous_text=1.0, unpacked_share=0.5), 10, seed=3)
+    corpus = [clip for pair in zip(clips(30), clips(30, speaker="bram"), strict=True) for clip in pair]
+    windows = pack(corpus, data(previous_text=1.0, unpacked_share=0.5), 10, seed=3)
     assert any(len(window.clips) > 1 for window in windows)
     for window in windows:
         first = window.clips[0]
@@ -132,8 +132,8 @@ def test_timestamps_take_their_room_from_the_text():
 
 def test_a_weight_above_one_shows_windows_more_often():
     heavy, light = Source(folder="a", weight=2.5), Source(folder="b", weight=0.5)
-    spoken = [Clip(str(i), Path("none"), 1.0, "ja", None, source=heavy if i < 400 else light) for i in range(500)]
-    windows = pack(spoken, data(pack=False), 30, 0)
+    corpus = [Clip(str(i), Path("none"), 1.0, "ja", None, source=heavy if i < 400 else light) for i in range(500)]
+    windows = pack(corpus, data(pack=False), 30, 0)
     numbers = repeated_by_weight(windows, seed=1)
     assert sorted(set(numbers)) == list(range(500))
     assert 920 < sum(number < 400 for number in numbers) < 1080
@@ -143,8 +143,8 @@ def test_a_weight_above_one_shows_windows_more_often():
 
 def test_clips_of_two_sources_are_never_joined():
     one, two = Source(folder="a"), Source(folder="b")
-    spoken = [Clip(str(i), Path("none"), 1.0, "ja", None, source=one if i % 2 else two) for i in range(10)]
-    for window in pack(spoken, data(unpacked_share=0.0), 30, 0):
+    corpus = [Clip(str(i), Path("none"), 1.0, "ja", None, source=one if i % 2 else two) for i in range(10)]
+    for window in pack(corpus, data(unpacked_share=0.0), 30, 0):
         assert len({clip.source for clip in window.clips}) == 1
         assert len(window.clips) == 5
 

@@ -140,7 +140,7 @@ def windows_after(how: str, folder) -> tuple[int, list]:
 
 def test_a_kill_in_the_middle_of_a_write_leaves_whole_windows_only(tmp_path, caplog):
     assert windows_after("killed", tmp_path) == (-signal.SIGKILL, [True] * 3 + [False] * 3)
-    assert "damaged" not in caplog.text  # what is half there was never said to be there
+    assert "damaged" not in caplog.text  # the index never lists a window that is half written
 
 
 def test_a_process_that_ends_has_written_everything(tmp_path):
