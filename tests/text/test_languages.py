@@ -68,6 +68,11 @@ def test_no_name_belongs_to_two_languages():
         ("fil", "tl"),
         ("ji", "yi"),
         ("mo", "ro"),
+        ("he", "he"),
+        ("Norwegian Nynorsk", "nn"),
+        ("Brazilian Portuguese", "pt"),
+        ("Filipino", "tl"),
+        ("zh_CN", "zh"),
     ],
 )
 def test_a_language_is_known_by_code_name_own_name_region_and_former_code(given, code):
