@@ -35,7 +35,7 @@ wheel:
 	  sed 's|outputs/demo|demo|' ../configs/demo.yaml > demo.yaml && \
 	  wheel/bin/whisper-pair run demo.yaml train.epochs=12 train.learning_rate=3e-3 train.batch_size=4 \
 	    eval.timed_clips=2 eval.repeats=1 'eval.batch_sizes=[1]' 'eval.draft_tokens=[2]' --overwrite && \
-	  wheel/bin/whisper-pair transcribe demo-speech/test/*.wav --pair demo --language nl --no-timestamps
+	  wheel/bin/whisper-pair transcribe demo-speech/test/*.wav --pair demo --language nl
 
 lint: .venv/ready
 	.venv/bin/ruff check .

@@ -11,7 +11,7 @@ from transformers import WhisperForConditionalGeneration
 
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import encoder_sha256, load_processor
+from whisper_pair.checkpoints import Capabilities, encoder_sha256, load_processor
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, long_test_clips
 from whisper_pair.decoding import Costs, Options, SpecialTokens, accepted_per_round
@@ -212,8 +212,11 @@ class Evaluation:
         """Recordings of several windows."""
         config, judged, seconds = self.config, self.judged, self.log_mel.seconds
         long = long_test_clips(config.data.test, config.data, seconds)
-        chosen = recordings(config, self.clips, long, seconds, bool(self.special.timestamps))
-        pair = Pair(self.main, judged.model, self.processor, judged.manifest, engine=self.engines.judged)
+        chosen = recordings(config, self.clips, long, seconds)
+        trained = Capabilities.load(self.main_at)
+        pair = Pair(
+            self.main, judged.model, self.processor, judged.manifest, engine=self.engines.judged, capabilities=trained
+        )
         apart = {clip.name: rate for clip, rate in zip(self.clips, self.rates["main"], strict=True)}
         options = replace(self.options, draft_tokens=DRAFTS)
         return long_form_section(pair, chosen, apart, options, config.text_language, self.normalizer)

@@ -39,13 +39,15 @@ def commands(body: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(material, write_config, tmp_path_factory) -> Path:
-    """What the docs' reader has by then: speech.wav, film.mkv and a run in outputs/demo (untrained)."""
+    """What the docs' reader has by then: speech.wav, film.mkv, clips/ and a run in outputs/demo (untrained)."""
     folder = tmp_path_factory.mktemp("docs")
     config = write_config(folder / "demo.yaml", output="outputs/demo")
     write_run(folder / "outputs" / "demo", material / "micro-whisper", config, max_length=8, main="outputs/demo/main")
     write_report(folder / "outputs" / "demo", failed=["agreement"])
     clips = [read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
     soundfile.write(folder / "speech.wav", clips[0], 16_000)
+    (folder / "clips").mkdir()
+    soundfile.write(folder / "clips" / "one.wav", clips[1], 16_000)
     soundfile.write(folder / "film.mkv", np.concatenate(clips), 16_000, format="WAV")  # a name is not a format
     return folder
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Protocol
 
-from .commands import compare, demo_server, doctor, evaluate, init, publish, run, stage, synthesize, transcribe
+from .commands import compare, demo_server, doctor, evaluate, export, init, publish, run, stage, synthesize, transcribe
 from .commands.command_line import guarded, parsed
 
 
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "transcribe": transcribe,
     "demo-server": demo_server,
     "publish": publish,
+    "export": export,
     "doctor": doctor,
     "synthesize": synthesize,
 }

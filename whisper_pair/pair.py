@@ -1,14 +1,17 @@
 """The pair as its users meet it: `Pair.from_pretrained(main, assistant).transcribe(files)`."""
 
+import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .audio import LogMel, as_floats, read_audio
 from .checkpoints import (
+    Capabilities,
     PairManifest,
     check_pair,
     checkpoint_folder,
@@ -26,7 +29,15 @@ from .measured_rounds import MeasuredRounds
 from .text import code_of, text_of
 
 if TYPE_CHECKING:
-    from .longform import Transcription
+    import torch
+    from torch import Tensor
+    from transformers import WhisperForCausalLM, WhisperForConditionalGeneration, WhisperProcessor
+
+    from .longform import Audio, Transcription
+
+logger = logging.getLogger(__name__)
+
+STOCK = re.compile(r"openai/whisper-[\w.-]+(@|$)")  # OpenAI's own on the Hub, which write timestamps
 
 
 @dataclass(frozen=True)
@@ -43,40 +54,50 @@ class Transcript:
 
 
 class Pair:
-    """A main and its assistant, ready to transcribe. The text is the main's own; the assistant makes it come sooner."""
+    """A main and its assistant, ready to transcribe. The text is the main's own; the assistant makes it come sooner.
+
+    What the main was trained to do is gone by where it is known (`capabilities`): one that was trained without
+    timestamps is not asked for them, and one that was trained in a single language is taken to hear that one.
+    """
 
     def __init__(
         self,
-        main,
-        draft,
-        processor,
+        main: "WhisperForConditionalGeneration",
+        draft: "WhisperForCausalLM | WhisperForConditionalGeneration | None",
+        processor: "WhisperProcessor",
         manifest: PairManifest | None = None,
-        draft_vocabulary=None,
+        draft_vocabulary: "Tensor | None" = None,
         engine: Engine | None = None,
         draft_trees: list[DraftTree] | None = None,
+        capabilities: Capabilities | None = None,
     ):
         """`engine`: one of this main and draft that is there already; None: a new one. `draft_trees`: those that "auto"
         may draft beside chains; None: the engine's own."""
         self.main, self.draft, self.processor, self.manifest = main, draft, processor, manifest
+        self.capabilities = capabilities  # of the main; None: not known
         self.log_mel = LogMel(processor.feature_extractor)
         if engine is None:
             engine = Engine(main, draft, draft_vocabulary=draft_vocabulary, trees=draft_trees)
             engine.round_times.store = MeasuredRounds(engine)
         self.engine = engine
+        # whether the main may be asked for timestamps; None: not known until its first windows tell
+        self.writes_timestamps: bool | None = None if capabilities is None else capabilities.writes_timestamps
+        if not engine.special.timestamps:
+            self.writes_timestamps = False
 
     @classmethod
     def from_pretrained(
         cls,
         main: str | Path,
         assistant: str | Path | None = "its own",
-        dtype=None,
+        dtype: "torch.dtype | None" = None,
         device: str = "cpu",
         revision: str | None = None,
         assistant_revision: str | None = None,
     ) -> "Pair":
         """`main` and `assistant` are folders or Hub ids; `assistant` None: the main alone.
 
-        `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see hub.py).
+        `assistant` left out: `main` is a pair in one place, a run's folder or a published pair (see locate_pair.py).
         `dtype`: the torch type that both run in, whatever they are stored in; None: bfloat16 on a GPU that has it, else
         float16, and float32 on a CPU.
         `revision` (a branch, tag or commit) is that of the repository `main` alone, `assistant_revision` that of the
@@ -96,39 +117,40 @@ class Pair:
             manifest = check_pair(main_at, assistant_at)
             vocabulary, trees = draft_token_ids(assistant_at), load_draft_trees(assistant_at)
             draft = load_draft(assistant_at, dtype, device)
+        capabilities = Capabilities.load(main_at)
         model = load_main(main_at, dtype, device)
         if draft is not None:
             share_equal_embeddings(model, draft)
-        return cls(model, draft, load_processor(main_at), manifest, vocabulary, draft_trees=trees)
+        pair = cls(
+            model, draft, load_processor(main_at), manifest, vocabulary, draft_trees=trees, capabilities=capabilities
+        )
+        if pair.writes_timestamps is None and STOCK.match(str(main)):
+            pair.writes_timestamps = True
+        return pair
 
     def transcribe(
         self,
-        audio: Iterable,
+        audio: Iterable["Audio"],
         language: str | None = None,
         task: str = "transcribe",
         batch_size: int = 8,
         draft_tokens: int | Literal["auto"] = "auto",
         timestamps: bool = False,
         max_new_tokens: int | None = None,
-        **more,
+        **more: Any,
     ) -> list[Transcript]:
-        """One result a clip, in order. `language` None: detected for each clip.
+        """One result a clip, in order.
 
         `audio` holds files, float arrays at 16 kHz [samples], or log-mel tensors [mel, frames]; clips are read as their
-        turn comes. `more` goes to whisper_pair.decoding.Options. Raises InputError for audio that cannot be read or is
-        longer than the model's window.
+        turn comes. `language` None: the one that the main was trained for, where it is known to be one; otherwise it is
+        detected for each clip. `more` goes to whisper_pair.decoding.Options. Raises InputError for audio that cannot be
+        read or is longer than the model's window, and for timestamps of a main that was trained without them.
         """
-        if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
-            raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")
-        options = Options(
-            language=self._code(language),
-            task=task,
-            batch_size=batch_size,
-            draft_tokens=draft_tokens if self.draft is not None else 0,
-            timestamps=timestamps,
-            max_new_tokens=max_new_tokens,
-            **more,
-        )
+        refuse_single(audio)
+        if timestamps:
+            self._refuse_timestamps()
+        options = self.options(language, task, draft_tokens, batch_size=batch_size, timestamps=timestamps,
+                               max_new_tokens=max_new_tokens, **more)  # fmt: skip
         found = self.engine.decode((self._features(clip, i) for i, clip in enumerate(audio)), options)
         texts = [text_of(self.processor.tokenizer, self.engine.special.text(d.tokens)) for d in found]
         return [
@@ -138,43 +160,66 @@ class Pair:
 
     def transcribe_long(
         self,
-        audio: Iterable,
+        audio: Iterable["Audio"],
         language: str | None = None,
         task: str = "transcribe",
         batch_size: int = 8,
         draft_tokens: int | Literal["auto"] = "auto",
         chunked: bool = False,
         word_times: bool = False,
-        timestamps: bool = True,
-        **more,
+        timestamps: bool | None = None,
+        **more: Any,
     ) -> list["Transcription"]:
         """Recordings of any length: segments with times, and word times where asked for.
 
-        Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`
-        and `more` are as in `transcribe`; `timestamps` off is for mains that have forgotten them, with `chunked` alone;
-        `language` None: detected in each recording's first window.
+        Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`,
+        `language` (detected in a recording's first window) and `more` are as in `transcribe`.
+        `timestamps` None: used where the main writes them, which its record or otherwise the first windows tell; a main
+        that does not is decoded without, in chunks, each of them a segment. False goes with `chunked` alone.
         """
         from .longform import transcribe
 
-        if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
-            raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")
-        options = Options(
-            language=self._code(language),
-            task=task,
-            batch_size=batch_size,
-            draft_tokens=draft_tokens if self.draft is not None else 0,
-            timestamps=timestamps,
-            **more,
-        )
-        found = transcribe(self, audio, options, chunked, word_times)
+        refuse_single(audio)
+        if timestamps:
+            self._refuse_timestamps()
+        options = self.options(language, task, draft_tokens, batch_size=batch_size, timestamps=timestamps is not False,
+                               **more)  # fmt: skip
+        found = transcribe(self, audio, options, chunked, word_times, as_trained=timestamps is None)
         return [transcription for _, transcription in sorted(found, key=lambda item: item[0])]
 
-    def _code(self, language):
-        """Of a language by any of its names; what is no text is left for the engine to refuse."""
-        known = not isinstance(language, str) or language in self.engine.special.languages
-        return language if known else code_of(language)
+    def options(
+        self, language: str | None, task: str, draft_tokens: int | Literal["auto"] = "auto", **more: Any
+    ) -> Options:
+        """How to decode, completed by what the main was trained for; warns where that is something else.
 
-    def _features(self, clip, index: int):
+        `language` by any of its names, or None (see `transcribe`); `more` goes to Options.
+        """
+        drafts = draft_tokens if self.draft is not None else 0
+        code, trained = self._code(language), self.capabilities
+        if trained is not None:
+            if code is None and len(trained.languages) == 1:
+                code = trained.languages[0]
+            if task not in trained.tasks or code not in (None, *trained.languages):
+                logger.warning(
+                    "the main was trained to %s %s, not to %s %s, of which its text may be wrong",
+                    " and ".join(trained.tasks), ", ".join(trained.languages), task, code or "",
+                )  # fmt: skip
+        return Options(language=code, task=task, draft_tokens=drafts, **more)
+
+    def _refuse_timestamps(self) -> None:
+        if self.writes_timestamps is False:
+            raise InputError(
+                "timestamps: the main was trained without them, and would write wrong text; leave the option out, or "
+                "fine-tune with data.timestamps above 0."
+            )
+
+    def _code(self, language: str | None) -> str | None:
+        """Of a language by any of its names; what is no text is left for the engine to refuse."""
+        if not isinstance(language, str) or language in self.engine.special.languages:
+            return language
+        return code_of(language)
+
+    def _features(self, clip: "Audio", index: int) -> "Tensor":
         import torch
 
         if isinstance(clip, torch.Tensor) and clip.ndim == 2:
@@ -182,7 +227,7 @@ class Pair:
         return self.log_mel.features([self.samples(clip, index)], self.main.device)[0]
 
     @staticmethod
-    def samples(clip, index: int) -> np.ndarray:
+    def samples(clip: "Audio", index: int) -> np.ndarray:
         """Float32 samples [n] at 16 kHz of a file, or of an array of floats or 16-bit PCM."""
         if isinstance(clip, str | Path):
             return read_audio(clip)
@@ -194,3 +239,9 @@ class Pair:
         if not np.isfinite(samples).all():
             raise InputError(f"audio {index}: holds NaN or infinite samples.")
         return as_floats(samples)
+
+
+def refuse_single(audio: object) -> None:
+    """InputError for a single file or array, where a list of them belongs."""
+    if isinstance(audio, str | Path) or not isinstance(audio, Iterable):
+        raise InputError("audio: expected a list of files, arrays or features; put a single one in a list.")

@@ -16,7 +16,7 @@ from whisper_pair import Pair
 from whisper_pair.config import Config, Data
 from whisper_pair.data import Clip, Window, pack
 from whisper_pair.decoding import Options
-from whisper_pair.longform import Transcription, transcribe
+from whisper_pair.longform import Transcription, knows_timestamps, transcribe
 from whisper_pair.report import DraftTokens, LongForm, LongFormRates, LongFormSkipped
 from whisper_pair.text import ErrorRate, Normalizer, error_rates, pooled
 
@@ -36,17 +36,13 @@ class Recordings:
     """What is to be decoded, and how; or why nothing is."""
 
     windows: tuple[Window, ...] = ()
-    sequential: bool = True
     skipped: str | None = None
 
 
-def recordings(
-    config: Config, clips: Sequence[Clip], long: Sequence[Clip], window_seconds: float, timestamps: bool
-) -> Recordings:
+def recordings(config: Config, clips: Sequence[Clip], long: Sequence[Clip], window_seconds: float) -> Recordings:
     """About eval.long_form_minutes of recordings, taken evenly from all that can be made.
 
-    `long`: test clips over the window. `timestamps`: does the main have timestamp tokens at all? The sequential
-    algorithm goes by them, and a main that was fine-tuned without them has forgotten them: it decodes chunks.
+    `long`: test clips over the window.
     """
     minutes = config.eval.long_form_minutes
     if not minutes:
@@ -57,8 +53,7 @@ def recordings(
         needed = LEAST * window_seconds
         return Recordings(skipped=f"no speaker's test clips, joined, last {needed:g} s, which is {LEAST} windows.")
     mean = sum(window.seconds for window in found) / len(found)
-    chosen = tuple(found[i] for i in spread_out(len(found), max(1, round(60 * minutes / mean))))
-    return Recordings(chosen, timestamps and (config.train is None or config.data.timestamps > 0))
+    return Recordings(tuple(found[i] for i in spread_out(len(found), max(1, round(60 * minutes / mean)))))
 
 
 def joined(clips: Sequence[Clip], data: Data, window_seconds: float) -> list[Window]:
@@ -76,11 +71,15 @@ def long_form_section(
     language: str,
     normalizer: Normalizer,
 ) -> LongForm | LongFormSkipped:
-    """`apart`: the main's errors in each clip by itself, by the clip's name. `options.draft_tokens` are the pair's."""
+    """`apart`: the main's errors in each clip by itself, by the clip's name. `options.draft_tokens` are the pair's.
+
+    The sequential algorithm goes by timestamps: a main that writes none decodes chunks.
+    """
     if chosen.skipped is not None:
         return {"skipped": chosen.skipped}
-    windows, chunked = chosen.windows, not chosen.sequential
-    options = replace(options, timestamps=chosen.sequential, batch_size=options.batch_size if chunked else 1)
+    windows = chosen.windows
+    chunked = not knows_timestamps(pair, (window.pcm() for window in windows), options)
+    options = replace(options, timestamps=not chunked, batch_size=options.batch_size if chunked else 1)
     draft_tokens = cast(DraftTokens, options.draft_tokens)  # an evaluation names lengths, and no tree
 
     def by(drafts: DraftTokens) -> Callable[[int], Transcription]:
@@ -106,7 +105,7 @@ def long_form_section(
     gain = speedup(main_timing, pair_timing)
     return {
         "skipped": None,
-        "mode": "sequential" if chosen.sequential else "chunked",
+        "mode": "chunked" if chunked else "sequential",
         "recordings": len(windows),
         "clips": sum(len(window.clips) for window in windows),
         "speakers_told": all(clip.speaker is not None for window in windows for clip in window.clips),

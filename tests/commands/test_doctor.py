@@ -67,6 +67,24 @@ def test_a_hub_that_is_shut_or_unknown_is_a_note_not_a_failure(monkeypatch, offl
     assert not found.fails
 
 
+def test_every_kind_of_audio_that_is_claimed_is_tried(monkeypatch):
+    found = findings(doctor.audio())["audio by PyAV"]
+    assert not found.fix
+    assert found.found.endswith("reads WAV, FLAC, OGG, MP3, M4A, WebM, Matroska")
+    monkeypatch.setitem(doctor.CONTAINERS, "M4A", ("mp4", "no-such-codec", 44_100))
+    assert findings(doctor.audio())["audio by PyAV"].fails
+
+
+def test_a_disk_that_cannot_be_written_to_fails_the_doctor(tmp_path, monkeypatch):
+    def refused(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refused)
+    found = findings(doctor.disk(tmp_path))["disk of the output"]
+    assert found.fails
+    assert "Read-only file system" in found.found
+
+
 def test_a_small_disk_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=5e9))
     found = findings(doctor.disk(tmp_path / "not" / "yet"))

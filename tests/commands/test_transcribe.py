@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 from tests.finished_run import write_run
 from tests.sounds import encode, melody, written
 from whisper_pair.audio.reading import read_audio
+from whisper_pair.checkpoints import Capabilities
 from whisper_pair.checkpoints.locate_pair import locate_pair
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
@@ -50,15 +51,16 @@ def video(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def test_files_and_videos_become_subtitles_in_a_folder(run, clips, tmp_path, capsys):
+def test_files_and_videos_become_subtitles_in_a_folder(pair, clips, tmp_path, capsys):
     film = video(tmp_path / "film.mkv", np.concatenate([read_audio(clip) for clip in clips]))
     out = tmp_path / "out"
-    arguments = ["transcribe", clips[0], str(film), "--pair", str(run), "--language", "nl", "--output", str(out)]
+    place = str(pair[0].parent)
+    arguments = ["transcribe", clips[0], str(film), "--pair", place, "--language", "nl", "--output", str(out)]
     assert main([*arguments, "--format", "srt", "--words"]) == 0
     said = capsys.readouterr().err
     assert "2 files" in said
     assert "drafted tokens accepted" in said or "nothing was drafted" in said
-    assert sorted(file.name for file in out.iterdir()) == [f"{Path(clips[0]).stem}.srt", "film.srt"]
+    assert sorted(file.name for file in out.glob("[!.]*")) == [f"{Path(clips[0]).stem}.srt", "film.srt"]
     assert (out / "film.srt").read_text().startswith("1\n00:00:00,")
 
 
@@ -123,7 +125,7 @@ def test_whatever_one_file_is_the_others_are_done_and_each_has_its_reason(run, c
     arguments = ["transcribe", *files, clips[0], "--pair", str(run), "--language", "nl", "--output", str(out)]
     assert main([*arguments, "--format", "json"]) == 2
     said = capsys.readouterr().err
-    done = {os.fsencode(file.name) for file in out.iterdir()}
+    done = {os.fsencode(file.name) for file in out.glob("[!.]*")}
     wanted = {b"voicemail", b"joined", b"latin-1-\xe9", b"n" * 247, os.fsencode(Path(clips[0]).stem)}
     assert done == {name + b".json" for name in wanted}
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
@@ -145,10 +147,10 @@ def test_names_that_the_folder_cannot_hold_are_told_before_a_model_is_loaded(cli
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_track_is_chosen_and_what_was_odd_is_said(run, clips, tmp_path, capsys):
+def test_a_track_is_chosen_and_what_was_odd_is_said(pair, clips, tmp_path, capsys):
     film, speech = tmp_path / "film.mka", read_audio(clips[0])
     film.write_bytes(encode(np.zeros_like(speech), "mka", tracks=(speech, np.stack([speech, -speech]))))
-    arguments = ["transcribe", str(film), "--pair", str(run), "--language", "nl"]
+    arguments = ["transcribe", str(film), "--main", str(pair[0]), "--language", "nl"]
     texts = []
     for track in ("1", "2", "3"):
         assert main([*arguments, "--track", track]) == 0
@@ -179,7 +181,9 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
     ("arguments", "said"),
     [
         (["gone.wav", "--pair", "x"], "gone.wav: there is no such file"),
-        (["{clips}", "--pair", "{run}"], "is a folder; name the files in it"),
+        (["{hollow}", "--pair", "{run}"], "is a folder without audio or video files"),
+        (["{clip}", "--pair", "{run}", "--format", "srt,doc"], "--format doc: expected some of txt, srt"),
+        (["{clip}", "--pair", "{run}", "--format", "srt,json"], "srt, json need a folder: add --output DIR"),
         (["{empty}", "--pair", "{run}", "--language", "nl"], "empty.wav: cannot be decoded as audio"),
         (["{clip}", "--pair", "{run}", "--output", "{clip}/in"], "cannot be written to"),
         (["{clip}", "--pair", "{run}", "--output", "/proc"], "cannot be written to"),
@@ -197,6 +201,7 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
 def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "empty.wav").touch()
+    (tmp_path / "hollow").mkdir()
     known = {
         "empty": tmp_path / "empty.wav",
         "clip": clips[0],
@@ -204,12 +209,97 @@ def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsy
         "run": run,
         "clips": Path(clips[0]).parent,
         "out": tmp_path,
+        "hollow": tmp_path / "hollow",
     }
     status = main(["transcribe", *(argument.format(**known) for argument in arguments)])
     error = capsys.readouterr().err
     assert status == 2
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_folder_is_transcribed_as_it_lies_in_several_formats(run, clips, tmp_path, capsys):
+    speech, out = tmp_path / "speech", tmp_path / "out"
+    (speech / "day one").mkdir(parents=True)
+    for name in ("a.wav", "day one/a.wav"):
+        shutil.copy(clips[0], speech / name)
+    (speech / "notes.txt").write_text("no sound")
+    arguments = ["transcribe", str(speech), "--pair", str(run), "--language", "nl", "--output", str(out)]
+    assert main([*arguments, "--format", "srt,json", "--format", "txt"]) == 0
+    found = {file.relative_to(out).as_posix() for file in out.rglob("[!.]*") if file.is_file()}
+    assert found == {f"{stem}.{ending}" for stem in ("a", "day one/a") for ending in ("srt", "json", "txt")}
+    assert (out / "a.txt").read_text() == json.loads((out / "a.json").read_text())["text"] + "\n"
+    assert "2 files" in capsys.readouterr().err
+
+
+def test_standard_input_is_a_file_like_any_other(run, clips):
+    command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", "-", "--pair", str(run), "--language", "nl"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+    def said(content: bytes) -> subprocess.CompletedProcess:
+        return subprocess.run([*command, "--quiet"], env=environment, input=content, capture_output=True, timeout=300)
+
+    done, bad = said(Path(clips[0]).read_bytes()), said(b"no sound")
+    assert done.returncode == 0
+    assert done.stdout.strip()
+    assert done.stderr == b""  # nothing but errors
+    assert bad.returncode == 2
+    assert bad.stderr == b"error: standard input: cannot be decoded as audio.\n"
+
+
+@pytest.fixture
+def without_timestamps(pair, tmp_path) -> Path:
+    """A pair whose main is known to have been trained without timestamps."""
+    own = shutil.copytree(pair[0].parent, tmp_path / "own")
+    Capabilities(timestamps=0.0, previous_text=0.0, tasks=("transcribe",), languages=("nl",)).save(own / "main")
+    return own
+
+
+def test_subtitles_of_a_main_without_timestamps_go_by_its_words(without_timestamps, clips, tmp_path, capsys):
+    """As the README writes it: no option is needed."""
+    film = video(tmp_path / "film.mkv", np.concatenate([read_audio(clip) for clip in clips]))
+    arguments = ["transcribe", str(film), "--pair", str(without_timestamps), "--language", "nl", "--format", "srt"]
+    assert main(arguments) == 0
+    found = capsys.readouterr().out
+    assert main([*arguments, "--no-timestamps", "--words"]) == 0
+    assert found == capsys.readouterr().out
+    assert len(cue_times(found)) > 1
+
+
+def test_its_own_language_is_taken_and_a_detected_one_is_shown(run, without_timestamps, clips, capsys):
+    assert main(["transcribe", clips[0], "--pair", str(without_timestamps)]) == 0
+    assert "detected" not in capsys.readouterr().err
+    assert main(["transcribe", clips[0], "--pair", str(run)]) == 0
+    assert f"note: {clips[0]}: its language is " in capsys.readouterr().err
+
+
+def test_a_language_that_the_main_lacks_is_refused_before_its_weights_are_read(run, clips, tmp_path, capsys):
+    own = shutil.copytree(run, tmp_path / "own") / "main"
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        (own / name).write_text((own / name).read_text().replace("<|yue|>", "<|qqq|>"))
+    (own / "model.safetensors").write_bytes(b"")
+    assert main(["transcribe", clips[0], "--main", str(own), "--language", "yue"]) == 2
+    assert f"--language yue: the main {own} does not know it; it knows af, " in capsys.readouterr().err
+
+
+def test_a_result_of_other_settings_is_not_taken_for_one_of_these(run, without_timestamps, clips, tmp_path, capsys):
+    out, stem = tmp_path / "out", Path(clips[0]).stem
+    arguments = ["transcribe", clips[0], "--language", "nl", "--output", str(out)]
+    assert main([*arguments, "--pair", str(run)]) == 0
+    before = (out / f"{stem}.txt").read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--pair", str(run)]) == 0
+    assert "are there already" in capsys.readouterr().err
+    for more, why in (
+        (["--pair", str(run), "--task", "translate"], 'was made with task = "transcribe", not "translate"'),
+        (["--pair", str(without_timestamps)], f'was made with main = "{run}/main", not "{without_timestamps}/main"'),
+        (["--pair", str(run), "--chunked"], "was made with chunked = false, not true"),
+    ):
+        assert main([*arguments, *more]) == 2
+        assert f"{out}/{stem}.txt: {why}; make it again with --overwrite" in capsys.readouterr().err
+        assert (out / f"{stem}.txt").read_text() == before
+    assert main([*arguments, "--pair", str(run), "--chunked", "--overwrite"]) == 0
+    assert main([*arguments, "--pair", str(run), "--chunked"]) == 0
 
 
 def test_a_pair_is_found_in_each_of_its_places(run, tmp_path):

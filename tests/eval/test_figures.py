@@ -450,29 +450,26 @@ def clip(number: int, speaker: str | None, seconds: float = 3.0) -> Clip:
     return Clip(f"clip {number}", Path("nowhere"), seconds, f"text {number}", speaker)
 
 
-def asking(minutes: float = 1.0, trained_timestamps: float | None = None):
-    """A config, as far as choosing recordings reads it; `trained_timestamps` None: nothing was trained."""
-    data = Data((), (), (), timestamps=trained_timestamps or 0.0)
-    train = None if trained_timestamps is None else object()
-    return types.SimpleNamespace(eval=Eval(long_form_minutes=minutes), data=data, train=train)
+def asking(minutes: float = 1.0):
+    """A config, as far as choosing recordings reads it."""
+    return types.SimpleNamespace(eval=Eval(long_form_minutes=minutes), data=Data((), (), ()))
 
 
 def test_recordings_hold_one_speaker_in_order_and_pass_a_window():
     clips = [clip(i, "ab"[i % 2]) for i in range(40)]
-    found = recordings(asking(), clips, [], 10.0, True)
-    assert found.sequential
+    found = recordings(asking(), clips, [], 10.0)
     assert len(found.windows) == 3  # of about 19 s
     for window in found.windows:
         assert 12.5 <= window.seconds <= 20
         assert len({c.speaker for c in window.clips}) == 1
         assert list(window.clips) == sorted(window.clips, key=clips.index)
-    half = recordings(asking(minutes=0.5), clips, [], 10.0, True)
+    half = recordings(asking(minutes=0.5), clips, [], 10.0)
     assert sum(w.seconds for w in half.windows) == pytest.approx(30, abs=10)
 
 
 def test_a_long_test_clip_is_a_recording_as_it_is_unless_it_takes_all_minutes():
     long = [clip(1, None, 25.0), clip(2, None, 4000.0)]
-    found = recordings(asking(), [], long, 10.0, True)
+    found = recordings(asking(), [], long, 10.0)
     assert [window.clips for window in found.windows] == [(long[0],)]
 
 
@@ -484,16 +481,7 @@ def test_a_long_test_clip_is_a_recording_as_it_is_unless_it_takes_all_minutes():
     ],
 )
 def test_where_there_are_no_long_recordings_a_sentence_says_why(given, said):
-    assert recordings(asking(**given), [clip(1, "a"), clip(2, "b")], [], 10.0, True).skipped == said
-
-
-@pytest.mark.parametrize(
-    ("timestamps", "trained", "sequential"),
-    [(True, None, True), (False, None, False), (True, 0.0, False), (True, 0.5, True)],
-)
-def test_a_main_without_timestamps_hears_chunks(timestamps, trained, sequential):
-    clips = [clip(i, None) for i in range(9)]
-    assert recordings(asking(trained_timestamps=trained), clips, [], 10.0, timestamps).sequential is sequential
+    assert recordings(asking(**given), [clip(1, "a"), clip(2, "b")], [], 10.0).skipped == said
 
 
 def test_trees_are_rated_by_what_they_win_on_the_test_clips_and_what_they_cost_here():

@@ -274,7 +274,7 @@ def test_sound_in_text_and_segments_out(pair, long_audio):
     special = pair.engine.special
     wanted = pair.processor.tokenizer.decode([t for t in stock[0].tolist() if t < special.end]).strip()
     heard = pair.transcribe_long(long_audio, language="nl", batch_size=2, draft_tokens=4, word_times=True,
-                                 max_new_tokens=24)  # fmt: skip
+                                 timestamps=True, max_new_tokens=24)  # fmt: skip
     assert heard[0].text == wanted
     for samples, transcription in zip(long_audio, heard, strict=True):
         assert transcription.seconds == pytest.approx(len(samples) / 16_000, abs=0.02)

@@ -15,8 +15,8 @@ import torch
 from tests.conftest import ROOT
 from whisper_pair.cli import main
 from whisper_pair.commands.command_line import guarded, stage_command
+from whisper_pair.commands.devices import refuse_missing
 from whisper_pair.commands.run import status_of
-from whisper_pair.commands.transcribe import refuse_missing
 from whisper_pair.errors import InputError
 from whisper_pair.runs.files import WHY, disk_failure, readable_to_others, write_json, write_table, write_text
 from whisper_pair.runs.trackers import started

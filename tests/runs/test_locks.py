@@ -50,6 +50,18 @@ def test_a_second_run_is_refused_while_the_first_lives_and_told_which_it_is(hold
         pass
 
 
+def test_where_the_system_has_no_such_locks_as_on_windows_another_one_does(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with (
+        lock_run(tmp_path),
+        pytest.raises(InputError, match=rf"another run is at work in it \(process {os.getpid()} on "),
+        lock_run(tmp_path),
+    ):
+        pass
+    with lock_run(tmp_path):  # the lock goes with its run, and what it leaves makes the folder nobody else's
+        pass
+
+
 def test_the_lock_of_a_run_that_was_killed_is_none(holder, tmp_path):
     first = holder()
     first.send_signal(signal.SIGKILL)

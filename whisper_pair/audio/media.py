@@ -24,6 +24,9 @@ SOUND_OR_FILM = (
     "sox sph spx svx tak thd ts tta vob voc w64 wav wave weba webm wma wmv wtv wv xwma"
 )
 # a file of another ending is recognized by its first bytes
+READ = os.O_RDONLY  # with what this system has of the rest
+for flag in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
+    READ |= getattr(os, flag, 0)
 ENDINGS = frozenset(f".{ending}" for ending in SOUND_OR_FILM.split())
 FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,avr,caf,dsf,dss,dts,dtshd,dv,eac3,epaf,flac,flv,gxf,iff,ircam,loas,matroska,"
@@ -146,7 +149,7 @@ def view(source: str | Path | bytes | Slice, name: str) -> View:
 def _regular(path: str | Path, name: str) -> io.FileIO:
     """Opens a regular file. Raises InputError for anything else: a pipe or a device may block, or never end."""
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        number = os.open(path, READ)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{name}: there is no such audio file.") from error
     except (OSError, ValueError) as error:

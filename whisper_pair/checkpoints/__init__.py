@@ -1,6 +1,7 @@
 """Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
 
 from .capabilities import CAPABILITIES_FILE, Capabilities
+from .ctranslate2 import QUANTIZATIONS, refuse_missing_converter, to_ctranslate2
 from .download import WEIGHTS
 from .draft_trees import DRAFT_TREES_FILE, load_draft_trees, save_draft_trees
 from .draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary, draft_token_ids
@@ -27,6 +28,7 @@ __all__ = [
     "GENERATION_CONFIG_FILE",
     "HUB_ID",
     "PAIR_FILE",
+    "QUANTIZATIONS",
     "WEIGHTS",
     "Capabilities",
     "DraftVocabulary",
@@ -48,11 +50,13 @@ __all__ = [
     "origin",
     "pair_from_arguments",
     "read_config",
+    "refuse_missing_converter",
     "save_draft_trees",
     "save_model",
     "save_processor",
     "say",
     "share_equal_embeddings",
     "standalone_assistant",
+    "to_ctranslate2",
     "vocabulary_sha256",
 ]

@@ -10,6 +10,7 @@ from ..errors import InputError
 from .bounds import check_extractor, check_model, check_weights
 from .check import checked_processor
 from .generation_config import completed, default_alignment_heads
+from .other_tools import write_for_other_tools
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _loaded(kind, folder: Path, dtype):
     check_weights(config, folder, is_decoder_only(config))
     stored_dtype(folder)  # before a load that would take int8 for numbers
     try:
-        with _quiet():
+        with quiet():
             model, found = kind.from_pretrained(
                 folder,
                 dtype=dtype or torch.float32,
@@ -98,25 +99,18 @@ def load_processor(folder: Path):
 
 def save_model(model, folder: Path) -> None:
     """A stock checkpoint's weights and configurations."""
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder)
 
 
 def save_processor(processor, folder: Path) -> None:
-    """With the spellings by which English texts are compared, which transformers reads and does not write."""
+    """Tokenizer and feature extractor, as transformers writes them and as other tools read them."""
     processor.save_pretrained(folder)
-    spelling = getattr(processor.tokenizer, "english_spelling_normalizer", None)
-    if spelling:
-        (folder / "normalizer.json").write_text(
-            json.dumps(spelling, indent=1)
-            + "\
-",
-            encoding="utf-8",
-        )
+    write_for_other_tools(processor, folder)
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """No bar for weights that take a second to load or to save."""
     from transformers.utils import logging
 

@@ -97,7 +97,8 @@ def _sentence_of(error: BaseException) -> tuple[int, str | None]:
         case KeyboardInterrupt():
             return 130, "stopped by SIGINT; what was saved stays good, and the same command goes on."
         case BrokenPipeError():
-            return 128 + signal.SIGPIPE, "stopped, since whoever read the output has gone; what was saved stays good."
+            gone = "stopped, since whoever read the output has gone; what was saved stays good."
+            return 128 + getattr(signal, "SIGPIPE", 13), gone
         case _ if (refused := disk_failure(error)) is not None:
             return 1, f"error: {refused}"
         case _ if torch is not None and isinstance(error, torch.OutOfMemoryError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..checkpoints import add_pair_arguments, pair_from_arguments
 from ..errors import InputError
 from .console import show_messages
-from .transcribe import add_precision, load
+from .devices import add_device, load
 
 SUMMARY = "a page where the main alone and the pair transcribe what you say, side by side"
 
@@ -22,8 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="another name that the page is reached under, such as a proxy's; may be given again",
     )  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default 7860")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; unset: the GPU where there is one")
-    add_precision(parser)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,15 +5,25 @@ import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import home
 
+if TYPE_CHECKING:
+    import numpy as np
+
 SUMMARY = "check this machine: versions, devices, audio, Hub, disk, and a self-test of exactness and speed"
 
+CONTAINERS = {
+    "M4A": ("mp4", "aac", 44_100),
+    "WebM": ("webm", "libopus", 48_000),
+    "Matroska": ("matroska", "flac", 44_100),
+}
 ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and one being written, and the checkpoints
 
 
@@ -74,7 +84,7 @@ def versions() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """The GPUs that torch can use, and the CPU's cores."""
+    """The GPUs that torch can use, each tried, and the CPU's cores."""
     import torch
 
     from ..precision import resolved
@@ -82,7 +92,13 @@ def devices() -> Iterator[Finding]:
     for i in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(i)
         half = resolved("auto", f"cuda:{i}")
-        yield Finding(f"GPU {i}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB; precision auto is {half}")
+        found = f"{about.name}, {about.total_memory / 2**30:.0f} GiB; precision auto is {half}"
+        try:
+            torch.ones(16, 16, device=f"cuda:{i}").matmul(torch.ones(16, 16, device=f"cuda:{i}")).sum().item()
+            yield Finding(f"GPU {i}", found)
+        except RuntimeError as error:
+            why = " ".join(str(error).split())[:100]
+            yield Finding(f"GPU {i}", f"{found}; it does not compute ({why})", "install the torch build of this driver")
     if not torch.cuda.is_available():
         fix = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
         yield Finding("GPU", f"none that torch {torch.__version__} can use", fix, needed=False)
@@ -103,7 +119,7 @@ def attention() -> Iterator[Finding]:
 
 
 def audio() -> Iterator[Finding]:
-    """Clips are written by soundfile and read by PyAV."""
+    """Clips are written by soundfile and read by PyAV: both are tried on a second of sound in each format."""
     import numpy as np
 
     from ..audio import SAMPLE_RATE, read_audio
@@ -124,23 +140,47 @@ def audio() -> Iterator[Finding]:
     try:
         import av
 
+        written |= {kind: encoded(wave, *how) for kind, how in CONTAINERS.items()}
         for content in written.values():
             assert abs(len(read_audio(content)) - SAMPLE_RATE) < SAMPLE_RATE / 4
-        yield Finding("audio by PyAV", f"{av.__version__}, reads {', '.join(written)}, m4a, webm and video")
-    except (ImportError, OSError, InputError) as error:
+        yield Finding("audio by PyAV", f"{av.__version__}, reads {', '.join(written)}")
+    except (ImportError, OSError, ValueError, AssertionError, InputError) as error:
         yield Finding("audio by PyAV", f"fails ({error})", "pip install --force-reinstall av")
 
 
+def encoded(wave: "np.ndarray", container: str, codec: str, rate: int) -> bytes:
+    """Samples [n] at 16 kHz in a file of another format, at `rate`."""
+    import av
+    import numpy as np
+    import soxr
+
+    from ..audio import SAMPLE_RATE
+
+    file, samples = io.BytesIO(), soxr.resample(wave, SAMPLE_RATE, rate)
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray((32_767 * samples).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            output.mux(packet)
+    return file.getvalue()
+
+
 def hub() -> Iterator[Finding]:
-    """Whether the Hub would know us. The token is looked for and never shown."""
-    from huggingface_hub import constants, get_token
+    """Whether the Hub answers, and would know us. The token is looked for and never shown."""
+    from huggingface_hub import HfApi, constants, get_token
 
     if constants.HF_HUB_OFFLINE:
         yield Finding("Hub", "switched off", "unset HF_HUB_OFFLINE to fetch or publish", needed=False)
-    elif get_token() is None:
-        yield Finding("Hub", "no login; open models and data can be fetched", "hf auth login", needed=False)
-    else:
+    elif get_token() is not None:
         yield _login()
+    else:
+        try:
+            HfApi().model_info("openai/whisper-tiny", timeout=10)
+            yield Finding("Hub", "it answers; no login, so open models and data alone", "hf auth login", needed=False)
+        except Exception as error:  # no network, a proxy, a mirror without the model: many kinds
+            fix = "check the network, or work with folders alone"
+            yield Finding("Hub", f"it does not answer ({type(error).__name__})", fix, needed=False)
 
 
 def _login() -> Finding:
@@ -154,16 +194,23 @@ def _login() -> Finding:
 
 
 def disk(output: Path) -> Iterator[Finding]:
-    """Room on the disks of the output and of the Hub's cache."""
+    """Room on the disks of the output and of the Hub's cache, and whether they can be written to."""
     from huggingface_hub import constants
 
     for name, folder in (("disk of the output", output), ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE))):
         there = folder.resolve()
         while not there.exists():
             there = there.parent
-        free = shutil.disk_usage(there).free
+        free = f"{shutil.disk_usage(there).free / 1e9:.0f} GB free"
+        try:
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            yield Finding(
+                name, f"{free}, and it cannot be written to ({error.strerror})", f"choose another than {there}"
+            )
+            continue
         fix = f"make room: large-v3 takes up to {ROOM / 1e9:.0f} GB; --dry-run says what a config takes"
-        yield Finding(name, f"{free / 1e9:.0f} GB free", "" if free > ROOM else fix, needed=False)
+        yield Finding(name, free, "" if shutil.disk_usage(there).free > ROOM else fix, needed=False)
 
 
 def exactness() -> Iterator[Finding]:

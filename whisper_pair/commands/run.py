@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..config import Config, load_config
 from ..errors import InputError
@@ -74,13 +75,13 @@ def command_of(stage: str, args: argparse.Namespace) -> list[str]:
 def status_of(command: list[str]) -> int:
     """The status of a stage's processes, which are asked to stop when this one is, and when this one is killed."""
     with StopRequest() as asked:
-        process = subprocess.Popen(command, process_group=0, preexec_fn=_end_with_parent)
+        process = subprocess.Popen(command, **_OF_ITS_OWN)
         while process.poll() is None and asked.signal is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
         if asked.signal is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, asked.signal)  # the launcher and all that it started
+                _stop(process, asked.signal)
             process.wait()
             return 128 + asked.signal
     if process.returncode < 0:
@@ -90,7 +91,19 @@ def status_of(command: list[str]) -> int:
     return process.returncode
 
 
+def _stop(process: subprocess.Popen[bytes], number: int) -> None:
+    """Asks the launcher and all that it started to stop; on Windows, which knows no such signal, ends the launcher."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, number)
+    else:
+        process.terminate()
+
+
 def _end_with_parent() -> None:
     """Linux sends this process SIGTERM when its parent is gone (prctl's PR_SET_PDEATHSIG, 1)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+# a group of processes, which can be stopped together, and which is stopped where this process is killed
+_OF_ITS_OWN: dict[str, Any] = {"process_group": 0, "preexec_fn": _end_with_parent} if os.name == "posix" else {}

@@ -164,7 +164,7 @@ class Server:
         return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} draft tokens per round"
 
     def _head(self) -> str:
-        layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers
+        layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers if self.pair.draft else 0
         return (
             f'<div class="head themed"><h1>Whisper Pair</h1><p>{escape(self.name)}: a main of {layers[0]} decoder'
             f" layers, and an assistant of {layers[1]} that drafts for it. Both transcribe the same recording. The"

@@ -1,6 +1,6 @@
 """A recording on its way through the engine, window after window, and its transcription."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -65,8 +65,9 @@ class Recording:
     size: int  # frames of a window
     stride: int  # frames a timestamp step
     timestamps: range  # their token ids
-    chunks: bool  # cut at quiet places, instead of where the last segment ended
     language: str | None
+    chunks: bool = False  # cut at quiet places, instead of where the last segment ended
+    speech: Sequence[tuple[int, int]] | None = None  # (first frame, frame after the last) of what is decoded; None: all
     seek: int = 0  # the frame up to which it is transcribed
     segments: list[Segment] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
@@ -81,20 +82,32 @@ class Recording:
     @property
     def done(self) -> bool:
         """Whether it is transcribed up to its end."""
-        return self.seek >= self.frames
+        return self._next(self.seek)[0] >= self.frames
 
     def windows(self, language_is_known: bool) -> Iterator[Window]:
         """The windows that can be decoded now: the next of a sequential recording, all those left of a chunked one."""
+        first, stop = self._next(self.seek)
         if not self.chunks:
-            yield self._window(self.seek, min(self.frames - self.seek, self.size), 0.0)
+            if first < self.frames:
+                yield self._window(first, min(stop - first, self.size), 0.0)
             return
-        first = self.seek
         while first < self.frames:
-            end = quiet_end(self.features, first, self.size)
+            end = stop if stop - first <= self.size else quiet_end(self.features, first, self.size)
             yield self._window(first, end - first, self.features.silence)
             if not language_is_known:
                 return
-            first = end
+            first, stop = self._next(end)
+
+    def window_at(self, first: int) -> Window:
+        """The window that begins at a frame, whatever has been decoded."""
+        return self._window(first, min(self.frames - first, self.size), self.features.silence)
+
+    def _next(self, first: int) -> tuple[int, int]:
+        """The next stretch to decode from frame `first` on, and the frame after it."""
+        if self.speech is None:
+            return first, self.frames
+        rest = ((max(first, begin), end) for begin, end in self.speech if end > first)
+        return next(rest, (self.frames, self.frames))
 
     def _window(self, first: int, frames: int, fill: float) -> Window:
         held = self.size if self.frames <= self.size else frames  # what fits a window brings the silence after it along

@@ -5,13 +5,16 @@ recording. In chunks, cut at quiet places, all windows are known from the start 
 come free: faster for a single long recording, at the price of a cut that may fall into a sentence.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from ..audio import Sound
@@ -22,31 +25,50 @@ from .alignment import alignment_heads, token_ends, words
 from .features import InPieces, Whole, file_spectrogram, spectrogram
 from .recording import Recording, Transcription, Window, Word, without_end
 from .segments import STEP
+from .speech import refuse_missing_detector, speech
+from .timestamps import writes_timestamps
+
+if TYPE_CHECKING:
+    from ..pair import Pair
+
+logger = logging.getLogger(__name__)
 
 FRAMES_PER_SECOND = 100
 WAVE = 256  # windows of a chunked recording that are decoded before their results are kept: about two hours
 
+# a file, the content of one, samples [n] at 16 kHz, or a log-mel spectrogram [mel, frames]
+Audio = str | Path | bytes | np.ndarray | Tensor
 Progress = Callable[[int, float, float], None]  # index, seconds transcribed, seconds in all
+OnFailure = Callable[[int, Exception], None]  # index, why it cannot be transcribed
 
 
 def transcribe(
-    pair,
-    audio: Iterable,
+    pair: "Pair",
+    audio: Iterable[Audio],
     options: Options = Options(timestamps=True),  # noqa: B008 (frozen)
     chunked: bool = False,
-    word_times: bool = False,
+    word_times: bool | None = False,
+    as_trained: bool = False,
+    speech_alone: bool = False,
     on_progress: Progress | None = None,
-    on_failure: Callable[[int, Exception], None] | None = None,
+    on_failure: OnFailure | None = None,
     track: int = 1,
 ) -> Iterator[tuple[int, Transcription]]:
     """(index, transcription) of each recording, as it ends. `options.language` None: detected in its first window.
 
     `options.timestamps` off, which `chunked` alone allows: a window is one segment; for mains that have forgotten them.
+    `as_trained`: that is chosen here, for a main that writes no timestamps, whatever `options` and `chunked` say.
+    `word_times` None: only where there are no timestamps. `speech_alone`: a voice activity detector (silero-vad)
+    looks first, and what is no speech is left out.
     `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
     `options.batch_size` are open at once.
     `on_failure` is called for audio that cannot be read; without it the error is raised. `track` chooses one of a
     file's audio tracks, counted from 1.
     """
+    if speech_alone:
+        refuse_missing_detector()
+    if as_trained and pair.writes_timestamps is False:
+        options, chunked = replace(options, timestamps=False), True
     options = checked_options(options, pair.engine.special)
     if word_times:
         alignment_heads(pair.main)
@@ -54,12 +76,17 @@ def transcribe(
         raise InputError(
             "timestamps are off, but the sequential algorithm goes by them: turn them on, or choose chunks."
         )
-    opened = _opened(pair, audio, options, chunked, on_failure, track)
-    active: list[Recording] = []
-    while True:
-        active += islice(opened, options.batch_size - len(active))
-        if not active:
-            return
+    opened = _opened(pair, audio, options, on_failure, track, speech_alone)
+    active = list(islice(opened, options.batch_size))
+    if as_trained and options.timestamps and not _knows_timestamps(pair, active, options):
+        options, chunked = replace(options, timestamps=False), True
+    if word_times is None:
+        word_times = not options.timestamps
+    if not chunked:  # which takes one window of each recording at a time
+        options = replace(options, batch_size=max(1, min(options.batch_size, len(active))))
+    while active:
+        for recording in active:
+            recording.chunks = chunked
         _wave(pair, active, options, word_times, on_progress)
         for recording in active:
             if recording.failure is not None or recording.done:
@@ -69,20 +96,50 @@ def transcribe(
             elif recording.done:
                 yield recording.index, recording.transcription()
         active = [recording for recording in active if recording.failure is None and not recording.done]
+        active += islice(opened, options.batch_size - len(active))
 
 
-def _failed(index: int, error: Exception, on_failure: Callable[[int, Exception], None] | None) -> None:
+def knows_timestamps(pair: "Pair", audio: Iterable[Audio], options: Options) -> bool:
+    """Whether a main is to be asked for timestamps: by its record, or otherwise by the first windows of some audio."""
+    if pair.writes_timestamps is not None:
+        return pair.writes_timestamps
+    return _knows_timestamps(pair, _opened(pair, audio, options, None, track=1, speech_alone=False), options)
+
+
+def _knows_timestamps(pair: "Pair", recordings: Iterable[Recording], options: Options) -> bool:
+    """By the first recording with speech, where nobody knows; what it tells is kept for the pair's next recordings."""
+    for recording in recordings:
+        if pair.writes_timestamps is not None:
+            break
+        pair.writes_timestamps = writes_timestamps(pair, recording, options)
+        if pair.writes_timestamps is False:
+            logger.info(
+                "the main writes other text with timestamps than without, as one that was fine-tuned without them "
+                "does; it is decoded without, in chunks"
+            )
+    return pair.writes_timestamps is not False
+
+
+def _failed(index: int, error: Exception, on_failure: OnFailure | None) -> None:
     if on_failure is None:
         raise error
     on_failure(index, error)
 
 
-def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure, track: int) -> Iterator[Recording]:
+def _opened(
+    pair: "Pair",
+    audio: Iterable[Audio],
+    options: Options,
+    on_failure: OnFailure | None,
+    track: int,
+    speech_alone: bool,
+) -> Iterator[Recording]:
     engine = pair.engine
     _, size = engine.encoders.shapes["features"]
     for index, clip in enumerate(audio):
         try:
             features, sound = _features(pair, clip, index, track)
+            stretches = _speech(pair, clip, index, track) if speech_alone else None
         except Exception as error:  # whatever one file brings about is that file's
             _failed(index, error, on_failure)
             continue
@@ -93,26 +150,36 @@ def _opened(pair, audio: Iterable, options: Options, chunked: bool, on_failure, 
             size=size,
             stride=size // engine.encoders.frames,
             timestamps=engine.special.timestamps,
-            chunks=chunked,
             language=options.language,
             sound=sound,
+            speech=stretches,
         )
 
 
-def _features(pair, clip, index: int, track: int) -> tuple[Whole | InPieces, Sound | None]:
+def _features(pair: "Pair", clip: Audio, index: int, track: int) -> tuple[Whole | InPieces, Sound | None]:
     if isinstance(clip, Tensor) and clip.ndim == 2:
         return Whole(clip, clip.shape[1]), None
-    if isinstance(clip, str | Path):
+    if isinstance(clip, str | Path | bytes):
         sound = Sound(clip, track=track)
         return file_spectrogram(pair.log_mel, sound, pair.main.device), sound
     return Whole(*spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)), None
+
+
+def _speech(pair: "Pair", clip: Audio, index: int, track: int) -> list[tuple[int, int]]:
+    if isinstance(clip, Tensor) and clip.ndim == 2:
+        raise InputError(f"audio {index}: is a spectrogram, in which no voice activity can be detected; give samples.")
+    if isinstance(clip, str | Path | bytes):
+        with Sound(clip, track=track) as sound:
+            return speech(sound.blocks(), pair.log_mel.hop)
+    return speech([pair.samples(clip, index)], pair.log_mel.hop)
 
 
 def _wave(pair, active: list[Recording], options: Options, word_times: bool, on_progress: Progress | None) -> None:
     """One wave. Recordings whose language is known and those where it must be detected go apart."""
     by_language: dict[str | None, list[Recording]] = defaultdict(list)
     for recording in active:
-        by_language[recording.language].append(recording)
+        if not recording.done:  # as one without speech is from the start
+            by_language[recording.language].append(recording)
     for language, recordings in by_language.items():
         known = language is not None or not pair.engine.special.languages
         windows: list[Window] = []  # as they are drawn

@@ -53,7 +53,8 @@ def _occupied(folder: Path) -> int:
     found = 0
     for file in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # gone since
-            found += file.stat().st_blocks * 512
+            about = file.stat()
+            found += about.st_blocks * 512 if hasattr(about, "st_blocks") else about.st_size  # Windows counts no blocks
     return found
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -78,7 +79,8 @@ def _vanishing() -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) / f"whisper-pair-rehearsal-{os.getppid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():  # its name can be known beforehand
+    mine = getattr(os, "getuid", lambda: found.st_uid)()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != mine:  # its name can be known beforehand
         raise InputError(f"{folder}: is another user's; remove it, or set TMPDIR to a folder of your own.")
     try:
         yield folder
@@ -94,9 +96,14 @@ def peak_memory() -> tuple[int, str]:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated(), "GPU"
-    import resource  # not on Windows
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil  # which accelerate requires
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "main"
+        return psutil.Process().memory_info().peak_wset, "main"
+    each = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * each, "main"
 
 
 def memory_parts(trained, models: Iterable) -> dict[str, int]:

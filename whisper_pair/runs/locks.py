@@ -15,9 +15,10 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import InputError
-from .stages import refuse_foreign, refuse_links
+from .stages import BESIDE, refuse_foreign, refuse_links
 
 FILE = ".lock"  # stays behind, unlocked: to remove it would let two runs hold locks on two files of one name
 
@@ -36,12 +37,12 @@ def lock_run(output: Path) -> Iterator[None]:
     refuse_links(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(output / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        descriptor = os.open(output / FILE, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise InputError(f"output {output}: cannot be written ({error.strerror}).") from error
-    with open(descriptor, "r+", encoding="utf-8") as file:
+    with open(descriptor, "r+", encoding="utf-8") as file, contextlib.ExitStack() as held:
         _refuse_other_kinds(os.fstat(descriptor), output / FILE)
-        _take(file, output)
+        _take(file, output, held)
         try:
             file.truncate(0)
             file.write(json.dumps(_holder()) + "\n")
@@ -56,18 +57,32 @@ def _refuse_other_kinds(found: os.stat_result, path: Path) -> None:
         raise InputError(f"{path}: is not the lock file of a run; remove it.")
 
 
-def _take(file, output: Path) -> None:
-    import fcntl
+def _take(file: TextIO, output: Path, held: contextlib.ExitStack) -> None:
+    """Locks the file until it is closed; on Windows, which has no `lockf`, another one beside it, by filelock."""
+    try:
+        import fcntl
+    except ImportError:
+        from filelock import FileLock, Timeout
 
+        try:
+            held.enter_context(FileLock(output / BESIDE, timeout=0))
+        except Timeout:
+            raise _taken(file, output) from None
+        return
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise InputError(f"output {output}: its file system keeps no locks ({error.strerror}).") from error
-        raise InputError(
-            f"output {output}: another run is at work in it{_described(file)}; wait for its end, or choose another "
-            "output."
-        ) from None
+            raise InputError(
+                f"output {output}: its file system keeps no locks ({error.strerror}); choose an output on another disk."
+            ) from error
+        raise _taken(file, output) from None
+
+
+def _taken(file: TextIO, output: Path) -> InputError:
+    return InputError(
+        f"output {output}: another run is at work in it{_described(file)}; wait for its end, or choose another output."
+    )
 
 
 def _holder() -> dict[str, str | int]:
@@ -78,7 +93,7 @@ def _holder() -> dict[str, str | int]:
     }
 
 
-def _described(file) -> str:
+def _described(file: TextIO) -> str:
     try:
         file.seek(0)
         found = json.loads(file.read())

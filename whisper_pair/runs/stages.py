@@ -21,7 +21,8 @@ from .files import write_json, write_text
 logger = logging.getLogger(__name__)
 
 # What a run that was killed in its first moment may leave in a folder that is otherwise empty.
-BEGINNINGS = (".lock", "config.yaml.partial", "inputs.json.partial")
+BESIDE = ".lock.held"  # the lock itself on Windows, see locks.py
+BEGINNINGS = (".lock", BESIDE, "config.yaml.partial", "inputs.json.partial")
 
 
 @dataclass(frozen=True)

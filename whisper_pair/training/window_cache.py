@@ -222,12 +222,12 @@ def _read(path: Path, raw: Sequence[memoryview], offset: int) -> bool:
 
 
 def _write(path: Path, raw: Sequence[memoryview], offset: int) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)  # Windows would change bytes
     try:
+        os.lseek(file, offset, os.SEEK_SET)
         for part in raw:
             while part:
-                done = os.pwrite(file, part, offset)
-                part, offset = part[done:], offset + done
+                part = part[os.write(file, part) :]
     finally:
         os.close(file)
 

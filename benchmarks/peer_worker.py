@@ -1,0 +1,119 @@
+"""One engine of benchmarks/peers.py, in a process of its own: two of them bring a package of the same name.
+
+It reads one line of JSON, {"engine", "main", "assistant", "clips", ...}, loads what it says, and answers with a line.
+Then for each further line it decodes all clips, one at a time, and answers {"seconds": [...], "tokens": [[...], ...]}.
+The clock runs from the log-mel spectrogram, which waits on the host, to the tokens: encoder, prefix and all rounds.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from whisper_pair.decoding import Options, SpecialTokens
+
+Decode = Callable[[np.ndarray], list[int]]  # log-mel [1, mel, frames] -> tokens after the prefix
+
+
+def ours(asked: dict) -> Decode:
+    from whisper_pair import Pair
+
+    pair = Pair.from_pretrained(asked["main"], asked["assistant"], dtype=torch.float32)
+    options = Options(asked["language"], batch_size=1, draft_tokens=asked["draft_tokens"])
+    return lambda features: pair.engine.decode(torch.from_numpy(features), options)[0].tokens
+
+
+def transformers(asked: dict) -> Decode:
+    from whisper_pair.checkpoints import load_draft, load_main
+
+    main = load_main(Path(asked["main"]), torch.float32)
+    more = {}
+    if asked["assistant"] is not None:
+        assistant = load_draft(Path(asked["assistant"]), torch.float32)
+        assistant.generation_config.num_assistant_tokens = asked["draft_tokens"]
+        assistant.generation_config.num_assistant_tokens_schedule = "constant"
+        more = {"assistant_model": assistant}
+    prefix = 4
+
+    def decode(features: np.ndarray) -> list[int]:
+        with torch.inference_mode():
+            found = main.generate(
+                torch.from_numpy(features), language=asked["language"], task="transcribe", num_beams=1,
+                do_sample=False, return_dict_in_generate=True, force_unique_generate_call=True, **more,
+            )  # fmt: skip
+        return found.sequences[0].tolist()[prefix:]
+
+    return decode
+
+
+def ctranslate2(asked: dict) -> Decode:
+    """CTranslate2, as faster-whisper calls it; with an assistant, the CrisperWhisper fork."""
+    import ctranslate2
+
+    def loaded(folder: str):
+        threads = torch.get_num_threads()
+        return ctranslate2.models.Whisper(folder, device="cpu", compute_type=asked["type"], intra_threads=threads)
+
+    main = loaded(asked["main"])
+    draft = None if asked["assistant"] is None else loaded(asked["assistant"])
+    prefix, suppressed = asked["prefix"], asked["suppressed"]
+
+    def greedy(features: np.ndarray) -> list[int]:
+        given = ctranslate2.StorageView.from_array(features)
+        (row,) = main.generate(given, prompts=[prefix], beam_size=1, suppress_tokens=suppressed or None)
+        return list(row.sequences_ids[0])
+
+    def speculative(features: np.ndarray) -> list[int]:
+        encoded = main.encode(ctranslate2.StorageView.from_array(features))
+        theirs = encoded if asked["shared_encoder"] else ctranslate2.StorageView.from_array(features)
+        drafts = asked["draft_tokens"]
+        bounds = {"min_speculative_tokens": 1, "max_speculative_tokens": 16} if drafts == "auto" else {}
+        return list(
+            main.generate_speculative(
+                draft, encoded, theirs, prompt=prefix, num_speculative_tokens=4 if drafts == "auto" else drafts,
+                max_length=asked["room"], eot_id=asked["end"], suppress_tokens=suppressed, **bounds,
+            )
+        )  # fmt: skip
+
+    return greedy if draft is None else speculative
+
+
+ENGINES = {"ours": ours, "transformers": transformers, "ctranslate2": ctranslate2}
+
+
+def prompt_of(special: SpecialTokens, language: str) -> dict:
+    """What CTranslate2 is told of the vocabulary."""
+    prefix = special.prefix(special.language_token(language), "transcribe", False, None)
+    room = special.limit(len(prefix), None) - len(prefix)
+    return {"prefix": prefix, "suppressed": list(special.suppressed), "end": special.end, "room": room}
+
+
+def text(tokens: list[int], end: int) -> list[int]:
+    """Without the end of text, which some engines leave out."""
+    return tokens[: tokens.index(end)] if end in tokens else tokens
+
+
+def main() -> None:
+    asked = json.loads(sys.stdin.readline())
+    torch.set_num_threads(asked["threads"])
+    decode = ENGINES[asked["engine"]](asked)
+    clips = [features[None] for features in np.load(asked["clips"])]
+    print(json.dumps({"ready": True}), flush=True)
+    for _ in sys.stdin:
+        seconds, tokens = [], []
+        for clip in clips:
+            began = time.perf_counter()
+            found = decode(clip)
+            seconds.append(time.perf_counter() - began)
+            tokens.append(text(found, asked["end"]))
+        print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Voice activity: speech is found, long pauses are left out, and times stay those of the recording."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from tests.decoding.models import FIRST_TIMESTAMP, FRAMES, MELS
+from whisper_pair.audio.reading import read_audio
+from whisper_pair.errors import InputError
+from whisper_pair.longform import speech as voice
+from whisper_pair.longform.features import Whole
+from whisper_pair.longform.recording import Recording
+from whisper_pair.longform.speech import refuse_missing_detector, speech
+
+RATE, HOP = 16_000, 160
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * RATE), np.float32)
+
+
+def test_speech_is_found_between_long_silences(material):
+    pytest.importorskip("silero_vad")
+    one, other = (read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:2])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    parts = [silence(5), one, silence(1), other, silence(6), one, silence(5)]
+    found = speech(np.array_split(np.concatenate(parts), 7), HOP)
+    assert torch.get_num_threads() == threads + 1  # which the package sets to one
+    torch.set_num_threads(threads)
+    borders = np.cumsum([0, *map(len, parts)]) / HOP
+    wanted = [(borders[1], borders[4]), (borders[5], borders[6])]  # the second of silence stays
+    assert len(found) == 2
+    for (begin, end), (first, last) in zip(found, wanted, strict=True):
+        assert first - 60 <= begin <= first + 30
+        assert last - 60 <= end <= last + 60
+
+
+def test_silence_holds_no_speech():
+    pytest.importorskip("silero_vad")
+    assert speech([silence(4)], HOP) == []
+
+
+def test_samples_are_cut_alike_whatever_blocks_they_come_in():
+    samples = np.arange(2_000, dtype=np.float32)
+    for sizes in ([2_000], [1, 511, 513, 975], [700, 700, 600]):
+        blocks = np.split(samples, np.cumsum(sizes)[:-1])
+        chunks = list(voice._chunks(blocks))
+        assert [len(chunk) for chunk in chunks] == [voice.CHUNK] * 4
+        assert (np.concatenate(chunks)[:2_000] == samples).all()
+
+
+def test_without_the_detector_the_package_to_install_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"pip install 'whisper-pair\[vad\]'"):
+        refuse_missing_detector()
+
+
+def recording(stretches: list[tuple[int, int]] | None, chunks: bool) -> Recording:
+    features = torch.randn(MELS, 400, generator=torch.Generator().manual_seed(0))
+    stamps = range(FIRST_TIMESTAMP, FIRST_TIMESTAMP + 31)
+    return Recording(0, Whole(features, 400), 4.0, 2 * FRAMES, 2, stamps, "nl", chunks, stretches)
+
+
+def test_chunks_lie_in_speech_alone_and_cover_all_of_it():
+    speech_at = [(30, 60), (150, 260)]
+    windows = list(recording(speech_at, chunks=True).windows(True))
+    covered = [frame for window in windows for frame in range(window.first, window.first + window.frames)]
+    assert covered == [*range(30, 60), *range(150, 260)]
+    assert all(window.frames <= 2 * FRAMES for window in windows)
+
+
+def test_the_sequential_algorithm_goes_on_at_the_next_speech():
+    some = recording([(30, 60), (150, 260)], chunks=False)
+    seen = []
+    while not some.done:
+        (window,) = some.windows(True)
+        seen.append((window.first, window.frames))
+        some.seek = window.first + window.frames
+    assert seen == [(30, 30), (150, 40), (190, 40), (230, 30)]
+
+
+def test_a_recording_without_speech_is_done_at_once():
+    for chunks in (True, False):
+        some = recording([], chunks)
+        assert some.done
+        assert list(some.windows(True)) == []
+        assert some.transcription().text == ""
