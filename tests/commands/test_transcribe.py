@@ -232,12 +232,14 @@ def test_a_folder_is_transcribed_as_it_lies_in_several_formats(run, clips, tmp_p
     assert "2 files" in capsys.readouterr().err
 
 
-def test_standard_input_is_a_file_like_any_other(run, clips):
-    command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", "-", "--pair", str(run), "--language", "nl"]
+def test_standard_input_is_a_file_like_any_other(pair, clips):
+    command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", "-", "--main", str(pair[0])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def said(content: bytes) -> subprocess.CompletedProcess:
-        return subprocess.run([*command, "--quiet"], env=environment, input=content, capture_output=True, timeout=300)
+        return subprocess.run(
+            [*command, "--language", "nl", "--quiet"], env=environment, input=content, capture_output=True, timeout=300
+        )
 
     done, bad = said(Path(clips[0]).read_bytes()), said(b"no sound")
     assert done.returncode == 0

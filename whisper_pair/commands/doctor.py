@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import home
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "check this machine: versions, devices, audio, Hub, disk, and a self-test of exactness and speed"
 
-CONTAINERS = {
-    "M4A": ("mp4", "aac", 44_100),
+CONTAINERS = {  # of telephones, browsers and films: format, codec, rate
+    "M4A": ("ipod", "aac", 16_000),
     "WebM": ("webm", "libopus", 48_000),
-    "Matroska": ("matroska", "flac", 44_100),
+    "Matroska": ("matroska", "aac", 16_000),
 }
+FRAME = 1024  # samples that an encoder is given at once
 ROOM = 100e9  # bytes that fine-tuning large-v3 takes: two resumable states and one being written, and the checkpoints
 
 
@@ -158,10 +160,15 @@ def encoded(wave: "np.ndarray", container: str, codec: str, rate: int) -> bytes:
 
     file, samples = io.BytesIO(), soxr.resample(wave, SAMPLE_RATE, rate)
     with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray((32_767 * samples).astype(np.int16)[None], format="s16", layout="mono")
-        frame.sample_rate = rate
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
+        stream: Any = output.add_stream(codec, rate=rate, layout="mono")
+        to = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate)
+        packets = []
+        for at in range(0, len(samples), FRAME):
+            part = np.ascontiguousarray(samples[None, at : at + FRAME])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), at
+            packets += [packet for one in to.resample(frame) for packet in stream.encode(one)]
+        for packet in [*packets, *stream.encode(None)]:
             output.mux(packet)
     return file.getvalue()
 
