@@ -100,6 +100,8 @@ def test_named_splits_are_those_that_the_corpus_has_under_the_names_people_use(t
         getattr(others, name)(tmp_path / name)
         assert "has no splits, and so no 'test'; take a share" in refusal(
             Source(corpus=str(tmp_path / name), split="test"))  # fmt: skip
+    others.nemo(tmp_path / "nemo")
+    assert "has no splits" in refusal(Source(corpus=str(tmp_path / "nemo" / "train_manifest.json"), split="test"))
     message = refusal(Source(corpus=str(tmp_path / "common_voice"), split="test"))
     assert "there is no split 'test'; it has dev, train" in message
 
@@ -174,7 +176,7 @@ def test_audio_outside_of_the_corpus_is_refused_unless_root_names_its_folder(tmp
         inside = {"cv": "clips", "lj": "wavs"}.get(kind, ".")
         os.symlink(tmp_path / "private" / "a.wav", tmp_path / "sets" / kind / inside / "link.wav")
     assert "outside of" in (message := refusal(source)) or "leaves the folder" in message
-    assert "root" in message
+    assert "name the folder that its audio may lie in as the source's root" in message
     if way == "absolute" and kind not in ("cv", "lj"):
         from dataclasses import replace
 

@@ -94,14 +94,16 @@ class Manifest:
     def rows(self) -> Iterator[Row]:
         """Each row of the corpus."""
         metadata = self.metadata
-        return Listing(metadata, self.root, str(metadata), self.columns).rows()
+        way_out = "; if it is meant, name the folder that its audio may lie in as the source's root"
+        return Listing(metadata, self.root, str(metadata), self.columns, way_out).rows()
 
 
 class Listing:
     """The rows of a table of audio files. A path that leaves `root` is refused."""
 
-    def __init__(self, metadata: Path, root: Path, name: str, columns: Columns) -> None:
+    def __init__(self, metadata: Path, root: Path, name: str, columns: Columns, way_out: str = "") -> None:
         self.metadata, self.root, self.name, self.columns = metadata, root.resolve(), name, columns
+        self.way_out = way_out  # what helps where a path leaves the root
         self.listed: set[str] = set()  # files that were named so far, links not followed
 
     def rows(self) -> Iterator[Row]:
@@ -132,7 +134,7 @@ class Listing:
         path, there = resolved(self.root, named)
         if not is_inside(path, self.root):
             where = f"{self.name}, {record.place}: {self.columns.audio} {shown(named)!r}"
-            raise InputError(f"{where} leaves the folder {self.root}.")
+            raise InputError(f"{where} leaves the folder {self.root}{self.way_out}.")
         problem = None
         if not there:
             problem = "missing file"

@@ -46,6 +46,7 @@ def recognized(source: Source, cache: str | None = None) -> Recognized:
     if not path.exists():
         raise InputError(f"corpus {source.path}: there is no such file or folder.")
     if path.is_file() and not is_archive(path):
+        _refuse_split(split_of(source), source)
         return _of_file(path, source)
     folder = unpacked(path, cache) if path.is_file() else path
     found = _of_folder(_inner(folder), source, split_of(source))
