@@ -81,6 +81,12 @@ def taught(data: Data, capabilities: Capabilities | None) -> Data:
     `capabilities`: the main's; None: made elsewhere, and taken to write what the config says.
     """
     if capabilities is None:
+        if data.timestamps:
+            logger.info(
+                "labels with timestamps in %g of the windows: set data.timestamps: 0 if the main, of which nothing is "
+                "known, was fine-tuned without them",
+                data.timestamps,
+            )
         return data
     if data.timestamps and not capabilities.writes_timestamps:
         logger.info("labels without timestamps: the main was trained without them")

@@ -270,4 +270,6 @@ def test_labels_are_not_asked_for_what_the_main_was_not_trained_to_do(caplog):
     assert taught(wanted, forgetful) == dataclasses.replace(wanted, timestamps=0.0, previous_text=0.0)
     assert "labels without timestamps: the main was trained without them" in caplog.text
     assert taught(wanted, Capabilities(0.3, 0.1, ("transcribe",), ("nl",))) == wanted
+    caplog.clear()
     assert taught(wanted, None) == wanted  # of a main made elsewhere nothing is known
+    assert "set data.timestamps: 0 if the main" in caplog.text
