@@ -79,6 +79,7 @@ def config_of(scale: Scale, folder: Path) -> dict:
             "train": [{"folder": str(speech / "train"), "speaker": "speaker"}],
             "validation": [{"folder": str(speech / "validation")}],
             "test": [{"folder": str(speech / "test")}],
+            "timestamps": 0,  # the main says its script, which has none
         },
         "train": {**stage, "parameters": "decoder", "epochs": 1.5},
         "distill": {**stage, "layers": DRAFT_LAYERS, "epochs": 3, "label_batch_size": size} | dict.fromkeys(limits),

@@ -148,14 +148,15 @@ class Evaluation:
         costs = steady_costs(engines.judged, sizes)
         alone = {"ours": costs[1]}
         alone |= {a.name: steady_costs(engines.pair(a), [1])[1] for a in self.assistants[1:]}
-        for assistant in self.assistants[1:]:
-            for size in sizes:  # what "auto" goes by is measured before anything is timed
-                engines.pair(assistant).measure_rounds(replace(self.options, batch_size=size, draft_tokens="auto"))
         return costs, alone
 
     def speed(self, timed: Timed, costs: dict[int, Costs]) -> SpeedSection:
         """Times all contenders. Their engines are freed when it returns."""
         settings = self.config.eval
+        for assistant in self.assistants[1:]:
+            for size in settings.batch_sizes:  # else "auto" would try drafts while its new engine is timed
+                its = replace(self.options, batch_size=size, draft_tokens="auto")
+                self.engines.pair(assistant).measure_rounds(its)
         contenders = contenders_of(self.engines, self.options, settings.draft_tokens)
         others, left_out = ctranslate.contenders(self.main, self.main_at, self.options)
         contenders += others

@@ -180,10 +180,10 @@ class Pair:
         from .longform import transcribe
 
         refuse_single(audio)
-        if timestamps:
+        options = self.options(language, task, draft_tokens, batch_size=batch_size,
+                               timestamps=True if timestamps is None else timestamps, **more)  # fmt: skip
+        if timestamps is True:
             self._refuse_timestamps()
-        options = self.options(language, task, draft_tokens, batch_size=batch_size, timestamps=timestamps is not False,
-                               **more)  # fmt: skip
         found = transcribe(self, audio, options, chunked, word_times, as_trained=timestamps is None)
         return [transcription for _, transcription in sorted(found, key=lambda item: item[0])]
 

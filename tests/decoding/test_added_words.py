@@ -20,7 +20,7 @@ from tests.decoding.models import (
     tiny_whisper,
 )
 from whisper_pair.decoding.engine import Engine
-from whisper_pair.decoding.logits_rules import LogitsRules, TokenHistory
+from whisper_pair.decoding.logits_rules import LogitsRules
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.special_tokens import TIMESTAMPS, SpecialTokens
 
@@ -120,7 +120,7 @@ def test_sampling_weighs_added_words_as_text():
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
         rows = torch.randint(0, SIZE + WORDS, (4, 6), generator=generator)
-        history = TokenHistory(rows, torch.zeros(4, 1, dtype=torch.long), torch.full((4, 1), -1))
+        history = rules.history(rows, torch.zeros(4, 1, dtype=torch.long), torch.full((4, 1), -1))
         logits = torch.randn(4, 5, SIZE + WORDS, generator=generator) * 2 + rules.bias
         logits[..., SIZE:] += 2
         masked = rules.mask(logits, history)

@@ -140,9 +140,9 @@ def test_every_contender_says_the_mains_text_at_every_batch(judged):
 def test_pair_and_main_hear_the_same_in_long_recordings(judged):
     report = json.loads((judged / "eval" / "report.json").read_text())
     long = report["quality"]["long_form"]
-    assert long["mode"] == "sequential"  # nothing was trained
+    assert long["mode"] == "chunked"  # its first windows tell that it writes no timestamps
     assert long["identical"] == long["recordings"] >= 1
-    assert (long["unexplained"], long["batch_size"], long["speakers_told"]) == (0, 1, False)
+    assert (long["unexplained"], long["batch_size"], long["speakers_told"]) == (0, 8, False)
     assert long["rounds"] > 0
     assert long["pair"]["errors"] == long["main"]["errors"]
     assert long["main"]["length"] == long["apart"]["length"]

@@ -130,15 +130,15 @@ def test_a_disk_that_fills_up_keeps_what_is_whole(tmp_path, monkeypatch, caplog)
     cache = opened(tmp_path)
     cache.write(0, tensors(0))
     WRITES.flush()
-    plain, written = os.pwrite, []
+    plain, written = os.write, []
 
-    def fills_up(file, view, offset):
+    def fills_up(file, view):
         if written:
             raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(plain(file, view[:5], offset))
+        written.append(plain(file, view[:5]))
         return written[0]
 
-    monkeypatch.setattr(os, "pwrite", fills_up)
+    monkeypatch.setattr(os, "write", fills_up)
     cache.write(1, tensors(1))
     cache.of([2]).write(0, tensors(2))
     WRITES.flush()

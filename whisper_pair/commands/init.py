@@ -204,7 +204,10 @@ def _known(found: list[Corpus], code: str) -> list[str]:
     others = [
         line
         for other in other_corpora(code)
-        for line in (f"#   {other.what}: {other.hours} h; {other.get}", f"#     {other.licence}; text: {other.style}")
+        for line in (
+            *_folded(f"{other.what}: {other.hours} h; {other.get}", "#   "),
+            *_folded(f"{other.licence}; text: {other.style}", "#     "),
+        )
     ]
     if others:
         others = ["# Known too, and yours to add once you have read its licence:", *others]
@@ -254,8 +257,9 @@ def _quoted(text: str) -> str:
     return text if plain else json.dumps(text, ensure_ascii=False)
 
 
-def _folded(text: str, width: int = 116) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, width)]
+def _folded(text: str, before: str = "# ", width: int = 118) -> list[str]:
+    """Lines of a comment, each after `before`, of at most `width` characters."""
+    return [before + line for line in textwrap.wrap(text, width - len(before), break_long_words=False)]
 
 
 def source_lines(corpus: Corpus, split: str) -> list[str]:
