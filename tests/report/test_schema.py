@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from whisper_pair.report import sections
+from whisper_pair.report import quality, sections
 from whisper_pair.report.schema import SCHEMA
 
 TREE = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def compare(kind: type, node: dict, path: str) -> None:
         assert set(node["required"]) == set(kind.__required_keys__), path
     for name, hint in hints.items():
         for one, its in zip(classes(hint), objects(known.get(name, {})), strict=False):
-            if one is not sections.LongFormSkipped:
+            if one is not quality.LongFormSkipped:
                 compare(one, its, f"{path}.{name}")
 
 

@@ -1,56 +1,53 @@
 """What report.json holds, and its figures in words: shared by the evaluation, the commands and the model cards."""
 
-from .schema import VERSION, check, read_main_report, read_report
-from .sections import (
+from .acceptance import (
     AcceptanceRow,
     AcceptanceSection,
     AgreementByGroup,
     AssistantAcceptance,
-    BatchPrediction,
-    ContenderTimes,
-    CostSection,
     Counters,
+    RejectedToken,
+    RejectionExample,
+    TokenGroup,
+    TreeRow,
+)
+from .quality import LongForm, LongFormRates, LongFormSkipped, Quality, Rate, rates_of
+from .schema import VERSION, check, read_main_report, read_report
+from .sections import (
     Criterion,
     DataSection,
     Difference,
-    DraftTokens,
-    EncoderSeconds,
     Environment,
-    Gains,
     IdentitySection,
-    Interval,
     Leaks,
-    LongForm,
-    LongFormRates,
-    LongFormSkipped,
     MainReport,
     MainUtterance,
     MemorySection,
     PairSection,
-    Parts,
-    Prediction,
-    PredictionSection,
     Published,
-    Quality,
-    Rate,
-    RejectedToken,
-    RejectionExample,
     Report,
-    SpeedRow,
-    SpeedSection,
-    SpeedVerdict,
     Timeline,
     TimelineRound,
-    TokenGroup,
-    TreeRow,
     Utterance,
     UtteranceText,
     VerdictSection,
+)
+from .speed import (
+    BatchPrediction,
+    ContenderTimes,
+    CostSection,
+    EncoderSeconds,
+    Gains,
+    Parts,
+    Prediction,
+    PredictionSection,
+    SpeedRow,
+    SpeedSection,
     WhatIf,
     Work,
-    rates_of,
 )
 from .summary import criterion_name, drafts_nothing, headline, main_headline, main_lines, summary, verdict_lines
+from .values import DraftTokens, Interval, SpeedVerdict
 from .wording import brackets, contender_name, gain_text, is_pair, machine, percent
 
 __all__ = [

@@ -1,6 +1,7 @@
 """A report in one sentence, and its verdict in five lines: what the page begins with, and what a run ends with."""
 
-from .sections import MainReport, Report, SpeedRow
+from .sections import MainReport, Report
+from .speed import SpeedRow
 from .wording import brackets, gain_text, is_pair, machine, percent
 
 OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from .sections import Interval, SpeedRow
+from .speed import SpeedRow
+from .values import Interval
 
 CONTENDERS = {
     ("pair", "greedy"): "main alone",
