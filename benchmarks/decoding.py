@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, script, scripted_pair
+from benchmarks.stopwatch import clocked, synchronize
 from whisper_pair.decoding import Decoder, Engine, Options, Packed, encode, unpacked
 
 LEAST_WINDOWS = 24
@@ -157,19 +158,6 @@ def counters(case: Case, features: Tensor, batch_size: int, draft_tokens: int | 
         "acceptance_rate": round(accepted / drafted, 4) if drafted else None,
         "mean_accepted_length": round(1 + accepted / rounds, 3),
     }
-
-
-def clocked(run: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
-    start = time.perf_counter()
-    run()
-    synchronize(device)
-    return time.perf_counter() - start
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def scripted_case(shape: str, args) -> Case:

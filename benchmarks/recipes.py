@@ -46,12 +46,13 @@ from whisper_pair.checkpoints import (
     load_processor,
     main_folder,
     standalone_assistant,
+    weight_digests,
 )
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
 from whisper_pair.decoding import Costs, Engine
 from whisper_pair.precision import resolved
-from whisper_pair.runs import device_type, file_digest, write_json
+from whisper_pair.runs import device_type, write_json
 from whisper_pair.training import Validator
 
 
@@ -78,8 +79,7 @@ class Recipes:
     def _transcripts(self) -> list[list[int]]:
         """The fine-tuned main's tokens of the test clips, decoded once."""
         file = self.runs / "transcripts.json"
-        of = {path.name: file_digest(path) for path in sorted(self.main_at.glob("*.safetensors"))}
-        of["clips"] = [clip.name for clip in self.validator.clips]
+        of = weight_digests(self.main_at) | {"clips": [clip.name for clip in self.validator.clips]}
         if file.is_file() and (stored := json.loads(file.read_text()))["of"] == of:
             return stored["tokens"]
         shutil.rmtree(self.runs / "states", ignore_errors=True)  # another main's encoder states

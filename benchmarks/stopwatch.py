@@ -25,6 +25,15 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def clocked(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, the device's work included."""
+    synchronize(device)
+    start = time.perf_counter()
+    run()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
 def peak_bytes(device: torch.device) -> int:
     """Of the device's tensors; on a CPU of the whole process, Python and libraries included."""
     if device.type == "cuda":

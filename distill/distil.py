@@ -20,6 +20,7 @@ from whisper_pair.checkpoints import (
     save_model,
     save_processor,
     vocabulary_sha256,
+    weight_digests,
 )
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, fingerprint, padding_saved, windowing_settings
@@ -70,9 +71,9 @@ logger = logging.getLogger("whisper_pair.distill")
 
 def labels_stage(config: Config, main: Path, precision: str) -> Stage:
     """The labelling, identified by all that decides the labels; `precision`: of the main, with `auto` resolved."""
-    decisive = [*main.glob("*.safetensors"), *main.glob("generation_config.json")]  # it holds decoding's rules
+    rules = {file.name: file_digest(file) for file in main.glob("generation_config.json")}  # of decoding
     inputs = {
-        "main": {file.name: file_digest(file) for file in sorted(decisive)},
+        "main": weight_digests(main) | rules,
         "language": config.language,
         "task": config.task,
         "seed": config.seed,
@@ -88,16 +89,12 @@ def assistant_stage(config: Config, labels: Stage, start: Path | None) -> Stage:
     """The distillation, identified by all that decides its outcome; `start`: the checkpoint of distill.start."""
     inputs = {
         "labels": labels.inputs,
-        "start": None if start is None else _weights(start),
+        "start": None if start is None else weight_digests(start),
         "distill": deciding_settings(config.resolved()["distill"]) | {"precision": labels.inputs["precision"]},
         "weights": [source.weight for source in config.data.train],
         "validation_data": fingerprint(config.data.validation),
     }
     return Stage(Path(config.output) / "assistant", as_json(inputs))
-
-
-def _weights(folder: Path) -> dict[str, str]:
-    return {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
 
 
 def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Path:

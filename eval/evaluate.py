@@ -4,7 +4,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import (
     DRAFT_VOCABULARY_FILE,
     PairManifest,
@@ -14,12 +13,12 @@ from whisper_pair.checkpoints import (
     load_draft,
     load_draft_trees,
     load_main,
-    load_processor,
     main_folder,
+    weight_digests,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import fingerprint, load_test_clips
-from whisper_pair.decoding import Engine, Options, SpecialTokens
+from whisper_pair.data import fingerprint
+from whisper_pair.decoding import Engine, Options
 from whisper_pair.errors import InputError
 from whisper_pair.precision import DTYPES, resolved
 from whisper_pair.report import (
@@ -43,18 +42,16 @@ from whisper_pair.runs import (
     stop_on_signals,
     this_process,
     write_json,
-    write_text,
 )
 
 from . import main_alone
+from .common import DECODED, checked_main, chosen_clips, write_readings
 from .evaluation import Evaluation
-from .measuring import Assistant, Engines, decode_clips, spread_out, write_best_draft_tokens
-from .reading import check_enough_timings, draw, markdown, page, pair_document
+from .measuring import Assistant, Engines, decode_clips, write_best_draft_tokens
+from .reading import check_enough_timings, pair_document
 from .tracking import tracked_figures
 
 logger = logging.getLogger("whisper_pair.eval")
-
-DECODED = "decoded"  # in the stage's work folder
 
 
 def assistant_name(config: Config) -> str:
@@ -77,8 +74,8 @@ def stage_of(config: Config, main: Path, assistant: Path | None, precision: str)
 
 
 def _weights(folder: Path) -> dict[str, str]:
-    files = [*sorted(folder.glob("*.safetensors")), *folder.glob(DRAFT_VOCABULARY_FILE)]
-    return {file.name: file_digest(file) for file in files}
+    vocabulary = {file.name: file_digest(file) for file in folder.glob(DRAFT_VOCABULARY_FILE)}
+    return weight_digests(folder) | vocabulary
 
 
 def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> int:
@@ -104,9 +101,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     folders = {"ours": ours_at} | {name: checkpoint_folder(name) for name in config.eval.compare}
     manifests = {name: check_pair(main_at, folder) for name, folder in folders.items()}
 
-    log_mel = LogMel(load_processor(main_at).feature_extractor)
-    available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
-    clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
+    clips, available, log_mel = chosen_clips(config, main_at)
     if strict:
         check_enough_timings(config.eval, len(clips))
     engines, start = loaded(config, main_at, folders, manifests, precision, str(processes.device))
@@ -125,7 +120,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
         return 0  # leaves the machine to the first process, which times
     evaluation = Evaluation(config, main_at, assistant_name(config), engines, clips, log_mel, options, decoded)
     with stop_on_signals(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
-        report = evaluation.report(len(available))
+        report = evaluation.report(available)
     write(evaluation, report, stage.work)
     if tracker is not None:
         tracker.log(tracked_figures(report), step=0)
@@ -171,11 +166,7 @@ def loaded(
 ) -> tuple[Engines, Engine | None]:
     """The pairs' engines, and one of the checkpoint before fine-tuning where there was any. Raises InputError for a
     language or task that the main does not know."""
-    dtype = DTYPES[precision]
-    main = load_main(main_at, dtype, device)
-    special = SpecialTokens.of(main)
-    special.check_task(config.task)
-    special.language_token(config.language)
+    dtype, main = DTYPES[precision], checked_main(config, main_at, precision, device)
     assistants = [
         Assistant(
             name,
@@ -205,10 +196,7 @@ def write(evaluation: Evaluation, report: Report, folder: Path) -> None:
     check(report)
     write_json(folder / "report.json", report)
     evaluation.write_utterances(folder / "utterances.parquet")
-    document = pair_document(report)
-    write_text(folder / "report.md", markdown(document))
-    draw(document.figures, folder / "plots")
-    write_text(folder / "report.html", page(document, evaluation.clips))
+    write_readings(pair_document(report), evaluation.clips, folder)
 
 
 def status(report: Report, stage: Stage, strict: bool) -> int:

@@ -154,7 +154,7 @@ class Evaluation:
         """Times all contenders. Their engines are freed when it returns."""
         settings = self.config.eval
         for assistant in self.assistants[1:]:
-            for size in settings.batch_sizes:  # else "auto" would try drafts while its new engine is timed
+            for size in settings.batch_sizes:  # else "auto" would try drafts while it is timed
                 its = replace(self.options, batch_size=size, draft_tokens="auto")
                 self.engines.pair(assistant).measure_rounds(its)
         contenders = contenders_of(self.engines, self.options, settings.draft_tokens)

@@ -5,15 +5,15 @@ from typing import cast
 from transformers import WhisperProcessor
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import load_main, load_processor, main_folder
+from whisper_pair.checkpoints import load_processor, main_folder
 from whisper_pair.config import Config
-from whisper_pair.data import Clip, load_test_clips
-from whisper_pair.decoding import Options, SpecialTokens
-from whisper_pair.precision import DTYPES
+from whisper_pair.data import Clip
+from whisper_pair.decoding import Options
 from whisper_pair.report import VERSION, MainReport, MainUtterance, check
-from whisper_pair.runs import Stage, as_json, discard, this_process, write_json, write_text
+from whisper_pair.runs import Stage, as_json, discard, this_process, write_json
 from whisper_pair.text import ErrorRate, Normalizer, metric_name
 
+from .common import DECODED, checked_main, chosen_clips, write_readings
 from .evaluation import data_section, environment_of
 from .measuring import (
     DecodedClips,
@@ -25,40 +25,28 @@ from .measuring import (
     decode_clips,
     rate_rows,
     speed_section,
-    spread_out,
     timed_clips,
     transcripts,
     utterance_rates,
 )
-from .reading import draw, main_document, markdown, page
-
-DECODED = "decoded"  # in the stage's work folder
+from .reading import main_document
 
 
 def measure(config: Config, stage: Stage, precision: str, options: Options) -> MainReport | None:
     """Writes `eval/report.json` and its readings. None in all processes but the first, which times."""
     main_at, processes = main_folder(config), this_process()
-    processor = load_processor(main_at)
-    log_mel = LogMel(processor.feature_extractor)
-    available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
-    clips = [available[row] for row in spread_out(len(available), config.eval.limit)]
-    engines = Engines(load_main(main_at, DTYPES[precision], str(processes.device)), [])
-    special = SpecialTokens.of(engines.main)
-    special.check_task(config.task)
-    special.language_token(config.language)
+    clips, available, log_mel = chosen_clips(config, main_at)
+    engines = Engines(checked_main(config, main_at, precision, str(processes.device)), [])
     if processes.is_main_process:
         stage.begin(config)
     processes.wait_for_everyone()
     decoded = decode_clips(engines, None, clips, log_mel, options, stage.work / DECODED, processes)
     if not processes.is_main_process:
         return None
-    report = _report(config, engines, processor, clips, len(available), log_mel, options, decoded)
+    report = _report(config, engines, load_processor(main_at), clips, available, log_mel, options, decoded)
     check(report, "main")
-    document = main_document(report)
     write_json(stage.work / "report.json", report)
-    write_text(stage.work / "report.md", markdown(document))
-    draw(document.figures, stage.work / "plots")
-    write_text(stage.work / "report.html", page(document, clips))
+    write_readings(main_document(report), clips, stage.work)
     stage.finish()
     discard(stage.folder / DECODED)
     return report

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor, save_model, save_processor
+from whisper_pair.checkpoints import (
+    checkpoint_folder,
+    load_main,
+    load_processor,
+    save_model,
+    save_processor,
+    weight_digests,
+)
 from whisper_pair.config import Config
 from whisper_pair.data import (
     TIMESTAMP_TOKENS,
@@ -31,7 +38,6 @@ from whisper_pair.runs import (
     as_json,
     cache_bytes,
     device_type,
-    file_digest,
     memory_parts,
     peak_memory,
     provenance,
@@ -73,7 +79,7 @@ def stage_of(config: Config, start: Path, precision: str) -> Stage:
     inputs["data"] = windowing_settings(config.data)
     inputs["train_data"] = fingerprint([source for source in config.data.train if source.text])
     inputs["validation_data"] = fingerprint(config.data.validation)
-    inputs["start"] = {file.name: file_digest(file) for file in sorted(start.glob("*.safetensors"))}
+    inputs["start"] = weight_digests(start)
     return Stage(Path(config.output) / "main", as_json(inputs))
 
 

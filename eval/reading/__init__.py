@@ -1,6 +1,6 @@
 """What is made of the measurements: the verdict, the report, its page and plots, and comparisons of reports."""
 
-from .document import main_document, pair_document
+from .document import Document, main_document, pair_document
 from .page import page
 from .plots import draw
 from .report import markdown
@@ -8,6 +8,7 @@ from .timeline import timeline_section, typical_clip
 from .verdict import check_enough_timings, verdict_section
 
 __all__ = [
+    "Document",
     "check_enough_timings",
     "draw",
     "main_document",

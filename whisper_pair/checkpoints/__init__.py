@@ -6,7 +6,7 @@ from .download import WEIGHTS
 from .draft_trees import DRAFT_TREES_FILE, load_draft_trees, save_draft_trees
 from .draft_vocabulary import DRAFT_VOCABULARY_FILE, DraftVocabulary, draft_token_ids
 from .generation_config import GENERATION_CONFIG_FILE, completed, default_alignment_heads, fits, say
-from .identity import check_pair, encoder_sha256, vocabulary_sha256
+from .identity import check_pair, encoder_sha256, vocabulary_sha256, weight_digests
 from .load import (
     load_draft,
     load_main,
@@ -59,4 +59,5 @@ __all__ = [
     "standalone_assistant",
     "to_ctranslate2",
     "vocabulary_sha256",
+    "weight_digests",
 ]

@@ -9,9 +9,15 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
+from ..runs import file_digest
 from .download import weight_files
 from .load import is_decoder_only, load_processor, read_config
 from .manifest import PairManifest
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of weights in a folder, by its name: which checkpoint it is."""
+    return {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
 
 
 def encoder_sha256(folder: Path) -> str:

@@ -176,7 +176,7 @@ class Engine:
             if own is not None and rounds.proposer is not None:
                 own.catch_up(active, rounds.proposer.state)
             tree = drafts.choose(len(active)) if all(row.drafts for row in active) else DraftTree.chain(0)
-            started, before, captured = clock(), sum(len(row.tokens) for row in active), self.graphs.captures
+            started, captured, won = clock(), self.graphs.captures, 0
             shape, inputs = self._inputs(active, tree, options.needs_log_probabilities)
             if sampling is None:
                 results = rounds.greedy(inputs, shape)
@@ -187,12 +187,13 @@ class Engine:
                 times.record(len(active), tree, seconds)
             for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
                 step = row.advance(result)
+                won += len(step.tokens)
                 path = result.path[: row.accepted[-1]]
                 drafts.observe(result.tree, path, row.drafted[-1], len(step.tokens), row.done)
                 if on_round is not None:
                     on_round(row.index, step)
             if own is not None and not tree:
-                own.observe(seconds, sum(len(row.tokens) for row in active) - before)
+                own.observe(seconds, won)
             for slot in reversed(range(len(active))):
                 if active[slot].done:
                     row = self._leave(active, slot, rounds)

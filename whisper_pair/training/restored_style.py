@@ -19,11 +19,11 @@ import torch
 from accelerate import PartialState
 
 from ..audio import LogMel
-from ..checkpoints import load_main
+from ..checkpoints import load_main, weight_digests
 from ..config import Config
 from ..data import Clip, Corpus, features_of, fingerprint
 from ..decoding import Engine, Options
-from ..runs import file_digest, stop_on_signals, write_json
+from ..runs import stop_on_signals, write_json
 from ..text import WITHOUT_SPACES, Normalizer, text_of
 
 logger = logging.getLogger(__name__)
@@ -105,8 +105,7 @@ def _transcripts(
 
 def _key(clips: Sequence[Clip], config: Config, start: Path, dtype: torch.dtype) -> str:
     """Names the clips, the checkpoint and how it decodes."""
-    weights = {file.name: file_digest(file) for file in sorted(start.glob("*.safetensors"))}
     sources = fingerprint(list(dict.fromkeys(clip.source for clip in clips if clip.source is not None)))
     names = hashlib.sha256("\n".join(f"{clip.name} {clip.start} {clip.seconds}" for clip in clips).encode()).hexdigest()
-    known = [weights, sources, names, config.language, config.task, str(dtype), PART]
+    known = [weight_digests(start), sources, names, config.language, config.task, str(dtype), PART]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]

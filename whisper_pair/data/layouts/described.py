@@ -35,8 +35,7 @@ class Described:
 
     name: str  # as the config names it
     kind: str  # the layout, for a reader
-    base: Path  # where relative paths start
-    root: Path  # where audio may lie
+    root: Path  # where relative paths start, and where audio may lie
     metadata: tuple[Path, ...]  # the files that describe it
     utterances: Callable[[], Iterator[Utterance]]
 
@@ -57,7 +56,7 @@ class Described:
             yield row
 
     def _row(self, utterance: Utterance, root: Path) -> Row:
-        path, there = resolved(self.base, utterance.audio)
+        path, there = resolved(self.root, utterance.audio)
         if not is_inside(path, root):
             where = ", ".join(filter(None, [self.name, utterance.place]))
             raise InputError(

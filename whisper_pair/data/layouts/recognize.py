@@ -203,7 +203,7 @@ def _described(
     utterances: Callable[[], Iterator[Utterance]],
 ) -> Described:
     root = local(source.root) if source.root else folder
-    return Described(source.path, kind, root if source.root else folder, root, metadata, utterances)
+    return Described(source.path, kind, root, metadata, utterances)
 
 
 def _names_audio(path: Path) -> bool:
