@@ -1,10 +1,11 @@
 """capabilities.json says what a checkpoint was trained to do; without it nothing is known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from whisper_pair.checkpoints import CAPABILITIES_FILE, Capabilities
+from whisper_pair.checkpoints import CAPABILITIES_FILE, Capabilities, ShortWindows
 from whisper_pair.errors import InputError
 
 TRAINED = Capabilities(timestamps=0.5, previous_text=0.0, tasks=("transcribe",), languages=("nl", "de"))
@@ -15,6 +16,17 @@ def test_what_is_saved_beside_a_checkpoint_is_loaded_again(tmp_path):
     assert Capabilities.load(tmp_path) == TRAINED
     assert TRAINED.writes_timestamps
     assert not TRAINED.takes_previous_text
+
+
+def test_short_windows_are_recorded_and_files_from_before_them_mean_full_windows(tmp_path):
+    short = replace(TRAINED, short_windows=ShortWindows(0.8, 0.3, 2.0, 1.0))
+    short.save(tmp_path)
+    assert Capabilities.load(tmp_path) == short
+    file = tmp_path / CAPABILITIES_FILE
+    before = json.loads(file.read_text())
+    del before["short_windows"]
+    file.write_text(json.dumps(before))
+    assert Capabilities.load(tmp_path) == TRAINED
 
 
 def test_of_a_checkpoint_made_elsewhere_nothing_is_known(tmp_path):
@@ -37,6 +49,9 @@ def test_keys_of_a_later_version_are_left_unread(tmp_path):
         {"languages": 3},
         {"languages": "nl"},
         {"tasks": [1]},
+        {"short_windows": True},
+        {"short_windows": {"share": 0.8}},
+        {"short_windows": {"share": 0.8, "margin_low": -1, "margin_high": 2.0, "margin": 1.0}},
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused_by_its_name(tmp_path, change):

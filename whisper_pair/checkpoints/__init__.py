@@ -1,6 +1,6 @@
 """Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
 
-from .capabilities import CAPABILITIES_FILE, Capabilities
+from .capabilities import CAPABILITIES_FILE, Capabilities, ShortWindows
 from .ctranslate2 import QUANTIZATIONS, refuse_missing_converter, to_ctranslate2
 from .download import WEIGHTS
 from .draft_trees import DRAFT_TREES_FILE, load_draft_trees, save_draft_trees
@@ -33,6 +33,7 @@ __all__ = [
     "Capabilities",
     "DraftVocabulary",
     "PairManifest",
+    "ShortWindows",
     "add_pair_arguments",
     "check_pair",
     "checkpoint_folder",

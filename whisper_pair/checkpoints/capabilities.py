@@ -5,6 +5,7 @@ Its weights do not show that, so training writes down what it taught. A checkpoi
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,16 @@ CAPABILITIES_FILE = "capabilities.json"
 
 
 @dataclass(frozen=True)
+class ShortWindows:
+    """Windows that end soon after their speech, as a main was trained on them."""
+
+    share: float  # of its training steps, above 0, up to 1
+    margin_low: float  # seconds from the end of the longest clip to the end of the window, drawn from low to high
+    margin_high: float
+    margin: float  # seconds that decoding adds after the end of the speech
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a fine-tuned main, or its assistant, was trained to do."""
 
@@ -22,6 +33,7 @@ class Capabilities:
     previous_text: float  # share of its training windows that were prompted with the text before them, 0 to 1
     tasks: tuple[str, ...]  # "transcribe", "translate"
     languages: tuple[str, ...]  # Whisper's codes, such as "nl"
+    short_windows: ShortWindows | None = None  # None: full windows alone, as every stock Whisper
 
     @property
     def writes_timestamps(self) -> bool:
@@ -50,16 +62,34 @@ class Capabilities:
             found = json.loads(path.read_text(encoding="utf-8"))
             timestamps, previous_text = (_share(found[name]) for name in ("timestamps", "previous_text"))
             tasks, languages = (_texts(found[name]) for name in ("tasks", "languages"))
+            short_windows = _short_windows(found.get("short_windows"))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
-                f"{path}: expected the shares timestamps and previous_text (0 to 1) and the lists tasks and languages; "
-                "train the checkpoint again, or remove the file where it is not known what the checkpoint can do."
+                f"{path}: expected the shares timestamps and previous_text (0 to 1), the lists tasks and languages, "
+                "and short_windows (null, or share, margin_low, margin_high and margin in seconds); train "
+                "the checkpoint again, or remove the file where it is not known what the checkpoint can do."
             ) from error
-        return cls(timestamps, previous_text, tasks, languages)
+        return cls(timestamps, previous_text, tasks, languages, short_windows)
 
 
 def _share(found: object) -> float:
     if not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise ValueError(found)
+    return float(found)
+
+
+def _short_windows(found: object) -> ShortWindows | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise ValueError(found)
+    share = _share(found["share"])
+    low, high, margin = (_seconds(found[name]) for name in ("margin_low", "margin_high", "margin"))
+    return ShortWindows(share, low, high, margin)
+
+
+def _seconds(found: object) -> float:
+    if not isinstance(found, int | float) or not 0 <= found < math.inf:
         raise ValueError(found)
     return float(found)
 

@@ -23,11 +23,14 @@ from .fused_encoder import for_inference
 from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
+from .short_windows import FRAME_BUCKET, FRAMES_PER_SECOND, bucketed, encoder_states, window_frames
 from .special_tokens import TIMESTAMPS, SpecialTokens
 from .tree import DraftTree
 
 __all__ = [
     "DRAFT_LENGTHS",
+    "FRAMES_PER_SECOND",
+    "FRAME_BUCKET",
     "LONGEST",
     "TIMESTAMPS",
     "Acceptance",
@@ -54,8 +57,10 @@ __all__ = [
     "best_tree",
     "between",
     "blend",
+    "bucketed",
     "checked_options",
     "encode",
+    "encoder_states",
     "for_inference",
     "grown_trees",
     "pooled",
@@ -64,5 +69,6 @@ __all__ = [
     "tree_acceptance",
     "trees_to_offer",
     "unpacked",
+    "window_frames",
     "with_packed_linears",
 ]

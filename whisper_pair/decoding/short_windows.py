@@ -1,0 +1,48 @@
+"""Windows as long as their speech: how long they are, and the encoder over them.
+
+Whisper pads every clip to 30 s. A main that was trained to can do with less: its encoder sees the first frames of the
+same spectrogram, at the same positions, and nothing of the padding after them. Lengths are counted in encoder frames,
+50 a second, and rounded up to a few sizes, so that windows of like length are encoded together.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+FRAMES_PER_SECOND = 50  # of the encoder
+FRAME_BUCKET = 100  # frames, 2 s: lengths are multiples of it, or the full window
+
+
+def bucketed(frames: int, full: int) -> int:
+    """So many frames rounded up to a multiple of FRAME_BUCKET, and `full` at most."""
+    return min(full, -(-frames // FRAME_BUCKET) * FRAME_BUCKET)
+
+
+def window_frames(seconds: float, margin: float, full: int) -> int:
+    """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed."""
+    return bucketed(math.ceil(round((seconds + margin) * FRAMES_PER_SECOND, 6)), full)
+
+
+def stride_of(encoder: WhisperEncoder) -> int:
+    """Feature frames an encoder frame: 2."""
+    return int(encoder.conv1.stride[0] * encoder.conv2.stride[0])
+
+
+def encoder_states(encoder: WhisperEncoder, features: Tensor) -> Tensor:
+    """features [B, mel, 2 F] -> states [B, F, d], for any F up to the full window's. Gradients flow.
+
+    transformers' own forward refuses all lengths but the full one, for which it is called here. A shorter window goes
+    through the same modules, with the first F positions.
+    """
+    frames = features.shape[-1] // stride_of(encoder)
+    if frames == encoder.config.max_source_positions or not isinstance(encoder, WhisperEncoder):  # for_inference's own
+        full: Tensor = encoder(features).last_hidden_state
+        return full
+    x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).transpose(1, 2)
+    x = F.dropout(x + encoder.embed_positions.weight[:frames], encoder.dropout, encoder.training)
+    for layer in encoder.layers:
+        x = layer(x, None)
+    found: Tensor = encoder.layer_norm(x)
+    return found
