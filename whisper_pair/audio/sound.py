@@ -13,9 +13,10 @@ import numpy as np
 
 from ..errors import InputError
 from .channels import Mixer
-from .decoder import Chunk, Decoder, Notes
+from .decoder import Chunk, Decoder
 from .joined import grows, parts
 from .media import Slice, view
+from .notes import Notes
 
 SAMPLE_RATE = 16_000
 BLOCK = 5  # seconds that are mixed at once: the most that is decoded past the end of a piece

@@ -1,0 +1,42 @@
+"""A small evaluation of the untrained pair, as several files of tests run it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import eval.evaluate as stage
+from eval.measuring import cost
+from whisper_pair.config.schema import load_config
+
+SMALL = {
+    "timed_clips": 2,
+    "repeats": 1,
+    "batch_sizes": [1],
+    "draft_tokens": [2],
+    "limit": 3,
+    "long_form_minutes": 0,
+}
+
+
+@pytest.fixture
+def question(pair, material, tmp_path, monkeypatch):
+    """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts. The
+    pictures, which take most of a small evaluation's time, are left to the tests of `judged`."""
+    monkeypatch.setattr(cost, "TIMES", 1)
+    monkeypatch.setattr(stage, "draw", lambda report, folder: None)
+    monkeypatch.setattr(stage, "page", lambda report, clips: "")
+
+    def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
+        tree = {
+            "language": "nl",
+            "model": str(main),
+            "output": str(tmp_path / "out"),
+            "train": None,
+            "data": {"train": list(train), "validation": [], "test": [{"folder": str(test)}], "workers": 0},
+            "eval": {"assistant": str(pair[1]), **SMALL, **settings},
+        }
+        (tmp_path / "question.yaml").write_text(yaml.safe_dump(tree))
+        return load_config(tmp_path / "question.yaml")
+
+    return ask
