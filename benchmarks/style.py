@@ -54,18 +54,20 @@ def config_of(variant: str, args: argparse.Namespace) -> Config:
     overrides = [
         f"model={args.model}",
         f"output={args.work / variant.replace(',', '').replace(' ', '-')}",
-        f"data.train=[{{folder: {folder}, speaker: speaker, restore_style: {restored}}}]",
+        f"data.train=[{{folder: {folder}, speaker: speaker, restore_style: {restored}, weight: {args.share}}}]",
         *(f"data.{split}=[{{folder: {args.speech / split}}}]" for split in ("validation", "test")),
         f"data.cache={args.work / 'data'}",
     ]
     return load_config(CONFIG, [*overrides, *args.overrides])
 
 
-def judged(main: Path, config: Config, device: str) -> dict[str, float]:
-    """WER and the share of kept style of a checkpoint, on the test clips."""
+def judged(main: Path, config: Config, device: str, share: float) -> dict[str, float]:
+    """WER and the share of kept style of a checkpoint, on a share of the test clips, taken evenly."""
     processor, model = load_processor(main), load_main(main, torch.float32, device)
     log_mel, normalizer = LogMel(processor.feature_extractor), Normalizer.of(config.language, processor.tokenizer)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
+    count = max(1, round(share * len(clips)))
+    clips = [clips[i * len(clips) // count] for i in range(count)]
     engine, options = Engine(model), Options(language=config.language, draft_tokens=0, batch_size=16)
     written = []
     for start in range(0, len(clips), options.batch_size):
@@ -105,6 +107,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--speech", type=Path, required=True, help="train/, validation/ and test/ of dutch_speech.py")
     parser.add_argument("--model", required=True, help="the checkpoint to fine-tune")
     parser.add_argument("--work", type=Path, required=True, help="where the mains are kept: a second call judges again")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training and of the test clips, to save time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--machine", help="a suffix of the result's name")
     parser.add_argument("--out", type=Path)
@@ -113,10 +116,10 @@ def main(arguments: list[str] | None = None) -> dict:
     args.speech, args.work = args.speech.resolve(), args.work.resolve()
     lower_cased(args.work / "lower", args.speech / "train", Normalizer("nl"))
     config = config_of(VARIANTS[0], args)
-    rows = [{"variant": "before fine-tuning"} | judged(Path(args.model), config, args.device)]
+    rows = [{"variant": "before fine-tuning"} | judged(Path(args.model), config, args.device, args.share)]
     for variant in VARIANTS:
         config = config_of(variant, args)
-        rows.append({"variant": variant} | judged(finetune(config), config, args.device))
+        rows.append({"variant": variant} | judged(finetune(config), config, args.device, args.share))
         print(rows[-1], flush=True)
     by_name = {row["variant"]: row for row in rows}
     lost = by_name["as written"]["style_kept"] - by_name["lower case, restored"]["style_kept"]

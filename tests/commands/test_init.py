@@ -66,8 +66,10 @@ def test_a_config_says_what_to_expect_of_its_hours(tmp_path, monkeypatch, capsys
     assert "CC BY 4.0" in text
     assert main(["init", "ja"]) == 2
     assert "is there already" in capsys.readouterr().err
-    assert main(["init", "Tibetan", "--out", "-"]) == 0
-    assert "bring your own" in capsys.readouterr().out
+    for language in ("Tibetan", "Norwegian Nynorsk"):
+        assert main(["init", language, "--out", "-"]) == 0
+        head = capsys.readouterr().out.partition("language:")[0]
+        assert head.count("bring your own") == head.count("is known") == 1
     assert load_config(tmp_path / "japanese.yaml").language == "ja"
 
 

@@ -54,6 +54,20 @@ def librispeech(folder: Path) -> None:
             file.write(f"{name} {text}\n")
 
 
+def mls(folder: Path) -> None:
+    for split, some in (("train", range(5)), ("dev", range(1))):
+        lines = []
+        for i in some:
+            name = f"{SPEAKERS[i]}_7_{i:06d}"
+            audio = folder / "mls_dutch" / split / "audio" / SPEAKERS[i] / "7" / f"{name}.flac"
+            audio.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(audio, speech(i), SAMPLE_RATE)
+            lines.append(f"{name}\t{TEXTS[i]}\n")
+        put(folder / "mls_dutch" / split / "transcripts.txt", "".join(lines))
+        put(folder / "mls_dutch" / split / "segments.txt", f"{name}\thttp://example.org/7.mp3\t1.0\t2.0\n")
+    put(folder / "mls_dutch" / "metainfo.txt", "SPEAKER | GENDER\n")
+
+
 def kaldi(folder: Path) -> None:
     _kaldi(folder, {i: f"audio/{i}.wav" for i in range(5)})
     for i in range(5):
@@ -233,6 +247,7 @@ LAYOUTS = {
     "Common Voice, train.tsv": common_voice,
     "LJSpeech": ljspeech,
     "LibriSpeech": librispeech,
+    "Multilingual LibriSpeech": mls,
     "Kaldi directory": kaldi,
     "Kaldi directory ": kaldi_segments,
     "a manifest": nemo,

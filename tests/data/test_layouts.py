@@ -6,7 +6,9 @@ import io
 import json
 import logging
 import os
+import stat
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,7 @@ def test_audio_serves_the_assistant_without_its_text(tmp_path, kind):
 def test_named_splits_are_those_that_the_corpus_has_under_the_names_people_use(tmp_path):
     for name, split in (
         ("common_voice", "validation"),
+        ("mls", "validation"),
         ("own_folder", "dev"),
         ("hub_copy", "test"),
         ("saved_to_disk", "test"),
@@ -142,8 +145,68 @@ def test_a_tar_that_would_write_elsewhere_or_fill_the_disk_is_refused(tmp_path, 
         member = tarfile.TarInfo("zeros.wav")
         member.size = 1 << 22
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    with pytest.raises(InputError, match="unpacks to more than"):
-        layout_of(Source(corpus=str(tmp_path / "bomb.tar.gz")), str(tmp_path / "cache"))
+    zipped(tmp_path / "bomb.zip", {"zeros.wav": bytes(1 << 22)})
+    for name in ("bomb.tar.gz", "bomb.zip"):
+        with pytest.raises(InputError, match="unpacks to more than"):
+            layout_of(Source(corpus=str(tmp_path / name)), str(tmp_path / "cache"))
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_corpus_in_a_zip_is_unpacked_once_without_its_links(tmp_path):
+    others.mls(tmp_path / "set")
+    archive = tmp_path / "mls-dutch.zip"
+    files = {str(p.relative_to(tmp_path / "set")): p.read_bytes() for p in (tmp_path / "set").rglob("*") if p.is_file()}
+    zipped(archive, files)
+    with zipfile.ZipFile(archive, "a") as packed:
+        link = zipfile.ZipInfo("mls_dutch/train/audio/anna/7/link.flac")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        packed.writestr(link, "/etc/passwd")
+        packed.writestr("__MACOSX/mls_dutch/._train", b"x")
+    source = Source(corpus=str(archive))
+    assert sorted(clip.text for clip in clips_of(source, tmp_path)) == sorted(TEXTS)
+    (folder,) = [path for path in (tmp_path / "cache" / "unpacked").iterdir() if path.is_dir()]
+    assert not list(folder.rglob("link.flac"))
+    before = folder.stat().st_mtime_ns
+    assert len(clips_of(source, tmp_path)) == 5
+    assert folder.stat().st_mtime_ns == before
+    assert fingerprint([source]) == fingerprint([source])
+
+
+@pytest.mark.parametrize("name", ["../outside.wav", "a/../../outside.wav", "..\\outside.wav"])
+def test_a_zip_that_would_write_elsewhere_is_refused(tmp_path, name):
+    archive = zipped(tmp_path / "evil.zip", {name: b"RIFF"})
+    with pytest.raises(InputError, match=r"would be unpacked outside of its folder"):
+        layout_of(Source(corpus=str(archive)), str(tmp_path / "cache"))
+    assert not list(tmp_path.rglob("*outside.wav"))
+    layout_of(
+        Source(corpus=str(zipped(tmp_path / "set.zip", {f"{tmp_path}/inside.wav": b"RIFF"}))), str(tmp_path / "cache")
+    )
+    assert not (tmp_path / "inside.wav").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no zip", "encrypted"])
+def test_a_damaged_zip_is_refused_in_one_sentence(tmp_path, damage):
+    archive = zipped(tmp_path / "a.zip", {"a.wav": others.clip(0)})
+    content = bytearray(archive.read_bytes())
+    if damage == "cut":
+        content = content[:-30]
+    elif damage == "changed":
+        content[60:160] = bytes(100)
+    elif damage == "no zip":
+        content = bytearray(b"PK no zip")
+    else:
+        content[6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be unpacked into") as refused:
+        layout_of(Source(corpus=str(archive)), str(tmp_path / "cache"))
+    assert "\n" not in str(refused.value)
 
 
 # Audio that lies elsewhere
@@ -221,6 +284,8 @@ def test_lhotse_audio_that_is_no_file_is_refused_in_words(tmp_path, kind):
         (lambda p: None, "there is no such file or folder"),
         (lambda p: p.mkdir(), "holds none of metadata.csv, Common Voice"),
         (lambda p: put(p / "a.wav", others.clip(0)), "for audio without text, set text: null"),
+        (lambda p: (others.mls(p), put(p / "mls_dutch" / "train" / "transcripts.txt", "a_1_2\tja\nb ja\n")),
+         "transcripts.txt, line 2: expected SPEAKER_BOOK_NUMBER, a tab and a text"),
         (lambda p: (others.kaldi(p), (p / "text").unlink()), "there is no such file; for audio without text"),
         (lambda p: (others.kaldi_segments(p), put(p / "segments", "utt0 rec 0.0\n")), "segments, line 1 has 3 fields"),
         (lambda p: (others.kaldi_segments(p), put(p / "segments", "utt0 x 0 1\n")), "there is no recording x"),

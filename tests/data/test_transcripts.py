@@ -14,7 +14,6 @@ from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
-from whisper_pair.data.fingerprints import windowing_settings
 from whisper_pair.data.transcripts import transcript
 from whisper_pair.errors import InputError
 from whisper_pair.training.target_tokens import TargetTokens
@@ -113,8 +112,3 @@ def test_times_become_the_targets_of_windows_with_timestamps_where_that_is_asked
     assert label == "<|0.00|> een<|1.00|><|1.00|> twee<|2.00|><|2.50|> drie<|4.00|><|endoftext|>"
     plain, prefix = targets.human(Window(corpus.clips[:1]))
     assert targets.tokenizer.decode(plain[prefix:-1]) == " een twee"
-
-
-def test_a_run_from_before_the_setting_is_still_known():
-    assert "special_tokens" not in windowing_settings(data())
-    assert windowing_settings(data(special_tokens="times"))["special_tokens"] == "times"

@@ -12,6 +12,7 @@ import torch
 from tests.decoding.models import FIRST_TIMESTAMP, FRAMES, MELS, tiny_whisper
 from whisper_pair import Pair
 from whisper_pair.audio.reading import read_audio
+from whisper_pair.audio.sound import Sound
 from whisper_pair.checkpoints import Capabilities
 from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.decoding.engine import Engine
@@ -156,3 +157,31 @@ def test_another_task_or_language_than_it_was_trained_for_is_warned_of(pair, cap
         "the main was trained to transcribe nl, not to translate nl, of which its text may be wrong",
         "the main was trained to transcribe nl, not to transcribe de, of which its text may be wrong",
     ]
+
+
+def test_recordings_that_were_only_looked_into_or_are_left_unfinished_are_closed(pair, material, monkeypatch):
+    opened = []
+
+    class Counted(Sound):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            opened.append(self)
+            self.is_open = True
+
+        def close(self):
+            super().close()
+            self.is_open = False
+
+    module = sys.modules["whisper_pair.longform.transcribe"]
+    monkeypatch.setattr(module, "Sound", Counted)
+    monkeypatch.setattr(module, "writes_timestamps", lambda *_: None)  # too little speech: the next one is opened
+    unknown = Pair(pair.main, None, pair.processor)
+    files = sorted((material / "test").glob("*.wav"))[:3]
+    assert knows_timestamps(unknown, iter(files), replace(OPTIONS, language="nl"))
+    assert len(opened) == 3
+    assert not any(sound.is_open for sound in opened)
+    some = transcribe(pair, files, replace(OPTIONS, timestamps=False, max_new_tokens=2), chunked=True)
+    next(some)
+    some.close()
+    assert len(opened) == 6
+    assert not any(sound.is_open for sound in opened)

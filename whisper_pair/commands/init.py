@@ -28,14 +28,9 @@ ADVICE = (
         " null), for the main writes its labels.",
     ),
     (
-        5,
+        0,
         "Little: expect the main to gain some and the assistant to agree far less than the 70 to 80 % of published"
         " pairs. Add audio without text (text: null) by the hundred hours: it needs no transcripts, only the main.",
-    ),
-    (
-        0,
-        "No corpus on the Hub is known here: bring your own. From about 5 transcribed hours fine-tuning begins to pay;"
-        " below, set train: null and distil for Whisper as it stands. The assistant also learns from audio alone.",
     ),
 )
 MUCH_AUDIO = "Audio enough for a close assistant. The main has about {written} hours of text, from which it gains some."
@@ -152,7 +147,7 @@ def config_text(code: str, model: str, slug: str, own: Own | None = None, file: 
         "#",
         *(_own_head(own) if own else _known(found, code)),
         "#",
-        *_folded(OWN if own else _advice(hours, written)),
+        *_folded(_advice(hours, written) if found else OWN),
         "# Estimated from published recipes, not measured.",
         "#",
         f"# Judged by {metric_name(code).upper()}"
@@ -205,14 +200,14 @@ def _known(found: list[Corpus], code: str) -> list[str]:
         line
         for other in other_corpora(code)
         for line in (
-            *_folded(f"{other.what}: {other.hours} h; {other.get}", "#   "),
+            *_folded(f"{other.what}{f': {other.hours} h' if other.hours else ''}; {other.get}", "#   "),
             *_folded(f"{other.licence}; text: {other.style}", "#     "),
         )
     ]
     if others:
         others = ["# Known too, and yours to add once you have read its licence:", *others]
     if not found:
-        none = "# No transcribed corpus on the Hub is known for it: the folders below are yours to fill."
+        none = "# No transcribed corpus on the Hub is known for it: bring your own into the folders below."
         return [none, *others, *common_voice]
     total = sum(corpus.hours for corpus in found)
     rows = [

@@ -1,7 +1,7 @@
 """One YAML file describes a pair: its keys, and how they are read. Imports nothing heavy."""
 
 from .hub_name import named
-from .parse import home
+from .parse import home, plain
 from .schema import (
     Config,
     Data,
@@ -35,5 +35,6 @@ __all__ = [
     "home",
     "load_config",
     "named",
+    "plain",
     "share_of",
 ]

@@ -15,13 +15,11 @@ from .paths import local
 from .sources import Layout, layout_of
 
 ELSEWHERE = ("train", "validation", "test", "workers", "cache")  # settings that change no window
-LATER = ("special_tokens",)  # left out at their default, so that runs from before them are recognized
 
 
 def windowing_settings(data: Data) -> dict[str, Any]:
     """The settings that decide which windows a corpus gives, as JSON types."""
-    same = [name for name in LATER if getattr(data, name) == getattr(Data, name)]
-    return {k: v for k, v in asdict(data).items() if k not in (*ELSEWHERE, *same)}
+    return {k: v for k, v in asdict(data).items() if k not in ELSEWHERE}
 
 
 def fingerprint(sources: Sequence[Source], times: bool = False) -> list[dict[str, Any]]:

@@ -84,26 +84,39 @@ def transcribe(
         word_times = not options.timestamps
     if not chunked:  # which takes one window of each recording at a time
         options = replace(options, batch_size=max(1, min(options.batch_size, len(active))))
-    while active:
+    try:
+        while active:
+            for recording in active:
+                recording.chunks = chunked
+            _wave(pair, active, options, word_times, on_progress)
+            for recording in active:
+                if recording.failure is not None or recording.done:
+                    recording.features.close()
+                if recording.failure is not None:
+                    _failed(recording.index, recording.failure, on_failure)
+                elif recording.done:
+                    yield recording.index, recording.transcription()
+            active = [recording for recording in active if recording.failure is None and not recording.done]
+            active += islice(opened, options.batch_size - len(active))
+    finally:  # of an error, or of a caller that wants no more
         for recording in active:
-            recording.chunks = chunked
-        _wave(pair, active, options, word_times, on_progress)
-        for recording in active:
-            if recording.failure is not None or recording.done:
-                recording.features.close()
-            if recording.failure is not None:
-                _failed(recording.index, recording.failure, on_failure)
-            elif recording.done:
-                yield recording.index, recording.transcription()
-        active = [recording for recording in active if recording.failure is None and not recording.done]
-        active += islice(opened, options.batch_size - len(active))
+            recording.features.close()
 
 
 def knows_timestamps(pair: "Pair", audio: Iterable[Audio], options: Options) -> bool:
     """Whether a main is to be asked for timestamps: by its record, or otherwise by the first windows of some audio."""
     if pair.writes_timestamps is not None:
         return pair.writes_timestamps
-    return _knows_timestamps(pair, _opened(pair, audio, options, None, track=1, speech_alone=False), options)
+    return _knows_timestamps(pair, _one_at_a_time(_opened(pair, audio, options, None, 1, speech_alone=False)), options)
+
+
+def _one_at_a_time(recordings: Iterator[Recording]) -> Iterator[Recording]:
+    """Each, closed before the next is opened."""
+    for recording in recordings:
+        try:
+            yield recording
+        finally:
+            recording.features.close()
 
 
 def _knows_timestamps(pair: "Pair", recordings: Iterable[Recording], options: Options) -> bool:
@@ -138,8 +151,8 @@ def _opened(
     _, size = engine.encoders.shapes["features"]
     for index, clip in enumerate(audio):
         try:
-            features, sound = _features(pair, clip, index, track)
             stretches = _speech(pair, clip, index, track) if speech_alone else None
+            features, sound = _features(pair, clip, index, track)
         except Exception as error:  # whatever one file brings about is that file's
             _failed(index, error, on_failure)
             continue
@@ -160,8 +173,13 @@ def _features(pair: "Pair", clip: Audio, index: int, track: int) -> tuple[Whole 
     if isinstance(clip, Tensor) and clip.ndim == 2:
         return Whole(clip, clip.shape[1]), None
     if isinstance(clip, str | Path | bytes):
-        sound = Sound(clip, track=track)
-        return file_spectrogram(pair.log_mel, sound, pair.main.device), sound
+        sound, features = Sound(clip, track=track), None
+        try:
+            features = file_spectrogram(pair.log_mel, sound, pair.main.device)
+        finally:
+            if not isinstance(features, InPieces):  # which reads on
+                sound.close()
+        return features, sound
     return Whole(*spectrogram(pair.log_mel, pair.samples(clip, index), pair.main.device)), None
 
 

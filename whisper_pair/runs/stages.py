@@ -2,7 +2,7 @@
 
 A stage writes into a folder beside its final one and takes its place only when whole. What it was made from stands in
 `inputs.json`; a stage whose inputs are unchanged is skipped, one whose inputs changed is refused until the user says
---overwrite.
+--overwrite. A setting that an older version did not know counts as its default.
 """
 
 import contextlib
@@ -10,11 +10,12 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..config import Config, dump_config
+from ..config import Config, Data, Distill, Eval, Train, dump_config, plain
 from ..errors import InputError
 from .files import write_json, write_text
 
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 # What a run that was killed in its first moment may leave in a folder that is otherwise empty.
 BESIDE = ".lock.held"  # the lock itself on Windows, see locks.py
 BEGINNINGS = (".lock", BESIDE, "config.yaml.partial", "inputs.json.partial")
+
+SECTIONS = {"train": Train, "data": Data, "distill": Distill, "eval": Eval}  # of a config, as inputs hold them
+BEFORE = {"data": {"timestamps": 0.0}}  # what was done before a setting existed, where it is not the default of today
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Stage:
             recorded = self._recorded(folder)
             why = "is not a run of ours"
             if recorded is not None:
-                why = f"was made with {difference(recorded, self.inputs)}"
+                why = f"was made with {difference(recorded, self.inputs)}{_kept_by(recorded, self.inputs)}"
             raise InputError(f"{folder}: {why}; choose another output, or add --overwrite to replace it.")
 
     def begin(self, config: Config) -> None:
@@ -92,12 +96,41 @@ class Stage:
         results.rename(self.folder)
         self.tidy()
 
-    @staticmethod
-    def _recorded(folder: Path) -> dict[str, Any] | None:
+    def _recorded(self, folder: Path) -> dict[str, Any] | None:
         try:
-            return json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+            found = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+        return with_later_settings(found, self.inputs) if isinstance(found, dict) else None
+
+
+def with_later_settings(recorded: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was made from, with the settings of `inputs` that its version did not know yet at their defaults."""
+    found = dict(recorded)
+    for name, kind in SECTIONS.items():
+        defaults = _defaults(kind) | BEFORE.get(name, {})
+        found |= _filled({name: found[name]}, {name: inputs.get(name)}, {name: defaults}) if name in found else {}
+    return found
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """The defaults of a section's keys, as JSON types."""
+    found = {}
+    for field in fields(kind):
+        if field.default is not MISSING:
+            found[field.name] = plain(field.default)
+        elif field.default_factory is not MISSING:
+            found[field.name] = plain(field.default_factory())
+    return found
+
+
+def _filled(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """`old` with the keys of `new` that it lacks at their defaults, at any depth."""
+    found = {name: defaults[name] for name in new if name in defaults and name not in old} | old
+    for name, default in defaults.items():
+        if all(isinstance(tree.get(name), dict) for tree in (old, new, defaults)):
+            found[name] = _filled(old[name], new[name], default)
+    return found
 
 
 def refuse_foreign(output: Path) -> None:
@@ -147,14 +180,32 @@ def _holds_more_than(folder: Path, *names: str) -> bool:
     return folder.is_dir() and any(path.name not in names for path in folder.iterdir())
 
 
-def difference(old: Any, new: Any, path: str = "") -> str:
+def difference(old: Any, new: Any) -> str:
     """The first place where two JSON trees differ, in words."""
+    path, one, other = _first_difference(old, new, "")
+    return f"{path} = {json.dumps(one, ensure_ascii=False)}, not {json.dumps(other, ensure_ascii=False)}"
+
+
+def _kept_by(recorded: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """The override of the config under which the results count as made from it, where one value does that."""
+    path, old, _ = _first_difference(recorded, inputs, "")
+    section, _, key = path.partition(".")
+    known = _defaults(SECTIONS[section]) if section in SECTIONS else {}
+    for part in key.split("."):
+        known = known.get(part, MISSING) if isinstance(known, dict) else MISSING
+    if known is MISSING or isinstance(old, dict | list):
+        return ""
+    return f"; to keep it, add {path}={old if isinstance(old, str) else json.dumps(old)}"
+
+
+def _first_difference(old: Any, new: Any, path: str) -> tuple[str, Any, Any]:
+    """(path, the old value, the new value)"""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(k for k in old if k not in new)]:
             if old.get(key) != new.get(key):
-                return difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+                return _first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             if a != b:
-                return difference(a, b, f"{path}.{i}")
-    return f"{path} = {json.dumps(old, ensure_ascii=False)}, not {json.dumps(new, ensure_ascii=False)}"
+                return _first_difference(a, b, f"{path}.{i}")
+    return path, old, new

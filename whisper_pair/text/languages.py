@@ -111,7 +111,7 @@ class OtherCorpus:
     get: str  # how one comes by it
     licence: str
     style: str
-    hours: int  # of all of it, by its paper or card
+    hours: int | None  # of all of it, by its paper or card; None: neither was seen
 
 
 def other_corpora(code: str) -> list[OtherCorpus]:
@@ -121,7 +121,7 @@ def other_corpora(code: str) -> list[OtherCorpus]:
         for other in language_table()["others"].values()
         if code in other["languages"]
     ]
-    return sorted(found, key=lambda other: -other.hours)
+    return sorted(found, key=lambda other: -(other.hours or 0))
 
 
 def lacks(model: str, code: str) -> str | None:

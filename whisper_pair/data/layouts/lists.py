@@ -1,9 +1,11 @@
-"""Corpora that list a text for each file in a plain text file: LJSpeech and LibriSpeech.
+"""Corpora that list a text for each file in a plain text file: LJSpeech, LibriSpeech and MLS.
 
 LJSpeech     metadata.csv             LJ001-0001|Printing, in 1890|Printing, in eighteen ninety
              wavs/LJ001-0001.wav
 LibriSpeech  84/121123/84-121123.trans.txt    84-121123-0000 GO DO YOU HEAR
              84/121123/84-121123-0000.flac
+MLS         transcripts.txt          2422_1845_000000<tab>de eerste regel
+            audio/2422/1845/2422_1845_000000.flac
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,3 +50,21 @@ def librispeech(folder: Path, tables: Sequence[Path], text: str | None) -> Itera
             yield Utterance(
                 str(path.relative_to(folder)), None if text is None else words, name.partition("-")[0], place
             )
+
+
+def is_mls(folder: Path) -> bool:
+    """Whether it is a split of Multilingual LibriSpeech."""
+    table = folder / "transcripts.txt"
+    return table.is_file() and (folder / "audio").is_dir() and "\t" in next(lines_of(table), ("", ""))[1]
+
+
+def mls(folder: Path, text: str | None) -> Iterator[Utterance]:
+    """The clips of a split. An utterance's name is its speaker, its book and its number in that."""
+    ending = next((path.suffix for path in (folder / "audio").glob("*/*/*") if path.is_file()), ".flac")
+    for place, line in lines_of(folder / "transcripts.txt"):
+        name, tab, words = line.partition("\t")
+        speaker, _, rest = name.partition("_")
+        book, _, number = rest.partition("_")
+        if not tab or not number:
+            raise InputError(f"{folder}: {place}: expected SPEAKER_BOOK_NUMBER, a tab and a text.")
+        yield Utterance(f"audio/{speaker}/{book}/{name}{ending}", None if text is None else words, speaker, place)

@@ -30,7 +30,7 @@ AUDIO = ("audio", "audio_filepath", "file_name", "filename", "path", "file", "wa
 TEXT = ("raw_transcription", "raw_text", "text", "sentence", "transcription", "transcript", "normalized_text")
 SPEAKER = ("speaker", "speaker_id", "client_id")
 KNOWN = (
-    "metadata.csv, Common Voice, LJSpeech, LibriSpeech, Kaldi files, NeMo or Lhotse manifests, a saved data set, "
+    "metadata.csv, Common Voice, LJSpeech, LibriSpeech, MLS, Kaldi files, NeMo or Lhotse manifests, a saved data set, "
     "Parquet files, tars, or audio beside .txt, .srt, .vtt, .stm, .TextGrid or Audacity's labels"
 )
 
@@ -86,7 +86,7 @@ def _of_file(path: Path, source: Source) -> Recognized:
         )
     if path.suffix.lower() in TABLES:
         return _table(path, source)
-    raise InputError(f"corpus {source.path}: is no table, Lhotse manifest or tar; expected one of these, or a folder.")
+    raise InputError(f"corpus {source.path}: is no table, Lhotse manifest, tar or ZIP; expected one, or a folder.")
 
 
 def _table(path: Path, source: Source) -> Manifest | ParquetFiles:
@@ -130,6 +130,10 @@ def _of_folder(folder: Path, source: Source, name: str) -> Recognized | None:
         _refuse_split(name, source)
         read = partial(lists.ljspeech, folder, text)
         return _described(source, "LJSpeech", folder, (folder / "metadata.csv",), read)
+    if lists.is_mls(folder):
+        _refuse_split(name, source)
+        table = folder / "transcripts.txt"
+        return _described(source, "Multilingual LibriSpeech", folder, (table,), partial(lists.mls, folder, text))
     if found := [folder / file for file in METADATA if (folder / file).is_file()]:
         _refuse_split(name, source)
         if found[1:] or any(folded(name) == FILE_NAME for name in columns_of(found[0])):
