@@ -190,7 +190,7 @@ def _kept_by(recorded: dict[str, Any], inputs: dict[str, Any]) -> str:
     """The override of the config under which the results count as made from it, where one value does that."""
     path, old, _ = _first_difference(recorded, inputs, "")
     section, _, key = path.partition(".")
-    known = _defaults(SECTIONS[section]) if section in SECTIONS else {}
+    known: Any = _defaults(SECTIONS[section]) if section in SECTIONS else {}
     for part in key.split("."):
         known = known.get(part, MISSING) if isinstance(known, dict) else MISSING
     if known is MISSING or isinstance(old, dict | list):
