@@ -19,6 +19,8 @@ LOSSES = {
     "-log acceptance alone": {"kl": 0, "cross_entropy": 0, "log_acceptance": 1},
     "LK": {"kl": 0, "lk": 1},
     "LK alone": {"kl": 0, "cross_entropy": 0, "lk": 1},
+    "first three choices": {"first_three": 1},
+    "first three choices for cross-entropy": {"cross_entropy": 0, "first_three": 1},
     "weights fading since the last mismatch": {"mismatch_decay": 0.9},
 }
 TEACHERS = {"whole distribution": "all", "128 likeliest tokens": 128, "32 likeliest tokens": 32}

@@ -21,6 +21,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.crossed import best_chain, best_of, crossed, h100_costs
 from benchmarks.recipe_results import targets
 from benchmarks.recipe_variants import BASE, Variant, variants
 from benchmarks.results import RESULTS, machine, versions
@@ -50,7 +52,8 @@ from whisper_pair.checkpoints import (
 )
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, load_test_clips, load_training_clips
-from whisper_pair.decoding import Costs, Engine
+from whisper_pair.decoding import Costs, Engine, TokenRanks, tree_acceptance
+from whisper_pair.decoding.rank_shares import TREES
 from whisper_pair.precision import resolved
 from whisper_pair.runs import device_type, write_json
 from whisper_pair.training import Validator
@@ -114,15 +117,13 @@ class Recipes:
         if draft.config.is_encoder_decoder:
             encoding_model = draft
             validator = Validator(validator.clips, validator.log_mel, validator.tokenizer, self.config)
-        matches = []
+        ranks = []
         for start in range(0, len(self.tokens), 32):
             rows = list(range(start, min(start + 32, len(self.tokens))))
-            matches += engine.agreement(
-                validator.states(encoding_model, rows), self.tokens[start : start + 32], self.options
-            )
+            ranks += engine.ranks(validator.states(encoding_model, rows), self.tokens[start : start + 32], self.options)
         shape = shape_of(draft, vocabulary)
         costs = self._costs(engine, shape)
-        found = acceptance_section(matches, costs)
+        found = acceptance_section([each.matches for each in ranks], costs)
         best = max(found["by_draft_tokens"], key=lambda row: row["predicted_speedup"])
         return {
             "variant": variant.name,
@@ -131,6 +132,8 @@ class Recipes:
             "assistant": shape,
             "agreement": found["agreement"],
             "tau": {str(row["draft_tokens"]): row["mean_accepted_length"] for row in found["by_draft_tokens"]},
+            "tree_tau": {str(len(tree)): tree_acceptance(ranks, tree).mean_accepted_length for tree in TREES},
+            "h100": on_an_h100(ranks),
             "predicted_speedup": best["predicted_speedup"],
             "draft_tokens": best["draft_tokens"],
             "cost_ratio": costs.cost_ratio,
@@ -215,6 +218,13 @@ class Recipes:
             writer = csv.DictWriter(file, ["file_name", "text", "speaker"])
             writer.writeheader()
             writer.writerows(rows)
+
+
+def on_an_h100(ranks: Sequence[TokenRanks]) -> dict[str, float]:
+    """What the best chain and the best tree win there, chosen on the other half of the clips."""
+    costs = h100_costs()
+    chain, tree = (crossed(ranks, choose, costs) for choose in (best_chain(costs), best_of(costs, 32)))
+    return {"chain": chain.speedup, "tree": tree.speedup, "chain_tau": chain.tau, "tree_tau": tree.tau}
 
 
 def shape_of(draft, vocabulary) -> str:

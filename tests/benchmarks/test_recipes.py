@@ -40,6 +40,8 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
     itself = result["rows"][0]
     assert itself["agreement"] == 1.0
     assert itself["own_encoder"]
+    assert itself["h100"]["tree"] >= itself["h100"]["chain"] > 1
+    assert all(row["tree_tau"].keys() == {"4", "8", "16"} for row in result["rows"])
     assert all(0 <= row["agreement"] <= 1 and row["predicted_speedup"] > 0 for row in result["rows"])
     above = [f"agreement above that of {other}" for other in ("human text", "short")]
     assert list(result["targets"]) == [*above, "agreement with the fine-tuned main"]

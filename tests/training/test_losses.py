@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from whisper_pair.config.schema import Losses
 from whisper_pair.training.losses import chunks
 from whisper_pair.training.losses.chunks import cross_entropy
-from whisper_pair.training.losses.divergences import lk, softened
+from whisper_pair.training.losses.divergences import lk, softened, truncated_cross_entropy
 from whisper_pair.training.losses.mix import TopKTeacher, WholeTeacher, divergences, mixed_loss
 from whisper_pair.training.losses.rounds import mismatch_weights
 
@@ -236,6 +236,41 @@ def test_lk_turns_from_kl_to_total_variation():
     p, q = (torch.randn(4, 9, generator=torch.Generator().manual_seed(i)).log_softmax(-1) for i in (0, 1))
     torch.testing.assert_close(lk(q, p, eta=0.0), naive_kl(p.exp(), q.exp()))
     torch.testing.assert_close(lk(q, p, eta=1e3), 1 - naive_overlap(p.exp(), q.exp()))
+
+
+def naive_truncated(logits, labels, first):
+    """One token at a time, with a sort."""
+    found = []
+    for row, label in zip(logits, labels.tolist(), strict=True):
+        others = [value for token, value in enumerate(row) if token != label]
+        kept = sorted(others, key=lambda value: -value.item())[first - 1 :]
+        found.append(torch.log1p(sum((value - row[label]).exp() for value in kept)))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_the_loss_of_the_first_choices_is_its_formula_and_of_the_first_alone_cross_entropy(first):
+    logits = torch.randn(6, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.randint(0, 9, (6,), generator=torch.Generator().manual_seed(1))
+    found = truncated_cross_entropy(logits, labels, first)
+    same(found.sum(), naive_truncated(logits, labels, first).sum(), logits)
+    torch.testing.assert_close(truncated_cross_entropy(logits.log_softmax(-1), labels, first), found)
+    if first == 1:
+        torch.testing.assert_close(found, F.cross_entropy(logits, labels, reduction="none"))
+
+
+def test_a_token_that_is_surely_among_the_first_three_choices_is_learnt_no_further():
+    logits = torch.tensor([[30.0, 29.0, 28.0, 0.0, 0.0]]).requires_grad_()
+    for label, learnt in ((0, False), (2, False), (3, True)):
+        loss = truncated_cross_entropy(logits, torch.tensor([label]), 3)
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        assert (gradient.abs().sum().item() > 0.5) == learnt
+
+
+def test_the_loss_of_the_first_choices_is_a_part_of_the_mix():
+    hidden, head, teacher, labels = tensors(4)
+    found = mixed(hidden, head, labels, teacher, Losses(**NONE | {"first_three": 0.7}))
+    same(found, 0.7 * naive_truncated(hidden @ head.T, labels, 3).sum(), hidden, head)
 
 
 def test_no_gradient_reaches_the_teacher():

@@ -157,6 +157,7 @@ class Losses:
     """Weights of the losses in the assistant's mix, and what they take; formulas in whisper_pair/training/losses."""
 
     cross_entropy: NotNegative = 1.0  # on the main's tokens
+    first_three: NotNegative = 0.0  # that the main's token is among the assistant's first three choices, for trees
     kl: NotNegative = 1.0  # KL(main || assistant)
     reverse_kl: NotNegative = 0.0  # KL(assistant || main)
     jensen_shannon: NotNegative = 0.0  # between the two
@@ -382,7 +383,8 @@ def _check(config: Config) -> None:
     require(slow < fast, "data.max_characters_per_second", f"more than min_characters_per_second, {slow}", fast)
     distill = config.distill
     losses = distill.losses
-    require(losses.cross_entropy > 0 or losses.divergences, "distill.losses", "a weight above 0 for one of them", 0)
+    trained = losses.cross_entropy > 0 or losses.first_three > 0 or losses.divergences
+    require(trained, "distill.losses", "a weight above 0 for one of them", 0)
     if config.train is not None and config.train.cache_encoder:
         settled = config.train.encoder_is_frozen and config.train.spec_augment is None
         wanted = "false, since states are only kept of a frozen encoder without spec_augment"

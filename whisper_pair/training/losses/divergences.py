@@ -58,3 +58,16 @@ def lk(student: Tensor, teacher: Tensor, eta: float = 3.0) -> Tensor:
     """
     weight = torch.exp(-eta * acceptance(student, teacher).detach())
     return weight * forward_kl(student, teacher) + (1 - weight) * total_variation(student, teacher)
+
+
+def truncated_cross_entropy(student: Tensor, labels: Tensor, first: int) -> Tensor:
+    """log(1 + sum over j of exp(s_j - s_label)), j all other outcomes but the `first` - 1 likeliest: nearly 0 once the
+    label is among the `first` choices, cross-entropy where `first` is 1 (Lapin et al., 1512.00486, equation 14).
+
+    student [tokens, outcomes], logits or log-probabilities; labels [tokens].
+    """
+    label = student.gather(-1, labels[:, None])
+    others = student.scatter(-1, labels[:, None], -torch.inf)
+    if first > 1:
+        others = others.scatter(-1, others.topk(first - 1, dim=-1).indices, -torch.inf)
+    return F.softplus(others.logsumexp(-1) - label[:, 0])

@@ -9,10 +9,20 @@ from torch import Tensor
 
 from ...config import Losses
 from .chunks import SummedLoss, over_chunks
-from .divergences import forward_kl, jensen_shannon, lk, negative_log_acceptance, reverse_kl, softened, total_variation
+from .divergences import (
+    forward_kl,
+    jensen_shannon,
+    lk,
+    negative_log_acceptance,
+    reverse_kl,
+    softened,
+    total_variation,
+    truncated_cross_entropy,
+)
 
 # (log-probabilities of the student, of the teacher), both [tokens, outcomes], softened by a temperature
 Outcomes = Callable[[float], tuple[Tensor, Tensor]]
+FIRST = 3  # choices of the assistant, as trees of drafts take them
 NOTHING = -60.0  # log of a mass that no float32 sum notices; -inf would make 0 x inf
 
 
@@ -97,7 +107,9 @@ class TopKTeacher:
 
 
 # Weights in Losses, in the order in which parts are summed.
-MIXED = ("cross_entropy", "kl", "reverse_kl", "jensen_shannon", "total_variation", "log_acceptance", "lk")
+MIXED = (
+    "cross_entropy", "first_three", "kl", "reverse_kl", "jensen_shannon", "total_variation", "log_acceptance", "lk"
+)  # fmt: skip
 
 TeacherTargets = WholeTeacher | TopKTeacher  # what the student learns of the teacher's distribution at each token
 
@@ -123,6 +135,8 @@ def mixed_loss(
         found = divergences(teacher.outcomes(student, *rows), losses)
         if losses.cross_entropy:
             found["cross_entropy"] = losses.cross_entropy * F.nll_loss(student, labels, reduction="none")
+        if losses.first_three:
+            found["first_three"] = losses.first_three * truncated_cross_entropy(student, labels, FIRST)
         return torch.stack([(found[name] * weights).sum() for name in names])
 
     weights = hidden.new_ones(len(hidden), dtype=torch.float32) if weights is None else weights
