@@ -110,7 +110,7 @@ def replay(
     while waiting or active:
         while waiting and len(active) < batch_size:
             active.append((waiting.pop(), 0))
-        count = len(lengths.choose(len(active)))  # of a chain
+        count = len(lengths.choose([start for _, start in active]))  # of a chain
         taken = machine.round_seconds(len(active), count)
         seconds += taken
         if times is not None:
@@ -120,7 +120,7 @@ def replay(
             drafted, accepted = one_round(match, start, count)
             won = min(accepted + 1, len(match.agrees) - start)
             ended = start + won == len(match.agrees)
-            lengths.observe(DraftTree.chain(count), range(accepted), drafted, won, ended)
+            lengths.observe(DraftTree.chain(count), range(accepted), drafted, won, start + won, ended)
             if not ended:
                 active.append((match, start + won))
     return seconds

@@ -48,9 +48,9 @@ def test_a_fixed_length_takes_the_rounds_that_the_engine_takes(batch_size):
     batches = []
 
     class Counting(DraftChoice):
-        def choose(self, batch):
-            batches.append(batch)
-            return super().choose(batch)
+        def choose(self, decoded):
+            batches.append(len(decoded))
+            return super().choose(decoded)
 
     seconds = replay.replay(matches, Counting(3, MACHINE.known), MACHINE, batch_size)
     rows = engine.decode(windows, Options(language="nl", batch_size=batch_size, draft_tokens=3))
@@ -61,9 +61,9 @@ def test_a_fixed_length_takes_the_rounds_that_the_engine_takes(batch_size):
 def test_short_texts_get_shorter_drafts_than_long_ones():
     short, long = (DraftChoice("auto", MACHINE.known) for _ in range(2))
     for _ in range(20):
-        short.observe(DraftTree.chain(8), range(8), 8, 9, True)
-        long.observe(DraftTree.chain(8), range(8), 8, 9, False)
-    assert len(short.choose(1)) < len(long.choose(1))
+        short.observe(DraftTree.chain(8), range(8), 8, 9, 9, True)
+        long.observe(DraftTree.chain(8), range(8), 8, 9, 9, False)
+    assert len(short.choose([5])) < len(long.choose([5]))
 
 
 def test_auto_is_near_the_best_fixed_length_from_the_first_window_on(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.decoding.models import cut, features, tiny_whisper, trees
+from whisper_pair.decoding.continuation import IMAGINED, Continuation
 from whisper_pair.decoding.costs import PASSES, fastest
 from whisper_pair.decoding.draft_choice import DraftChoice, Relative, best_drafts
 from whisper_pair.decoding.draft_length import (
@@ -19,6 +20,7 @@ from whisper_pair.decoding.draft_length import (
     between,
     blend,
     expected_length,
+    expected_lengths,
     relative,
 )
 from whisper_pair.decoding.engine import Engine
@@ -162,12 +164,34 @@ def test_the_estimate_counts_trials_up_to_the_first_refusal():
 
 def test_lengths_grow_with_agreement_and_shrink_without():
     good, poor = (DraftChoice("auto", lambda batch: Relative(taken(0.1, 0.02), {})) for _ in range(2))
-    start = good.choose(1)
+    start = good.choose([0])
     eight = DraftTree.chain(8)
     for _ in range(50):
-        good.observe(eight, range(8), 8, 9, False)
-        poor.observe(eight, (), 8, 1, False)
-    assert len(poor.choose(1)) < len(start) < len(good.choose(1))
+        good.observe(eight, range(8), 8, 9, 9, False)
+        poor.observe(eight, (), 8, 1, 1, False)
+    assert len(poor.choose([0])) < len(start) < len(good.choose([0]))
+
+
+def test_a_text_as_long_as_the_others_drafts_little_and_one_at_its_beginning_as_if_none_ended():
+    lengths, chance = DraftChoice("auto", lambda batch: Relative(taken(0.1, 0.02), {})), random.Random(0)
+    for _ in range(60):
+        length = chance.randint(18, 22)
+        lengths.observe(DraftTree.chain(16), range(16), 16, length, length, True)
+    assert len(lengths.choose([0])) == LONGEST
+    assert len(lengths.choose([19])) <= 2
+    assert len(lengths.choose([19])) < len(lengths.choose([0, 19])) <= LONGEST
+
+
+def test_chances_to_go_on_are_shares_of_the_texts_that_were_as_long():
+    texts = Continuation()
+    for length in (5, 10, 10, 20):
+        texts.observe(length, length, True)
+    ends = 1 - 5 / (IMAGINED + 45)  # of the imagined text
+    assert texts.chances([0], 3) == pytest.approx([1, *((4 + ends**k) / 5 for k in (1, 2, 3))])
+    assert texts.chances([9], 1) == pytest.approx([1, (1 + ends) / 4])
+    assert texts.chances([30], 2) == pytest.approx([1, ends, ends**2])
+    both = zip(texts.chances([0], 20), texts.chances([9], 20), strict=True)
+    assert texts.chances([0, 9], 20) == pytest.approx([(a + b) / 2 for a, b in both])
 
 
 def round_over(tree, rank_path):
@@ -201,6 +225,11 @@ def test_expected_tokens_are_the_chances_of_all_nodes(tree, share, length):
     wanted = 1 + sum(math.prod(shares[rank] for rank in path) for path in tree.paths)
     assert expected_tokens(tree, shares) == pytest.approx(wanted)
     assert expected_tokens(DraftTree.chain(length), shares) == pytest.approx(expected_length(share, length))
+    goes_on = [0.9**depth for depth in range(33)]  # texts that end: as if each draft agreed so much less often
+    assert expected_tokens(tree, shares, goes_on) == pytest.approx(
+        expected_tokens(tree, [0.9 * each for each in shares])
+    )
+    assert expected_lengths(share, goes_on)[length] == pytest.approx(expected_length(0.9 * share, length))
 
 
 def test_trees_are_chosen_where_they_pay_and_chains_elsewhere():
@@ -241,7 +270,7 @@ def test_drafting_that_stops_and_resumes_stays_exact(monkeypatch):
     tree = DraftTree.of([(0,), (1,), (0, 0), (0, 1), (1, 0)])
     plan = [*map(DraftTree.chain, (0, 0, 3, 0, 1, 5, 0)), tree, *map(DraftTree.chain, (0, 0, 2)), tree, tree]
     drafts = iter(plan * 1000)
-    monkeypatch.setattr("whisper_pair.decoding.engine.DraftChoice.choose", lambda self, batch: next(drafts))
+    monkeypatch.setattr("whisper_pair.decoding.engine.DraftChoice.choose", lambda self, decoded: next(drafts))
     found = engine.decode(windows, Options(language="nl", draft_tokens=1))
     assert [row.tokens for row in found] == expected
     assert sum(row.accepted for row in found) > 20
@@ -285,9 +314,9 @@ def test_a_poor_draft_tries_no_longer_chain_and_a_good_one_does():
     known = Relative([1.0, 1.5], {})
     poor, good = (DraftChoice("auto", lambda batch: known, untried=lambda batch: DraftTree.chain(2)) for _ in range(2))
     for _ in range(20):
-        poor.observe(DraftTree.chain(1), [], 1, 1, False)
-        good.observe(DraftTree.chain(1), [0], 1, 2, False)
-    assert len(poor.choose(1)) == 0
-    assert len(good.choose(1)) == 2
+        poor.observe(DraftTree.chain(1), [], 1, 1, 1, False)
+        good.observe(DraftTree.chain(1), [0], 1, 2, 2, False)
+    assert len(poor.choose([0])) == 0
+    assert len(good.choose([0])) == 2
     poor.untried = lambda batch: DraftTree.chain(1)  # what was measured once is measured twice
-    assert len(poor.choose(1)) == 1
+    assert len(poor.choose([0])) == 1

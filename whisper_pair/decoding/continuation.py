@@ -1,26 +1,44 @@
-"""How likely a text goes on after a token: what is drafted past its end wins nothing.
+"""How likely a text goes on: what is drafted past its end wins nothing, so short texts get short drafts.
 
-A round of g drafts goes on after each token with the chance that the main agrees *and* the text has not ended. Taking
-each token for the last with the same chance h, the expected tokens of a round are sum over k <= g of (a (1 - h))^k: the
-cost model's tau with a (1 - h) in the place of a. Short texts so get short drafts.
+A round of g drafts goes on after each token with the chance a that the main agrees, and only if the text has not ended:
+its expected tokens are the sum over k <= g of a^k P(the text is longer than p + k | it is longer than p), for a row
+that has decoded p tokens. The chance is counted over the call's texts that have ended, beside one imagined text that
+ends after each token with the same chance: the call's ends over its tokens. So a text near its beginning drafts as if
+it never ended, and one as long as the others hardly at all.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+
+IMAGINED = 40  # tokens of a text, before any was seen
 
 
-@dataclass
 class Continuation:
-    """The running estimate of 1 - h in one call. It starts as if one text of `tokens` tokens had been seen."""
+    """The running estimate of one call."""
 
-    tokens: float = 40.0
-    ends: float = 1.0
+    def __init__(self) -> None:
+        self.tokens, self.ends = IMAGINED, 1
+        self.lengths: list[int] = []  # of texts that have ended, ascending
 
-    def observe(self, won: int, ended: bool) -> None:
-        """Count one row's round: the tokens that it won, and whether the text ended with them."""
+    def observe(self, won: int, decoded: int, ended: bool) -> None:
+        """Count one row's round: the tokens that it won, how many the text now has, and whether it ended with them."""
         self.tokens += won
-        self.ends += ended
+        if ended:
+            self.ends += 1
+            insort(self.lengths, decoded)
 
-    @property
-    def value(self) -> float:
-        """1 - h"""
-        return 1 - self.ends / self.tokens
+    def chances(self, decoded: Sequence[int], most: int) -> list[float]:
+        """That a text goes on for more than k tokens, for k of 0 to `most`; of several, by the tokens that each has
+        decoded so far, their mean: [most + 1]."""
+        goes_on = 1 - self.ends / self.tokens
+        imagined = [goes_on**k for k in range(most + 1)]
+        total = [0.0] * (most + 1)
+        for length in decoded:
+            known = 1 + self._longer(length)
+            for k, chance in enumerate(imagined):
+                total[k] += (chance + self._longer(length + k)) / known
+        return [chance / len(decoded) for chance in total]
+
+    def _longer(self, length: int) -> int:
+        """How many texts that ended were longer."""
+        return len(self.lengths) - bisect_right(self.lengths, length)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from .continuation import Continuation
-from .draft_length import LONGEST, best_draft_tokens, expected_length
+from .draft_length import LONGEST, best_draft_tokens
 from .rank_shares import RankShares, expected_tokens
 from .tree import DraftTree
 
@@ -42,32 +42,34 @@ class DraftChoice:
         self.taken, self.lengths, self.chains_only = taken, lengths, chains_only
         self.ranks, self.continuation = RankShares(), Continuation()
 
-    def choose(self, batch: int) -> DraftTree:
-        """What all rows of a batch of this size draft in the next round."""
+    def choose(self, decoded: Sequence[int]) -> DraftTree:
+        """What all rows of a batch draft in the next round, by how many tokens each has decoded."""
         if self.fixed is not None:
             return self.fixed
+        batch = len(decoded)
         untried = None if self.untried is None else self.untried(batch)
         taken = self.taken(batch)
         if taken is None:
             return DraftTree.chain(UNMEASURED // batch) if untried is None else untried
-        goes_on = self.continuation.value
-        shares = [share * goes_on for share in self.ranks.shares]
-        best = best_drafts(shares, taken, self.lengths, self.chains_only)
+        deepest = max([LONGEST, *(tree.depth for tree in (*taken.trees, untried) if tree is not None)])
+        shares, goes_on = self.ranks.shares, self.continuation.chances(decoded, deepest)
+        best = best_drafts(shares, taken, self.lengths, self.chains_only, goes_on)
         if untried is None:
             return best
         once = untried in taken.trees or (untried.is_chain and len(untried) < len(taken.chains))  # it was measured
-        return untried if once or promise(untried, shares, taken) > promise(best, shares, taken) else best
+        better = promise(untried, shares, taken, goes_on) > promise(best, shares, taken, goes_on)
+        return untried if once or better else best
 
     def speedup(self, taken: Relative) -> float:
         """What the best drafts promise, over plain decoding, as long as the text goes on."""
         shares = self.ranks.shares
         return promise(best_drafts(shares, taken, self.lengths, self.chains_only), shares, taken)
 
-    def observe(self, tree: DraftTree, path: Sequence[int], drafted: int, won: int, ended: bool) -> None:
-        """Count one row's round: the nodes accepted, how many drafts counted, the tokens won, and whether the text
-        ended with them."""
+    def observe(self, tree: DraftTree, path: Sequence[int], drafted: int, won: int, decoded: int, ended: bool) -> None:
+        """Count one row's round: the nodes accepted, how many drafts counted, the tokens won, how many the text now
+        has, and whether it ended with them."""
         self.ranks.observe(tree, path, drafted, ended)
-        self.continuation.observe(won, ended)
+        self.continuation.observe(won, decoded, ended)
 
 
 def as_tree(drafts: int | DraftTree, chains_only: bool = False) -> DraftTree:
@@ -77,20 +79,26 @@ def as_tree(drafts: int | DraftTree, chains_only: bool = False) -> DraftTree:
     return DraftTree.chain(drafts)
 
 
-def promise(drafts: DraftTree, shares: Sequence[float], taken: Relative) -> float:
+def promise(
+    drafts: DraftTree, shares: Sequence[float], taken: Relative, goes_on: Sequence[float] | None = None
+) -> float:
     """The predicted speedup; of drafts whose rounds are not measured yet, if they took no longer than a shorter
     chain's."""
     time = taken.chains[min(drafts.depth, len(taken.chains) - 1)]
-    return expected_tokens(drafts, shares) / taken.trees.get(drafts, time)
+    return expected_tokens(drafts, shares, goes_on) / taken.trees.get(drafts, time)
 
 
 def best_drafts(
-    shares: Sequence[float], taken: Relative, lengths: Sequence[int] = range(LONGEST + 1), chains_only: bool = False
+    shares: Sequence[float],  # of the draft's choices, by rank
+    taken: Relative,
+    lengths: Sequence[int] = range(LONGEST + 1),
+    chains_only: bool = False,
+    goes_on: Sequence[float] | None = None,  # chances that the text goes on for more than 0, 1, ... tokens; None: ever
 ) -> DraftTree:
     """The drafts of the greatest predicted speedup; none where drafting would lose."""
-    length = best_draft_tokens(shares[0], taken.chains, lengths)
-    best, speedup = DraftTree.chain(length), MARGIN * expected_length(shares[0], length) / taken.chains[length]
+    best = DraftTree.chain(best_draft_tokens(shares[0], taken.chains, lengths, goes_on))
+    speedup = MARGIN * promise(best, shares, taken, goes_on)
     for tree, time in () if chains_only else taken.trees.items():
-        if (found := expected_tokens(tree, shares) / time) > speedup:
+        if (found := expected_tokens(tree, shares, goes_on) / time) > speedup:
             best, speedup = tree, found
     return best

@@ -12,6 +12,7 @@ rank_shares.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from .tree import DraftTree
@@ -133,13 +134,24 @@ def expected_length(agreement: float, draft_tokens: int) -> float:
     return (1 - agreement ** (draft_tokens + 1)) / (1 - agreement)
 
 
+def expected_lengths(agreement: float, goes_on: Sequence[float]) -> list[float]:
+    """The same of 0, 1, 2, ... drafts, where a text goes on for more than k tokens with the chance goes_on[k]."""
+    return list(accumulate(agreement**k * chance for k, chance in enumerate(goes_on)))
+
+
 def predicted_speedup(tau: float, draft_tokens: int, cost_ratio: float, verification: float) -> float:
     """tau / (g c + v)"""
     return tau / (draft_tokens * cost_ratio + verification)
 
 
-def best_draft_tokens(agreement: float, taken: Sequence[float], choices: Sequence[int] = range(LONGEST + 1)) -> int:
+def best_draft_tokens(
+    agreement: float,
+    taken: Sequence[float],
+    choices: Sequence[int] = range(LONGEST + 1),
+    goes_on: Sequence[float] | None = None,  # see `expected_lengths`; None: no text ends
+) -> int:
     """The draft length of the greatest predicted speedup, of those whose `relative` time is known; 0 where drafting
     would lose."""
+    won = expected_lengths(agreement, [1.0] * len(taken) if goes_on is None else goes_on)
     known = (count for count in choices if count < len(taken))
-    return max(known, key=lambda count: (expected_length(agreement, count) / taken[count], -count))
+    return max(known, key=lambda count: (won[count] / taken[count], -count))

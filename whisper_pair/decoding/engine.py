@@ -175,7 +175,9 @@ class Engine:
                 return
             if own is not None and rounds.proposer is not None:
                 own.catch_up(active, rounds.proposer.state)
-            tree = drafts.choose(len(active)) if all(row.drafts for row in active) else DraftTree.chain(0)
+            tree = DraftTree.chain(0)
+            if all(row.drafts for row in active):
+                tree = drafts.choose([row.length for row in active])
             started, captured, won = clock(), self.graphs.captures, 0
             shape, inputs = self._inputs(active, tree, options.needs_log_probabilities)
             if sampling is None:
@@ -189,7 +191,7 @@ class Engine:
                 step = row.advance(result)
                 won += len(step.tokens)
                 path = result.path[: row.accepted[-1]]
-                drafts.observe(result.tree, path, row.drafted[-1], len(step.tokens), row.done)
+                drafts.observe(result.tree, path, row.drafted[-1], len(step.tokens), row.length, row.done)
                 if on_round is not None:
                     on_round(row.index, step)
             if own is not None and not tree:
@@ -223,8 +225,8 @@ class Engine:
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
-        until_end = not self.bucketed
-        shape = RoundShape(batch, width, tree, key_length, begins, reads, log_probabilities, until_end)
+        until_end, few_widths = not self.bucketed, self.bucketed
+        shape = RoundShape(batch, width, tree, key_length, begins, reads, log_probabilities, until_end, few_widths)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:

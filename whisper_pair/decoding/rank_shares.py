@@ -85,12 +85,14 @@ class RankShares:
         return found
 
 
-def expected_tokens(tree: DraftTree, shares: Sequence[float]) -> float:
-    """tau: tokens won a round."""
+def expected_tokens(tree: DraftTree, shares: Sequence[float], goes_on: Sequence[float] | None = None) -> float:
+    """tau: tokens won a round. `goes_on`: see draft_length.py's `expected_lengths`."""
     chances: list[float] = []
     for rank, parent in zip(tree.ranks, tree.parents, strict=True):
         chances.append(shares[rank] * (chances[parent] if parent >= 0 else 1.0))
-    return 1 + sum(chances)
+    if goes_on is None:
+        return 1 + sum(chances)
+    return goes_on[0] + sum(chance * goes_on[len(path)] for chance, path in zip(chances, tree.paths, strict=True))
 
 
 def likeliest_tree(shares: Sequence[float], nodes: int, depth: int) -> DraftTree:

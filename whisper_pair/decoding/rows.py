@@ -56,6 +56,11 @@ class Row:
         """Has the text ended, or reached the length limit?"""
         return self.finished or len(self.tokens) >= self.limit
 
+    @property
+    def length(self) -> int:
+        """Tokens decoded so far."""
+        return len(self.tokens) - self.start
+
     def inputs(self, width: int) -> list[int]:
         """A round's input: the last `width` tokens (the first one repeated where there are fewer), and the counts."""
         length = len(self.tokens)
