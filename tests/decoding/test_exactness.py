@@ -76,11 +76,13 @@ def drafter(main, kind, noise):
     limit=st.sampled_from([None, 1, 6]),
     rows=st.lists(st.tuples(st.integers(0, 8), st.lists(st.integers(0, 99), max_size=30)), min_size=1, max_size=5),
     packed=st.booleans(),
+    bucketed=st.booleans(),
 )
-def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed):
+def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed, bucketed):
     main, windows = model(*key), features(9, key[0])
     with packing(packed):
         engine = Engine(main, drafter(main, *draft))
+    engine.bucketed = bucketed  # as on CUDA
     expected = [plain(key, window, tuple(prompt), timestamps, limit) for window, prompt in rows]
     found = tokens_of(
         engine,
@@ -103,12 +105,14 @@ def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_token
     batch_size=st.integers(1, 9),
     draft_tokens=st.integers(1, 12) | trees(),
     packed=st.booleans(),
+    bucketed=st.booleans(),
 )
-def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed):
+def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed, bucketed):
     main, windows = model(*key), features(9, key[0])
     expected = theirs(main, windows, language="nl", task=task, return_timestamps=timestamps)
     with packing(packed):
         engine = Engine(main, drafter(main, *draft))
+    engine.bucketed = bucketed  # as on CUDA
     options = {"timestamps": timestamps, "task": task, "batch_size": batch_size, "draft_tokens": draft_tokens}
     assert tokens_of(engine, windows, **options) == expected
 
@@ -286,6 +290,28 @@ def test_padded_shapes_as_cuda_graphs_need_them_change_nothing():
     engine.bucketed = True
     for batch_size, draft_tokens in ((1, 5), (3, 5), (8, 5), (3, TREE)):
         assert tokens_of(engine, windows, prompts, batch_size=batch_size, draft_tokens=draft_tokens) == expected
+
+
+@pytest.mark.parametrize("asked", [{}, {"confidence": 0.4}, {"log_probabilities": True}], ids=str)
+def test_the_main_is_fed_few_numbers_of_tokens_on_cuda_whatever_is_drafted(asked, monkeypatch):
+    main, windows = tiny_whisper(4), features(5, 4)
+    expected = tokens_of(Engine(main), windows)
+    engine = Engine(main, cut(main), graphs=False)
+    fed, step = set(), engine.main.step
+
+    def counting(cache, tokens, *given):
+        fed.add(tokens.shape[1])
+        return step(cache, tokens, *given)
+
+    monkeypatch.setattr(engine.main, "step", counting)
+    for draft_tokens in (*range(13), 16, 32):
+        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **asked) == expected
+    every, engine.bucketed = set(fed), True
+    fed.clear()
+    for draft_tokens in (*range(13), 16, 32):
+        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **asked) == expected
+    assert fed <= {1, 2, 3, 5, 9, 17, 33, 36}  # the last: a prefix of 4 and 32 drafts
+    assert every - fed
 
 
 def test_a_compiled_step_traces_whole_and_says_the_same():

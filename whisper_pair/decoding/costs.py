@@ -80,7 +80,8 @@ def unread(rounds: Rounds, batch_size: int) -> Tensor:
 
 def shape_of(rounds: Rounds, batch_size: int, tree: DraftTree) -> RoundShape:
     """As short texts are decoded in: a captured graph then serves them too."""
-    return RoundShape(batch_size, 2, tree, KEYS, begins=rounds.graphs.enabled)
+    captured = rounds.graphs.enabled
+    return RoundShape(batch_size, 2, tree, KEYS, begins=captured, few_widths=captured)
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

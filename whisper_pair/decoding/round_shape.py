@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from .tree import DraftTree
 
+# Tokens that the main is fed at once, where they are bucketed. A GPU checks 2 to 17 tokens in the same time, and each
+# number of them is another graph to capture and another layer to compile. 0, 1, 2, 4, 8, 16 drafts are among them.
+FED = (1, 2, 3, 5, 9, 17, 33)
+
 
 @dataclass(frozen=True)
 class RoundShape:
@@ -17,3 +21,9 @@ class RoundShape:
     reads: int = 1  # of those last tokens, how many the main is fed: more where a row's prefix is yet to be read
     log_probabilities: bool = False  # are those of the main's choices wanted?
     until_end: bool = False  # may a chain stop once every row has drafted its end? Not where a graph fixes the shapes
+    few_widths: bool = False  # is the main fed one of few numbers of tokens? Where a token more costs it nothing
+
+    def fed(self, tokens: int) -> int:
+        """How many tokens of a row the main is fed where so many are needed; what is added follows them and is read by
+        nobody."""
+        return next((width for width in FED if width >= tokens), tokens) if self.few_widths else tokens

@@ -95,13 +95,14 @@ class Rounds:
         """The main's hidden states after the last token and after each draft: [B, N + 1, d]."""
         if not shape.tree.is_chain:
             return self._read_tree(inputs, drafts, shape, tensors_of(shape.tree, inputs.device))
-        width, reads = shape.width, shape.reads
-        length = inputs[:, width : width + 1]
+        width, reads, needed = shape.width, shape.reads, shape.reads + drafts.shape[1]
+        length, fed = inputs[:, width : width + 1], shape.fed(needed)
         tokens = torch.cat([inputs[:, :width], drafts], 1)  # [B, width + N]
-        positions = length + torch.arange(-reads, drafts.shape[1], device=inputs.device)
+        positions = length + torch.arange(-reads, fed - reads, device=inputs.device)
         if reads > 1:
             positions = positions.clamp(min=0)
-        hidden = step(tokens[:, width - reads :], positions, shape.key_length)[:, reads - 1 :]
+        padded = F.pad(tokens[:, width - reads :], (0, fed - needed)) if fed > needed else tokens[:, width - reads :]
+        hidden = step(padded, positions, shape.key_length)[:, reads - 1 : needed]
         return hidden, self.main.head.rules.history(tokens[:, width - 2 :], *counts_in(inputs, width))
 
     def _read_tree(
