@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import gpu_tables
+from benchmarks import cpu_tables, gpu_tables
 from benchmarks.recipe_results import table as recipes_table
 
 HERE = Path(__file__).parent
@@ -164,7 +164,7 @@ def fill(text: str) -> str:
         if "question" in result["rows"][0]:
             return match[1] + recipes_table(result) + match[3]
         if "quality" not in result:
-            made = gpu_tables.table(match[2], result)
+            made = cpu_tables.table(match[2], result) or gpu_tables.table(match[2], result)
             return match[0] if made is None else match[1] + made + match[3]  # None: its benchmark fills it itself
         return match[1] + table(result) + match[3]
 

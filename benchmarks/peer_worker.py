@@ -1,8 +1,11 @@
 """One engine of benchmarks/peers.py, in a process of its own: two of them bring a package of the same name.
 
 It reads one line of JSON, {"engine", "main", "assistant", "clips", ...}, loads what it says, and answers with a line.
-Then for each further line it decodes all clips, one at a time, and answers {"seconds": [...], "tokens": [[...], ...]}.
-The clock runs from the log-mel spectrogram, which waits on the host, to the tokens: encoder, prefix and all rounds.
+Then for each further line, {"clips": how many, or null for all}, it decodes the first clips one at a time, and answers
+{"seconds": [...], "tokens": [[...], ...]}.
+The clock runs from the log-mel spectrogram, which waits on the host, to the tokens: encoder, prefix and all rounds. On
+a machine that others use too, `clock` "cpu" takes the processor time of all of the process's threads instead of the
+clock on the wall: with one thread it is what the wall's would be without the others.
 """
 
 import json
@@ -84,6 +87,7 @@ def ctranslate2(asked: dict) -> Decode:
     return greedy if draft is None else speculative
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ENGINES = {"ours": ours, "transformers": transformers, "ctranslate2": ctranslate2}
 
 
@@ -104,13 +108,14 @@ def main() -> None:
     torch.set_num_threads(asked["threads"])
     decode = ENGINES[asked["engine"]](asked)
     clips = [features[None] for features in np.load(asked["clips"])]
+    clock = CLOCKS[asked["clock"]]
     print(json.dumps({"ready": True}), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         seconds, tokens = [], []
-        for clip in clips:
-            began = time.perf_counter()
+        for clip in clips[: json.loads(line)["clips"]]:
+            began = clock()
             found = decode(clip)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(clock() - began)
             tokens.append(text(found, asked["end"]))
         print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
 

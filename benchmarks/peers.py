@@ -28,13 +28,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.peer_worker import prompt_of
+from benchmarks.peer_worker import CLOCKS, prompt_of
 from benchmarks.results import write_result
 from whisper_pair import Pair
 from whisper_pair.audio import ENDINGS, read_audio
 from whisper_pair.checkpoints import load_processor, save_model, save_processor, standalone_assistant
 
 DRAFTS = 4
+WARM_UP = 2  # clips
 CONVERT = (
     "import sys; from ctranslate2.converters import TransformersConverter as C;"
     " C(sys.argv[1]).convert(sys.argv[2], quantization=sys.argv[3], force=True)"
@@ -55,7 +56,7 @@ class Contender:
 class Worker:
     """A contender's process."""
 
-    def __init__(self, contender: Contender, clips: Path, threads: int):
+    def __init__(self, contender: Contender, clips: Path, threads: int, clock: str = "wall"):
         self.contender = contender
         paths = [str(contender.path)] if contender.path else []
         environment = os.environ | {
@@ -67,7 +68,7 @@ class Worker:
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.ask(contender.asked | {"clips": str(clips), "threads": threads})
+        self.ask(contender.asked | {"clips": str(clips), "threads": threads, "clock": clock})
 
     def ask(self, question: dict) -> dict:
         """The answer to one line."""
@@ -132,14 +133,15 @@ def spectrograms(pair: Pair, audio: Path, count: int, to: Path) -> float:
 
 
 def measure(workers: Sequence[Worker], repeats: int) -> tuple[list[list[float]], list[list[list[int]]]]:
-    """(seconds of each pass, tokens of each clip) of each worker. The first pass warms up."""
+    """(seconds of each pass, tokens of each clip) of each worker. The first clips warm it up."""
     seconds, tokens = [[] for _ in workers], [[] for _ in workers]
-    for repeat in range(repeats + 1):
+    for worker in workers:
+        worker.ask({"clips": WARM_UP})
+    for _ in range(repeats):
         for number, worker in enumerate(workers):
-            answer = worker.ask({"pass": repeat})
+            answer = worker.ask({"clips": None})
             tokens[number] = answer["tokens"]
-            if repeat:
-                seconds[number].append(sum(answer["seconds"]))
+            seconds[number].append(sum(answer["seconds"]))
     return seconds, tokens
 
 
@@ -184,6 +186,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, on a machine in use")
     parser.add_argument("--ctranslate2", type=Path, help="a folder that holds the package")
     parser.add_argument("--crisperwhisper", type=Path, help="a folder that holds the fork's package")
     parser.add_argument("--machine", default="")
@@ -202,7 +205,7 @@ def main(arguments: list[str]) -> None:
         audio = spectrograms(pair, args.audio, args.clips, clips)
         found = contenders(args, pair, Path(name))
         del pair
-        workers = [Worker(one, clips, args.threads) for one in found]
+        workers = [Worker(one, clips, args.threads, args.clock) for one in found]
         for worker in workers:
             running.callback(worker.close)
         seconds, tokens = measure(workers, args.repeats)
@@ -211,7 +214,8 @@ def main(arguments: list[str]) -> None:
         print(f"{row['engine']:<30} {row['mode']:<18} {row['type']:<8} {row['rtfx']:7.2f}x real time, "
               f"{row['speedup']:.2f}x, {row['identical']} of {len(tokens[0])} texts")  # fmt: skip
     targets = targets_of(rows)
-    write_result("peers", args, arguments, rows, targets, clips=len(tokens[0]), audio_seconds=audio)
+    about = {"clips": len(tokens[0]), "audio_seconds": audio, "clock": args.clock, "repeats": args.repeats}
+    write_result("peers", args, arguments, rows, targets, **about)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--speech", type=Path, required=True, help="train/, validation/ and test/ of dutch_speech.py")
     parser.add_argument("--model", required=True, help="the checkpoint to fine-tune")
     parser.add_argument("--work", type=Path, required=True, help="where the mains are kept: a second call judges again")
-    parser.add_argument("--share", type=float, default=1.0, help="of the training and of the test clips, to save time")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training clips, to save time")
+    parser.add_argument("--judged", type=float, default=1.0, help="share of the test clips, to save time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--machine", help="a suffix of the result's name")
     parser.add_argument("--out", type=Path)
@@ -116,10 +117,10 @@ def main(arguments: list[str] | None = None) -> dict:
     args.speech, args.work = args.speech.resolve(), args.work.resolve()
     lower_cased(args.work / "lower", args.speech / "train", Normalizer("nl"))
     config = config_of(VARIANTS[0], args)
-    rows = [{"variant": "before fine-tuning"} | judged(Path(args.model), config, args.device, args.share)]
+    rows = [{"variant": "before fine-tuning"} | judged(Path(args.model), config, args.device, args.judged)]
     for variant in VARIANTS:
         config = config_of(variant, args)
-        rows.append({"variant": variant} | judged(finetune(config), config, args.device, args.share))
+        rows.append({"variant": variant} | judged(finetune(config), config, args.device, args.judged))
         print(rows[-1], flush=True)
     by_name = {row["variant"]: row for row in rows}
     lost = by_name["as written"]["style_kept"] - by_name["lower case, restored"]["style_kept"]

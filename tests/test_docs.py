@@ -86,6 +86,16 @@ def test_python_that_is_ours_runs(page, place, monkeypatch):
             exec(compile(body, str(page), "exec"), {})
 
 
+OUTSIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]  # which mkdocs does not read
+
+
+@pytest.mark.parametrize("page", OUTSIDE, ids=lambda page: page.stem)
+def test_links_of_pages_outside_the_site_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    gone = [link for link in links if "://" not in link and not (ROOT / link.partition("#")[0]).exists()]
+    assert not gone
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_configs_that_are_shown_are_valid(page, tmp_path):
     for _, body in fences(page, "yaml"):

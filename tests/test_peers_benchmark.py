@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.cpu_tables import table
 from benchmarks.peer_worker import ours, prompt_of, text, transformers
 from benchmarks.peers import Contender, Worker, measure, rows_of, spectrograms, targets_of
 from whisper_pair import Pair
@@ -28,11 +29,13 @@ def test_ours_and_transformers_write_the_same_tokens_in_every_mode(asked):
         assert found[1:] == found[:1] * 2
 
 
-def test_a_worker_decodes_all_clips_each_time_it_is_asked(asked):
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+def test_a_worker_decodes_all_clips_each_time_it_is_asked(asked, clock):
     alone = asked | {"engine": "ours", "assistant": None, "draft_tokens": 0}
-    worker = Worker(Contender("Whisper Pair", "greedy", "float32", alone), asked["clips"], threads=1)
+    worker = Worker(Contender("Whisper Pair", "greedy", "float32", alone), asked["clips"], threads=1, clock=clock)
     try:
         seconds, tokens = measure([worker], repeats=2)
+        assert len(worker.ask({"clips": 1})["seconds"]) == 1
     finally:
         worker.close()
     assert len(seconds[0]) == 2
@@ -50,3 +53,13 @@ def test_the_table_counts_equal_texts_and_compares_by_medians():
     assert rows[0]["spread"] == [2.0, 4.0]
     reached = {name: target["reached"] for name, target in targets_of(rows).items()}
     assert reached == {"ours_over_the_fastest_in_float32": 2.0, "ours_over_the_fastest_in_int8": 0.5}
+
+
+def test_the_documents_table_names_clock_passes_and_who_wrote_our_text():
+    row = {"engine": "CTranslate2", "mode": "greedy", "type": "int8", "seconds": 2.0, "spread": [1.9, 2.2]}
+    result = {"rows": [row | {"speedup": 1.5, "identical": 3}], "clips": 4, "audio_seconds": 12.0, "repeats": 2}
+    result |= {"clock": "cpu", "machine": {"cpu": "a CPU", "threads": 1}, "versions": {"torch": "2"}}
+    made = table("peers-cpu", result | {"command": "python benchmarks/peers.py", "date": "2026-11-26"})
+    assert "| CTranslate2 | greedy | int8 | 2.0 (1.9-2.2) | 1.50x | 3 of 4 |" in made
+    assert "by processor time" in made
+    assert table("thresholds", result) is None

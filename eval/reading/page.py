@@ -5,6 +5,7 @@ Figures come from the report; from the clips comes only the audio of some of the
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
@@ -96,7 +97,9 @@ def _heading(heading: str) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n") if part)
+    """Plain text; what stands between backticks is code."""
+    marked = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text))
+    return "".join(f"<p>{part}</p>" for part in marked.split("\n\n") if part)
 
 
 def _section(section: Section, plots: "dict[str, Figure]") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import eval.evaluate as stage
+import eval.common
 from eval.measuring import cost
 from whisper_pair.config.schema import load_config
 
@@ -24,8 +24,8 @@ def question(pair, material, tmp_path, monkeypatch):
     """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts. The
     pictures, which take most of a small evaluation's time, are left to the tests of `judged`."""
     monkeypatch.setattr(cost, "TIMES", 1)
-    monkeypatch.setattr(stage, "draw", lambda report, folder: None)
-    monkeypatch.setattr(stage, "page", lambda report, clips: "")
+    monkeypatch.setattr(eval.common, "draw", lambda figures, folder: None)
+    monkeypatch.setattr(eval.common, "page", lambda document, clips: "")
 
     def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
         tree = {

@@ -211,3 +211,10 @@ def test_a_leaked_test_clip_fails_the_verdict(question, material, tmp_path):
     report = report_of(config)
     assert [Path(name).name for name in report["data"]["leaks"]["clips"]] == [first.name]
     assert not criterion(report, "leaked_clips")["passed"]
+
+
+def test_a_speedup_that_is_not_met_says_what_is_required_of_it():
+    asked = {"name": "speedup_batch_1", "figure": 1.05, "target": 1.0, "higher_is_better": True}
+    unmet = asked | {"passed": False, "kept": False}
+    ((*_, required, met),) = verdict_part({"criteria": [unmet], "article": [], "passed": False}).tables[0].rows
+    assert (required, met) == ("at least 1, and its interval above 1", "no")

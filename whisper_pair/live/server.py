@@ -160,7 +160,8 @@ class Server:
     def _setting(self, drafts: str) -> str:
         where = str(self.pair.main.device)
         if where == "cpu":
-            where = f"cpu with {torch.get_num_threads()} threads"
+            threads = torch.get_num_threads()
+            where = f"cpu with {threads} thread{'s' if threads > 1 else ''}"
         return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} draft tokens per round"
 
     def _head(self) -> str:

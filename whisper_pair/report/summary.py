@@ -37,7 +37,7 @@ def headline(report: Report) -> str:
     text = "This pair writes what its main writes"
     if faster:
         text += f", {_joined([_times(row) for row in faster])} on {where}"
-    rest = [_rest(row) for row in pair if row not in faster]
+    rest = _without_gain([row for row in pair if row not in faster])
     if rest:
         text += ("; " if faster else f"; on {where} ") + _joined(rest)
     return text + "."
@@ -52,17 +52,27 @@ def _times(row: SpeedRow) -> str:
     return f"{row['speedup']:.2g}x as fast at batch {row['batch_size']}"
 
 
+def _without_gain(rows: list[SpeedRow]) -> list[str]:
+    """What is said of the batch sizes without a gain, those together of which the same is said."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(_rest(row), []).append(str(row["batch_size"]))
+    return [
+        said.format(at=f"at batch{'es' if len(batches) > 1 else ''} {_joined(batches)}")
+        for said, batches in found.items()
+    ]
+
+
 def _rest(row: SpeedRow) -> str:
-    """A batch size without a gain."""
-    batch = row["batch_size"]
+    """A batch size without a gain; {at} is where."""
     if drafts_nothing(row):
-        return f"drafting does not pay at batch {batch}"
+        return "drafting does not pay {at}"
     if row["speedup_verdict"] == "slower":
-        return f"it is slower than its main at batch {batch} ({row['speedup']:.2g}x)"
+        return f"it is slower than its main {{at}} ({row['speedup']:.2g}x)"
     low, high = row["speedup_interval"]
     if low > 1 or high < 1:
-        return f"too few timings tell of a gain at batch {batch}"
-    return f"there is no clear gain at batch {batch}"
+        return "too few timings tell of a gain {at}"
+    return "there is no clear gain {at}"
 
 
 def _joined(parts: list[str]) -> str:

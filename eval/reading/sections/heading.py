@@ -25,12 +25,13 @@ def about_main(report: MainReport) -> str:
 
 
 def _measured(data: DataSection, environment: Environment) -> str:
+    day, _, time = environment["date"].partition("T")
     some = "" if data["clips"] == data["available"] else f" of {data['available']}"
     return (
         f"Measured on {data['clips']}{some} clips, {data['seconds'] / 60:.1f} minutes of {', '.join(data['sources'])} "
         f"(language {data['language']}, {data['task']}), in {environment['dtype']} with {environment['attention']} "
         f"attention on {machine(environment['hardware'])}, torch {environment['versions']['torch']}, "
-        f"{environment['date']}. Intervals in brackets hold 95 % of the bootstrap's draws."
+        f"{f'{day} {time[:5]}'.strip()} UTC. Intervals in brackets hold 95 % of the bootstrap's draws."
     )
 
 

@@ -15,12 +15,15 @@ def verdict(section: VerdictSection) -> Section:
     if any(c["kept"] for c in section["criteria"]):
         text += " Kept: at that batch size the engine leaves drafting off, which costs nothing that could be measured."
     header = ["figure", "required", "met"]
-    criteria = Table(["criterion", *header], [_row(c) for c in section["criteria"]])
+    criteria = Table(["criterion", *header], [_row(c, ", and its interval above 1") for c in section["criteria"]])
     marks = Table(["the article's mark", *header], [_row(c) for c in section["article"]])
     return Section(f"Verdict: {outcome}", text, (criteria, marks))
 
 
-def _row(c: Criterion) -> list[str]:
+def _row(c: Criterion, of_a_gain: str = "") -> list[str]:
+    """`of_a_gain`: what is required of a speedup beside its figure."""
     required = f"{'at least' if c['higher_is_better'] else 'at most'} {c['target']:g}"
+    if c["name"].startswith("speedup_batch_"):
+        required += of_a_gain
     met = "kept" if c["kept"] else "yes" if c["passed"] else "no"
     return [criterion_name(c["name"]), f"{c['figure']:.3g}", required, met]
