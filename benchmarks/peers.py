@@ -35,7 +35,7 @@ from whisper_pair.audio import ENDINGS, read_audio
 from whisper_pair.checkpoints import load_processor, save_model, save_processor, standalone_assistant
 
 DRAFTS = 4
-WARM_UP = 2  # clips
+WARM_UP = 1  # clip
 CONVERT = (
     "import sys; from ctranslate2.converters import TransformersConverter as C;"
     " C(sys.argv[1]).convert(sys.argv[2], quantization=sys.argv[3], force=True)"

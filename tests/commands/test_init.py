@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from tests.conftest import ROOT
 from tests.corpora import tone, wav, write_table
-from tests.data.corpora_of_others import put
+from tests.data.corpora_of_others import LAYOUTS, TEXTS, mls, put
+from tests.data.test_layouts import clips_of
 from whisper_pair.cli import main
 from whisper_pair.commands import evaluate
 from whisper_pair.commands.init import config_text
 from whisper_pair.config.schema import load_config
+from whisper_pair.data.corpus import load_training_clips
 from whisper_pair.errors import InputError
 from whisper_pair.text.error_rates import metric_name
 from whisper_pair.text.languages import corpora
@@ -110,6 +114,34 @@ def test_one_folder_is_divided_and_a_style_that_readers_miss_is_restored(tmp_pat
         "10%:100%", "0%:5%", "5%:10%"]  # fmt: skip
     assert config.data.train[0].restore_style
     assert "lack capitals or punctuation" in (tmp_path / "dutch.yaml").read_text()
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_every_layout_gives_a_config_whose_clips_are_those_that_were_found(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS[kind](tmp_path / "set")
+    assert main(["init", "nl", "--clips", "set"]) == 0
+    assert capsys.readouterr().out.startswith(f"set: {kind.strip()}, 5 clips, 0.00 hours")
+    config = load_config(tmp_path / "dutch.yaml")
+    texts = [clip.text for source in config.data.train for clip in clips_of(replace(source, split="train"), tmp_path)]
+    assert sorted(texts) == sorted(TEXTS)
+
+
+def test_an_archive_is_looked_into_and_unpacked_for_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mls(tmp_path / "set")
+    shutil.make_archive("mls_dutch", "zip", tmp_path / "set")
+    assert main(["init", "nl", "--clips", "mls_dutch.zip"]) == 0
+    config = load_config(tmp_path / "dutch.yaml")
+    assert config.output == "outputs/dutch"
+    (unpacked,) = [path for path in Path(config.data.cache, "unpacked").iterdir() if path.is_dir()]
+    before = unpacked.stat().st_mtime_ns
+    alone = replace(config.data, validation=(), test=())  # whose clips are among those of training here
+    clips = load_training_clips(config.data.train, alone, 30).clips
+    assert [clip.text for clip in clips] == TEXTS
+    assert unpacked.stat().st_mtime_ns == before
+    assert config.data.validation[0].split == "validation"  # its dev
+    assert main(["init", "nl", "--clips", "mls_dutch.zip", "--out", "again.yaml"]) == 0
 
 
 def test_speech_without_text_serves_the_assistant_of_the_main_as_it_stands(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         if os.path.lexists(path):  # never over a config that someone has worked on
             raise InputError(f"{path}: is there already; choose another name with --out.")
     slug = _free(slug if args.out in (None, "-") else path.stem)
-    own = _looked_at(args.clips) if args.clips else None
+    own = _looked_at(args.clips, str(_output(slug) / "data")) if args.clips else None
     text = config_text(code, args.model, slug, own, str(path))
     if args.out == "-":
         print(text, end="")
@@ -83,10 +83,14 @@ def run(args: argparse.Namespace) -> None:
     print(f"{path}: read its head, then: whisper-pair run {path}")
 
 
+def _output(slug: str) -> Path:
+    return Path("outputs") / slug
+
+
 def _free(slug: str) -> str:
-    """A name for which outputs/ holds nothing yet, so that no other run's results are in the way."""
+    """A name for which outputs/ holds nothing yet but data, so that no other run's results are in the way."""
     number, free = 2, slug
-    while os.path.lexists(Path("outputs") / free):
+    while os.path.lexists(folder := _output(free)) and not (folder.is_dir() and os.listdir(folder) == ["data"]):
         free, number = f"{slug}-{number}", number + 1
     return free
 
@@ -112,21 +116,22 @@ class Own:
         ]
 
 
-def _looked_at(clips: str) -> Own:
-    """Raises InputError where there is no speech, or none of a known layout."""
+def _looked_at(clips: str, cache: str) -> Own:
+    """`cache`: where an archive is unpacked, and found by the run. Raises InputError where there is no speech, or none
+    of a known layout."""
     from ..data import look
 
     splits: dict[str, str | float] = {"train": "train"}
     source = Source(corpus=clips)
     try:
-        about = look(source)
+        about = look(source, cache)
     except InputError:
         if not Path(clips).exists():
             raise
-        about = look(replace(source, text=None))  # or its refusal, which names what is there
+        about = look(replace(source, text=None), cache)  # or its refusal, which names what is there
     for split in ("validation", "test"):
         try:
-            look(Source(corpus=clips, split=split))
+            look(Source(corpus=clips, split=split), cache)
             splits[split] = split
         except InputError:
             splits[split] = SHARE
@@ -156,7 +161,7 @@ def config_text(code: str, model: str, slug: str, own: Own | None = None, file: 
         "",
         f'language: "{code}"' if code == "no" else f"language: {code}",
         f"model: {model}",
-        f"output: outputs/{slug}",
+        f"output: {_output(slug).as_posix()}",
         "",
         "data:",
     ]
