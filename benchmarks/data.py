@@ -254,10 +254,10 @@ def long_form_memory(hours: float) -> dict:
         list(transcribe(pair, [minute], settings, chunked=True))  # what is loaded once
         for chunked in (False, True):
             peak = Peak()
-            ((_, heard),) = transcribe(pair, [path], settings, chunked=chunked, on_progress=peak.look)
+            ((_, transcribed),) = transcribe(pair, [path], settings, chunked=chunked, on_progress=peak.look)
             peak.look()
             added["chunked" if chunked else "sequential"] = peak.added
-    return {"measure": "long form", "container": "flac", "seconds": heard.seconds, "added_mebibytes": added}
+    return {"measure": "long form", "container": "flac", "seconds": transcribed.seconds, "added_mebibytes": added}
 
 
 def long_files(minutes: float, hours: float) -> list[dict]:

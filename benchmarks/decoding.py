@@ -112,10 +112,10 @@ def compare(
             case.chains.measure_rounds(case.options(batch_size, draft_tokens))
         if case.compiled is not None:
             case.compiled.round_times.known |= case.engine.round_times.known
-        said, cold = {}, {}
+        outputs, cold = {}, {}
         for name, run in runs.items():  # warms up, and compiles
             start = time.perf_counter()
-            said[name] = run()
+            outputs[name] = run()
             cold[name] = time.perf_counter() - start
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(repeats):
@@ -133,7 +133,7 @@ def compare(
                 "slowest": round(max(times), 5),
                 "rtfx": round(audio / statistics.median(times), 1),
                 "windows": len(features),
-                "identical_to_greedy": sum(a == b for a, b in zip(said[name], said[GREEDY], strict=True)),
+                "identical_to_greedy": sum(a == b for a, b in zip(outputs[name], outputs[GREEDY], strict=True)),
                 "dtype": str(case.main.dtype).removeprefix("torch."),
                 "device": case.main.device.type,
             }

@@ -79,12 +79,12 @@ def run(name: str, small: bool, out: Path, limit: float) -> str | None:
     """Runs a part; what went wrong, if anything did."""
     part = PARTS[name]
     command = [sys.executable, str(HERE / f"{part.script}.py"), *(part.small if small else part.large)]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         if part.folder:
             command += ["--folder", str(Path(folder) / "work")]
         process = subprocess.Popen(
             [*command, "--out", str(out)],
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
             start_new_session=True,  # so that what it started ends with it
@@ -95,8 +95,8 @@ def run(name: str, small: bool, out: Path, limit: float) -> str | None:
             code = None
         finally:
             end(process)
-        said.seek(0)
-        last = said.read().strip().splitlines()[-LAST_LINES:]
+        output.seek(0)
+        last = output.read().strip().splitlines()[-LAST_LINES:]
     if code == 0:
         return None
     return "\n".join([f"not done in {limit:.0f} s" if code is None else f"ended with {code}", *last])

@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from whisper_pair.runs import hardware, versions, write_json  # noqa: E402
 
 STAGES = {"train": "main", "distill": "assistant", "eval": "eval"}  # and the folder that each ends with
-PARTS = {"labels": "shard-*.parquet", "eval": "heard/clips-*.json"}  # what they keep as they go
+PARTS = {"labels": "shard-*.parquet", "eval": "decoded/clips-*.json"}  # what they keep as they go
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 DOCS = ROOT / "docs" / "faults.md"
 MOST = 8  # kills of one stage on one road: then it is left to end, so that every stage has its share
@@ -249,12 +249,12 @@ def tell(result: dict) -> None:
     lines = ["| stage | killed at any moment | killed while writing |", "| --- | ---: | ---: |"]
     lines += [f"| {stage} | {stages[stage, True]} | {stages[stage, False]} |" for stage in STAGES]
     kills, lost, roads = (target for target in result["targets"].values())
-    told = (
+    summary = (
         f"`{result['command']}`, {result['date'][:10]}: {kills['reached']} kills (target {kills['target']}), "
         f"{lost['reached']} parts lost, {roads['reached']} of {roads['target']} roads with the undisturbed run's end."
     )
     text = DOCS.read_text(encoding="utf-8")
-    filled = "\n".join([*lines, "", told, ""])
+    filled = "\n".join([*lines, "", summary, ""])
     again = re.sub(
         r"(<!-- table soak -->\n).*?(<!-- end -->)", lambda marks: marks[1] + filled + marks[2], text, flags=re.DOTALL
     )

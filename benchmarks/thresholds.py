@@ -119,22 +119,22 @@ def counts(dropped: np.ndarray, errors: np.ndarray) -> dict[str, int]:
 def table(result: dict) -> str:
     """For docs/data.md."""
     head = "| | default | 1 % | median | 99 % | greatest | drops | of worthless | of sound |"
-    told = [head, "| --- |" + " ---: |" * 8]
+    markdown = [head, "| --- |" + " ---: |" * 8]
     for row in result["rows"]:
         if row.get("of") == "windows" and row["measure"] != "all together":  # in the result
             continue
         if "labels" not in row:
             figures = " | ".join(f"{row[name]:.1f}" for name in list(PERCENTILES)[1:])
-            told.append(f"| {row['measure']} | 0.3 to 50 | {figures} | {row['dropped']} of {row['clips']} | | |")
+            markdown.append(f"| {row['measure']} | 0.3 to 50 | {figures} | {row['dropped']} of {row['clips']} | | |")
             continue
         figures = " | ".join(f"{row[name]:.1f}" if name in row else "" for name in list(PERCENTILES)[1:])
         limit = f"{row['limit']:g}" if "limit" in row else ""
-        told.append(
+        markdown.append(
             f"| {row['model']}, {row['of']}: {row['measure']} | {limit} | {figures} | {row['dropped']} of "
             f"{row['labels']} | {row['worthless_dropped']} of {row['worthless']} | "
             f"{row['sound_dropped']} of {row['sound']} |"
         )
-    return "\n".join([*told, "", f"`{result['command']}`, {result['date']}.", ""])
+    return "\n".join([*markdown, "", f"`{result['command']}`, {result['date']}.", ""])
 
 
 def main(arguments: list[str] | None = None) -> dict:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from whisper_pair.runs import (
 from whisper_pair.training import (
     Batch,
     Plan,
+    Trainable,
     Validator,
     begin_stage,
     capabilities_of,
@@ -185,10 +187,9 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         return stage.folder
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
     plan = Plan.of(settings, data.count, accelerator.num_processes, config.seed)
-    best = fit(
-        accelerator, module, settings, plan, data.batches, prepare, lambda: gathered_model(accelerator, student),
-        validator.score, save, stage.work, config.data.workers, saved_as,
-    )  # fmt: skip
+    gathered = partial(gathered_model, accelerator, student)
+    trained = Trainable(module, prepare, gathered, validator.score, save, saved_as)
+    best = fit(accelerator, trained, settings, plan, data.batches, stage.work, config.data.workers)
     if accelerator.is_main_process:
         warn_of_other_type(best, saved_as)
         about = provenance(config, str(accelerator.device)) | {"kept": asdict(data.policy)}

@@ -115,7 +115,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     assistant.save_pretrained(folder / "assistant")
     for part in ("main", "assistant"):
         processor.save_pretrained(folder / part)
-    lineage = PairManifest(
+    pair_manifest = PairManifest(
         "main",
         encoder_sha256(folder / "main"),
         vocabulary_sha256(processor.tokenizer),
@@ -123,7 +123,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
         "nl",
         "transcribe",
     )
-    lineage.save(folder / "assistant")
+    pair_manifest.save(folder / "assistant")
     return folder / "main", folder / "assistant"
 
 
@@ -132,10 +132,21 @@ def judged(pair, material, command, tmp_path_factory) -> Path:
     """The folder that `whisper-pair evaluate` leaves; made by the first of pytest's workers that asks for it."""
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judged"
-    asked = ["--main", pair[0], "--assistant", pair[1], "--data", material / "test", "--language", "nl", "--out", out]
+    command_line = [
+        "--main",
+        pair[0],
+        "--assistant",
+        pair[1],
+        "--data",
+        material / "test",
+        "--language",
+        "nl",
+        "--out",
+        out,
+    ]
     settings = ["eval.timed_clips=3", "eval.repeats=3", "eval.batch_sizes=[1, 2]", "eval.draft_tokens=[1, 3]"]
     with FileLock(f"{out}.lock"):
         if not out.exists():
-            done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
+            done = command("-m", "whisper_pair.cli", "evaluate", *command_line, *settings)
             assert done.returncode == 0, done.stderr
     return out

@@ -18,9 +18,9 @@ def refused(action) -> str:
     try:
         action()
     except InputError as error:
-        said = str(error)
+        message = str(error)
     else:
         return ""
-    assert said.strip()
-    assert "\n" not in said
-    return said
+    assert message.strip()
+    assert "\n" not in message
+    return message

@@ -231,11 +231,16 @@ def test_a_models_card(material, write_config, tmp_path):
     write_run(output, material / "micro-whisper", config, max_length=8)
     write_report(output, failed=list(HOSTILE))
     file = output / "eval" / "report.json"
-    told = json.loads(file.read_text())
-    told["environment"] |= {"dtype": HOSTILE[2], "attention": HOSTILE[3], "git_commit": HOSTILE[1], "date": HOSTILE[0]}
-    told["environment"]["hardware"] = {"cpu": HOSTILE[15]}
-    told["environment"]["versions"] = {"torch": HOSTILE[0]}
-    file.write_text(json.dumps(told))
+    stored_report = json.loads(file.read_text())
+    stored_report["environment"] |= {
+        "dtype": HOSTILE[2],
+        "attention": HOSTILE[3],
+        "git_commit": HOSTILE[1],
+        "date": HOSTILE[0],
+    }
+    stored_report["environment"]["hardware"] = {"cpu": HOSTILE[15]}
+    stored_report["environment"]["versions"] = {"torch": HOSTILE[0]}
+    file.write_text(json.dumps(stored_report))
     for repository in release(run_config(str(config)), "me/pair", "two", False, whatever_the_verdict=True):
         body = repository.files["README.md"].decode().split("---\n", 2)[2]
         assert not kinds(body) & {"image", "html_inline", "html_block", "s_open"}
@@ -245,12 +250,12 @@ def test_a_models_card(material, write_config, tmp_path):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_subtitles_of_whatever_was_said(text):
-    heard = Transcription(text, "nl", 9.0, [Segment(0.0, 4.0, text, []), Segment(4.0, 9.0, text, [])], 1, 0, 0)
-    for written in (as_srt(heard), as_vtt(heard)):
+    transcribed = Transcription(text, "nl", 9.0, [Segment(0.0, 4.0, text, []), Segment(4.0, 9.0, text, [])], 1, 0, 0)
+    for written in (as_srt(transcribed), as_vtt(transcribed)):
         blocks = written.removeprefix("WEBVTT\n\n").strip("\n").split("\n\n")
         assert all(len(re.findall(r"^\d\d:\d\d:\d\d[.,]\d{3} --> ", block, re.MULTILINE)) == 1 for block in blocks)
         assert written.count(" --> ") == len(blocks)
-    assert len(as_tsv(heard).splitlines()) == 3
+    assert len(as_tsv(transcribed).splitlines()) == 3
 
 
 def test_transcribe_shows_a_terminal_no_name_that_could_steer_it(pair, material, tmp_path, capsys):
@@ -261,7 +266,7 @@ def test_transcribe_shows_a_terminal_no_name_that_could_steer_it(pair, material,
     broken.write_text("no audio")
     arguments = ["--main", str(pair[0]), "--language", "nl", "--no-timestamps"]
     assert main(["transcribe", str(named), str(broken), *arguments]) == 2
-    said = capsys.readouterr()
-    assert "\\x1b[2J\\nerror: no.wav:\n" in said.out
-    assert "\x1b[2J" not in said.out + said.err
-    assert "\\x1b[2J\\n.wav" in said.err
+    message = capsys.readouterr()
+    assert "\\x1b[2J\\nerror: no.wav:\n" in message.out
+    assert "\x1b[2J" not in message.out + message.err
+    assert "\\x1b[2J\\n.wav" in message.err

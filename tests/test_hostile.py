@@ -89,9 +89,9 @@ def test_aliases_of_an_ordinary_config_are_read_and_an_endless_one_is_not(tmp_pa
 def test_a_config_that_asks_to_trust_remote_code_is_refused_in_words(tmp_path, key):
     path = tmp_path / "pair.yaml"
     path.write_text(GOOD)
-    said = refused(lambda: load_config(path, [f"{key}=true"]))
-    assert said.startswith(f"{key}: ")
-    assert "is never run" in said
+    message = refused(lambda: load_config(path, [f"{key}=true"]))
+    assert message.startswith(f"{key}: ")
+    assert "is never run" in message
 
 
 # Metadata

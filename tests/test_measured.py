@@ -49,21 +49,21 @@ def test_what_changes_a_rounds_time_has_a_file_of_its_own(place, monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda told: "{",
-        lambda told: "[]",
-        lambda told: "[" * 100_000,
-        lambda told: json.dumps(told | {"fingerprint": {}}),
-        lambda told: json.dumps(told | {"rounds": 3}),
-        lambda told: json.dumps(
-            told | {"rounds": [{"batch_size": 0, "timestamps": False, "seconds": {"0": 1, "1": 1}, "trees": {}}]}
+        lambda stored: "{",
+        lambda stored: "[]",
+        lambda stored: "[" * 100_000,
+        lambda stored: json.dumps(stored | {"fingerprint": {}}),
+        lambda stored: json.dumps(stored | {"rounds": 3}),
+        lambda stored: json.dumps(
+            stored | {"rounds": [{"batch_size": 0, "timestamps": False, "seconds": {"0": 1, "1": 1}, "trees": {}}]}
         ),
-        lambda told: json.dumps(
-            told | {"rounds": [{"batch_size": 1, "timestamps": False, "seconds": {"0": 1}, "trees": {}}]}
+        lambda stored: json.dumps(
+            stored | {"rounds": [{"batch_size": 1, "timestamps": False, "seconds": {"0": 1}, "trees": {}}]}
         ),
-        lambda told: json.dumps(told).replace("0.012", "-1"),
-        lambda told: json.dumps(told).replace("0.012", "NaN"),
-        lambda told: json.dumps(told).replace('"2"', '"99"'),
-        lambda told: json.dumps(told).replace(TREE.text, "0 9"),
+        lambda stored: json.dumps(stored).replace("0.012", "-1"),
+        lambda stored: json.dumps(stored).replace("0.012", "NaN"),
+        lambda stored: json.dumps(stored).replace('"2"', '"99"'),
+        lambda stored: json.dumps(stored).replace(TREE.text, "0 9"),
     ],
 )
 def test_a_damaged_or_foreign_file_counts_as_none_and_is_replaced(place, change):
@@ -106,6 +106,6 @@ def test_a_pair_goes_by_what_an_earlier_process_kept(place, pair):
     first.engine.round_times.learn(1, False, Times({0: 0.01, 1: 0.1, 2: 0.2}))  # drafting never pays here
     second = Pair.from_pretrained(*pair)
     samples = torch.zeros(16_000).numpy()
-    (heard,) = second.transcribe([samples], language="nl", max_new_tokens=8)
-    assert heard.drafted == 0
+    (transcribed,) = second.transcribe([samples], language="nl", max_new_tokens=8)
+    assert transcribed.drafted == 0
     assert second.engine.round_times.known == {(1, False): Times({0: 0.01, 1: 0.1, 2: 0.2})}

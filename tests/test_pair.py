@@ -40,7 +40,7 @@ def test_an_unset_language_is_detected(pair, material):
 
 
 @pytest.mark.parametrize(
-    ("audio", "said"),
+    ("audio", "message"),
     [
         ("a.wav", "put a single one in a list"),
         (["gone.wav"], "gone.wav"),
@@ -51,8 +51,8 @@ def test_an_unset_language_is_detected(pair, material):
         ([torch.zeros(3, 9)], "features"),
     ],
 )
-def test_audio_that_cannot_be_used_is_refused(pair, audio, said):
-    with pytest.raises(InputError, match=said):
+def test_audio_that_cannot_be_used_is_refused(pair, audio, message):
+    with pytest.raises(InputError, match=message):
         pair.transcribe(audio, language="nl")
 
 

@@ -202,8 +202,8 @@ def test_labels_of_another_precision_are_not_taken_for_these(stored, configured)
 
 def test_a_killed_run_from_half_stored_weights_goes_on_bit_for_bit(stored, configured, monkeypatch):
     start = stored(torch.float16)
-    asked = {"epochs": 2, "checkpoints": 100, "precision": "bf16"}
-    alone = finetune(configured(start, output="alone", **asked))
+    requested = {"epochs": 2, "checkpoints": 100, "precision": "bf16"}
+    alone = finetune(configured(start, output="alone", **requested))
     AcceleratorState._reset_state()
     original = training.take_step
 
@@ -214,10 +214,10 @@ def test_a_killed_run_from_half_stored_weights_goes_on_bit_for_bit(stored, confi
 
     monkeypatch.setattr(training, "take_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        finetune(configured(start, output="run", **asked))
+        finetune(configured(start, output="run", **requested))
     monkeypatch.undo()
     AcceleratorState._reset_state()
-    resumed = finetune(configured(start, output="run", **asked))
+    resumed = finetune(configured(start, output="run", **requested))
     assert moved(alone, resumed) == set()
     assert moved(start, resumed)
 
@@ -247,14 +247,14 @@ def test_weights_that_outgrow_float16_are_refused_and_can_be_saved_in_float32(st
         return found
 
     monkeypatch.setattr(training, "take_step", grown)
-    asked = {"epochs": 1, "evaluations": 1 if at == "last" else 2}
-    said = r"embed_positions.weight has outgrown float16.* at step (\d+); save_dtype=fp32 goes on from .*state-"
+    requested = {"epochs": 1, "evaluations": 1 if at == "last" else 2}
+    message = r"embed_positions.weight has outgrown float16.* at step (\d+); save_dtype=fp32 goes on from .*state-"
     for _ in range(2):  # the same command says the same
-        with pytest.raises(TrainingError, match=said):
-            finetune(configured(start, **asked))
+        with pytest.raises(TrainingError, match=message):
+            finetune(configured(start, **requested))
         AcceleratorState._reset_state()
     trained = list(steps)
-    main = finetune(configured(start, save_dtype="fp32", **asked))
+    main = finetune(configured(start, save_dtype="fp32", **requested))
     assert len(set(steps)) == len(steps)  # no step was taken twice
     assert (len(steps) == len(trained)) == (at == "last")
     assert kinds(main) == {torch.float32}

@@ -54,6 +54,7 @@ from whisper_pair.training import (
     FrozenEncoder,
     Plan,
     TargetTokens,
+    Trainable,
     ValidationScore,
     Validator,
     begin_stage,
@@ -163,10 +164,8 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         logger.info("%s; validations apart", estimate)
         return stage.folder
     require_disk(stage.work, disk, "train.keep: 1 or train.cache_encoder: false")
-    best = fit(
-        accelerator, module, settings, plan, batches, prepare, lambda: stock(model, settings, accelerator), validate,
-        save, stage.work, data.workers, saved_as,
-    )  # fmt: skip
+    trained = Trainable(module, prepare, lambda: stock(model, settings, accelerator), validate, save, saved_as)
+    best = fit(accelerator, trained, settings, plan, batches, stage.work, data.workers)
     if accelerator.is_main_process:
         warn_of_other_type(best, saved_as)
         write_json(best / "provenance.json", provenance(config, str(accelerator.device)))

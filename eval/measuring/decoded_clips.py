@@ -33,8 +33,12 @@ class AssistantOutput:
 
     alone: list[list[int]] = field(default_factory=list)
     pair: list[Decoded] = field(default_factory=list)  # the engine's counters included
-    choices: list[list[int]] = field(default_factory=list)  # its prediction at each position of the main's text
     ranks: list[TokenRanks] = field(default_factory=list)  # which of its choices the main's tokens are
+
+    @property
+    def choices(self) -> list[list[int]]:
+        """Its prediction at each position of the main's text."""
+        return [list(each.choices) for each in self.ranks]
 
     @cached_property
     def matches(self) -> list[TokenMatches]:
@@ -117,7 +121,6 @@ def _output_of(
     return AssistantOutput(
         alone=[row.tokens for row in alone.decode(encoder_states=its, options=options)],
         pair=engine.decode(encoder_states=states, draft_states=own_states, options=drafting),
-        choices=engine.choices(its, tokens, options),
         ranks=engine.ranks(its, tokens, options),
     )
 
@@ -132,9 +135,8 @@ def _joined(parts: Sequence[dict[str, Any]]) -> DecodedClips:
         for name, stored in part["by"].items():
             output = whole.by[name]
             output.alone += stored["alone"]
-            output.choices += stored["choices"]
             output.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in stored["pair"]]
-            output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks") for row in stored["ranks"]]
+            output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks", "choices") for row in stored["ranks"]]
     return whole
 
 

@@ -87,8 +87,10 @@ def test_a_window_of_another_length_is_refused(main):
 
 def test_a_missing_feature_extractor_is_the_one_that_the_model_asks_for(stock, main, caplog):
     (main / "processor_config.json").unlink()
-    heard = [Pair.from_pretrained(str(folder), None).transcribe([speech()], language="nl") for folder in (stock, main)]
-    assert heard[0][0].tokens == heard[1][0].tokens
+    transcribed = [
+        Pair.from_pretrained(str(folder), None).transcribe([speech()], language="nl") for folder in (stock, main)
+    ]
+    assert transcribed[0][0].tokens == transcribed[1][0].tokens
     assert "has no feature extractor; Whisper's for 80 mel bins and 4 s is taken" in caplog.text
 
 

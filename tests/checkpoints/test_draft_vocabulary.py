@@ -20,13 +20,13 @@ LABELS = [[5, 5, 5, 9], [7, 5, 9], [2]]  # 5: 4 times, 9: twice, 2 and 7: once
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.6, 0.75, 0.8, 1.0])
 def test_no_smaller_list_covers_the_share(share):
     found = DraftVocabulary.covering(LABELS, share)
-    said = [token for label in LABELS for token in label]
+    message = [token for label in LABELS for token in label]
 
     def covers(tokens) -> bool:
-        return sum(token in tokens for token in said) >= share * len(said)
+        return sum(token in tokens for token in message) >= share * len(message)
 
     assert covers(found.tokens)
-    assert found.covered == sum(token in found.tokens for token in said) / len(said)
+    assert found.covered == sum(token in found.tokens for token in message) / len(message)
     assert list(found.tokens) == sorted(found.tokens)
     assert not any(covers(fewer) for fewer in combinations({2, 5, 7, 9}, len(found.tokens) - 1))
 

@@ -40,11 +40,11 @@ def english(main) -> Path:
 def test_an_english_only_main_is_asked_for_english_or_for_nothing(english):
     pair = Pair.from_pretrained(str(english), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
-    said = pair.main.generate(features, num_beams=1, return_dict_in_generate=True, force_unique_generate_call=True)
+    message = pair.main.generate(features, num_beams=1, return_dict_in_generate=True, force_unique_generate_call=True)
     for language in (None, "en", "English"):
-        (heard,) = pair.transcribe([features[0]], language=language)
-        assert [*heard.decoded.prompt, *heard.tokens] == said.sequences[0].tolist()
-        assert len(heard.decoded.prompt) == 2
+        (transcribed,) = pair.transcribe([features[0]], language=language)
+        assert [*transcribed.decoded.prompt, *transcribed.tokens] == message.sequences[0].tolist()
+        assert len(transcribed.decoded.prompt) == 2
     with pytest.raises(InputError, match=r"'nl' is not one of this model's .*English-only"):
         pair.transcribe([features[0]], language="nl")
     with pytest.raises(InputError, match="English-only model, which can only transcribe"):

@@ -34,10 +34,10 @@ def test_a_generation_config_is_completed_from_the_tokenizer(stock, main, kind, 
     pair = Pair.from_pretrained(str(main), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
     for language in ("nl", None):
-        (heard,) = pair.transcribe([features[0]], language=language, max_new_tokens=6)
+        (transcribed,) = pair.transcribe([features[0]], language=language, max_new_tokens=6)
         stock_said = model.generate(features, language=language, task="transcribe", max_new_tokens=6, num_beams=1,
                                     return_dict_in_generate=True, force_unique_generate_call=True)  # fmt: skip
-        assert [*heard.decoded.prompt, *heard.tokens] == stock_said.sequences[0].tolist()
+        assert [*transcribed.decoded.prompt, *transcribed.tokens] == stock_said.sequences[0].tolist()
 
 
 def test_what_was_completed_stays_with_a_checkpoint_that_is_saved(main, tmp_path):
@@ -48,16 +48,16 @@ def test_what_was_completed_stays_with_a_checkpoint_that_is_saved(main, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"task_to_id": {"transcribe": 652, "translate": 653}}, r"task_to_id\['transcribe'\] 652"),
         ({"lang_to_id": {"<|nl|>": 552}}, r"lang_to_id\['<\|nl\|>'\] 552"),
         ({"no_timestamps_token_id": 656}, "no_timestamps_token_id 656"),
     ],
 )
-def test_ids_that_the_tokenizer_gives_to_others_are_refused(main, change, said):
+def test_ids_that_the_tokenizer_gives_to_others_are_refused(main, change, message):
     edit(main, **change)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         load_main(main, torch.float32)
     assert "remove generation_config.json" in str(caught.value)
 
@@ -76,18 +76,18 @@ def test_a_generation_config_that_cannot_be_read_is_refused(main, content):
 def test_the_librarys_default_length_cuts_no_transcript(stock, main, caplog):
     edit(main, max_length=20, max_new_tokens=3)
     model = load_main(main, torch.float32)
-    said = caplog.text
+    message = caplog.text
     assert model.generation_config.max_length == SpecialTokens.of(model).max_length == 128
-    assert "max_length 20, transformers' default, would cut transcripts and is taken as 128" in said
-    assert "max_new_tokens=3 ignored" in said
+    assert "max_length 20, transformers' default, would cut transcripts and is taken as 128" in message
+    assert "max_new_tokens=3 ignored" in message
     ours, theirs = (Pair.from_pretrained(str(f), None).transcribe([speech()], language="nl") for f in (main, stock))
     assert ours[0].tokens == theirs[0].tokens
 
 
 def test_a_length_that_somebody_chose_holds_and_is_said(main, caplog):
     edit(main, max_length=7)
-    (heard,) = Pair.from_pretrained(str(main), None).transcribe([speech()], language="nl")
-    assert len(heard.tokens) == 7
+    (transcribed,) = Pair.from_pretrained(str(main), None).transcribe([speech()], language="nl")
+    assert len(transcribed.tokens) == 7
     assert "max_length 7 ends transcripts before the model's 128 tokens" in caplog.text
 
 
@@ -98,9 +98,9 @@ def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main,
     assert all(getattr(model.generation_config, key, None) in neutral for key, neutral in NEUTRAL.items())
     pair = Pair.from_pretrained(str(main), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
-    said = model.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
+    message = model.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
     assert [t for t in pair.transcribe([features[0]], language="nl")[0].tokens if t < 550] == [
-        t for t in said if t < 550
+        t for t in message if t < 550
     ]
 
 
@@ -124,8 +124,10 @@ def test_alignment_heads_of_another_model_give_way_to_a_default(main, heads, cap
     pair = Pair.from_pretrained(str(main), None)
     assert pair.main.generation_config.alignment_heads == [[layer, head] for layer in (2, 3) for head in range(4)]
     assert "alignment_heads are those of another model" in caplog.text
-    (heard,) = pair.transcribe_long([speech(seconds=3)], language="nl", chunked=True, timestamps=False, word_times=True)
-    ends = [word.end for segment in heard.segments for word in segment.words]
+    (transcribed,) = pair.transcribe_long(
+        [speech(seconds=3)], language="nl", chunked=True, timestamps=False, word_times=True
+    )
+    ends = [word.end for segment in transcribed.segments for word in segment.words]
     assert len(ends) > 1
     assert max(ends) > 0
     assert ends == sorted(ends)
@@ -135,11 +137,11 @@ def test_word_times_without_alignment_heads_follow_the_upper_half_and_say_so(mai
     edit(main, alignment_heads=None)
     pair = Pair.from_pretrained(str(main), None)
     assert "alignment_heads" not in caplog.text  # nobody has asked for word times
-    asked = {"language": "nl", "chunked": True, "timestamps": False, "word_times": True}
-    (heard,) = pair.transcribe_long([speech()], **asked)
+    requested = {"language": "nl", "chunked": True, "timestamps": False, "word_times": True}
+    (transcribed,) = pair.transcribe_long([speech()], **requested)
     assert "all heads of the upper half" in caplog.text
     edit(main, alignment_heads=[[layer, head] for layer in (2, 3) for head in range(4)])
-    assert Pair.from_pretrained(str(main), None).transcribe_long([speech()], **asked) == [heard]
+    assert Pair.from_pretrained(str(main), None).transcribe_long([speech()], **requested) == [transcribed]
 
 
 def test_assistants_and_their_standalone_export_name_heads_that_they_have(stock, tmp_path):

@@ -66,8 +66,8 @@ def test_a_checkpoints_own_files_made_to_hurt(copy, file, content):
     if file == "generation_config.json" and content.startswith("{"):
         return  # lacks what it lacks, which the engine names
     (copy[0] / file).write_text(content)
-    said = refused(lambda: load(*copy))
-    assert said or file != "config.json"
+    message = refused(lambda: load(*copy))
+    assert message or file != "config.json"
 
 
 @pytest.mark.parametrize("value", [10**9, 10**400, -1, 2.5e9, float("inf")])
@@ -119,8 +119,8 @@ WHOLE = b'{"model.encoder.x":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}
 @pytest.mark.parametrize("which", [0, 1])
 def test_weights_made_to_hurt(copy, which, content):
     (copy[which] / "model.safetensors").write_bytes(content)
-    said = refused(lambda: load(*copy))
-    assert str(copy[which]) in said
+    message = refused(lambda: load(*copy))
+    assert str(copy[which]) in message
 
 
 @quick

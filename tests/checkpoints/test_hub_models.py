@@ -155,8 +155,8 @@ def test_each_repository_has_a_revision_of_its_own(hub, pair):
 
 def test_a_pair_is_found_at_its_mains_revision(hub, pair):
     main, assistant = files_of(pair[0]), files_of(pair[1])
-    lineage = json.loads(assistant["pair.json"])
-    assistant["pair.json"] = json.dumps(lineage | {"main": "our/main"}).encode()
+    pair_manifest = json.loads(assistant["pair.json"])
+    assistant["pair.json"] = json.dumps(pair_manifest | {"main": "our/main"}).encode()
     offer(hub, "our/main", main, changed_main(pair))
     offer(hub, "our/main-assistant", assistant, {"config.json": b"{}"})
     one = COMMIT.format(1)
@@ -164,7 +164,7 @@ def test_a_pair_is_found_at_its_mains_revision(hub, pair):
     assert main_at == f"our/main@{one}"
     assert check_pair(checkpoint_folder(main_at), Path(folder)).main == "our/main"
     assert locate_pair(f"our/main@{one}", assistant_revision=one) == (main_at, folder)
-    assistant["pair.json"] = json.dumps(lineage | {"main": "our/main", "main_revision": one}).encode()
+    assistant["pair.json"] = json.dumps(pair_manifest | {"main": "our/main", "main_revision": one}).encode()
     offer(hub, "our/alone", assistant)
     assert locate_pair("our/alone")[0] == f"our/main@{one}"
     with pytest.raises(InputError, match="holds the assistant itself"):
@@ -221,12 +221,12 @@ def test_early_pair_json_files_still_load(pair, tmp_path):
     early = {"draft_tokens": 4, "version": "LEFT OUT", "main_revision": "LEFT OUT"}
     assert PairManifest.load(written(pair, tmp_path, **early)) == PairManifest.load(pair[1])
     place = "/home/me/.cache/huggingface/hub/models--openai--whisper-large-v3/snapshots/06f233fe"
-    lineage = PairManifest.load(written(pair, tmp_path, **early, main=place))
-    assert (lineage.main, lineage.main_revision) == ("openai/whisper-large-v3", "06f233fe")
+    pair_manifest = PairManifest.load(written(pair, tmp_path, **early, main=place))
+    assert (pair_manifest.main, pair_manifest.main_revision) == ("openai/whisper-large-v3", "06f233fe")
     again = tmp_path / "again"
     again.mkdir()
-    lineage.save(again)
-    assert PairManifest.load(again) == lineage
+    pair_manifest.save(again)
+    assert PairManifest.load(again) == pair_manifest
 
 
 def test_a_pair_json_of_a_newer_version_asks_for_an_upgrade_and_unknown_keys_are_left_unread(pair, tmp_path):

@@ -40,9 +40,9 @@ def changed(folder: Path, to: Path, change) -> Path:
 
 
 def test_a_pair_is_accepted_by_its_lineage(pair):
-    lineage = check_pair(*pair)
-    assert lineage.layers == (0, 7)
-    assert lineage.language == "nl"
+    pair_manifest = check_pair(*pair)
+    assert pair_manifest.layers == (0, 7)
+    assert pair_manifest.language == "nl"
 
 
 def test_building_an_assistant_leaves_the_mains_config_alone(material):

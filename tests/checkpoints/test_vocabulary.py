@@ -36,15 +36,15 @@ def test_an_added_word_is_said_in_every_output(main, tmp_path):
     say_instead(main, 859, old)
     build_student(load_main(main, torch.float32), (0, 1, 3)).save_pretrained(tmp_path / "assistant")
     pair = Pair.from_pretrained(str(main), str(tmp_path / "assistant"))
-    (heard,) = pair.transcribe([speech()], language="nl", draft_tokens=2)
-    assert heard.tokens == [859 if token == old else token for token in before.tokens]
-    assert heard.text == text_of(pair.processor.tokenizer, before.tokens).replace(
+    (transcribed,) = pair.transcribe([speech()], language="nl", draft_tokens=2)
+    assert transcribed.tokens == [859 if token == old else token for token in before.tokens]
+    assert transcribed.text == text_of(pair.processor.tokenizer, before.tokens).replace(
         text_of(pair.processor.tokenizer, [old]), "Coëvorden"
     ).strip()  # fmt: skip
-    asked = {"language": "nl", "chunked": True, "timestamps": False, "draft_tokens": 2}
-    (long,) = pair.transcribe_long([speech()], **asked, word_times=True)
-    assert long.text == heard.text
-    assert "".join(word.text for segment in long.segments for word in segment.words).strip() == heard.text
+    requested = {"language": "nl", "chunked": True, "timestamps": False, "draft_tokens": 2}
+    (long,) = pair.transcribe_long([speech()], **requested, word_times=True)
+    assert long.text == transcribed.text
+    assert "".join(word.text for segment in long.segments for word in segment.words).strip() == transcribed.text
     spelling = Spelling(pair.processor.tokenizer, pair.engine.special)
     assert tuple(spelling._spell("own", 859, b"")[0]) == ("own", "Coëvorden", False)
 
@@ -83,10 +83,10 @@ def test_padding_is_never_decoded(main):
     features = pair.log_mel(pair.log_mel.pad([speech()]))
     assert set(range(859, 896)) <= set(pair.engine.special.suppressed)
     assert pair.engine.special.words == frozenset()
-    (heard,) = pair.transcribe([features[0]], language="nl")
-    said = pair.main.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
-    assert pair.engine.special.text(heard.tokens) == pair.engine.special.text(said)
-    assert max(heard.tokens) < 859
+    (transcribed,) = pair.transcribe([features[0]], language="nl")
+    message = pair.main.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
+    assert pair.engine.special.text(transcribed.tokens) == pair.engine.special.text(message)
+    assert max(transcribed.tokens) < 859
 
 
 def test_special_tokens_that_were_added_are_no_words(main):

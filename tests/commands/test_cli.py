@@ -66,16 +66,16 @@ def test_a_bad_argument_is_answered_before_anything_heavy_loads(command, argumen
 def test_each_stage_is_a_command_of_its_own_with_settings_and_options_in_any_order(
     monkeypatch, write_config, tmp_path, stage
 ):
-    asked = []
-    monkeypatch.setattr("whisper_pair.commands.stage.status_of", lambda command: asked.append(command) or 7)
+    commands = []
+    monkeypatch.setattr("whisper_pair.commands.stage.status_of", lambda command: commands.append(command) or 7)
     config = str(write_config(tmp_path / "pair.yaml"))
     assert main([stage, config, "seed=1", "--overwrite", "seed=2", "--dry-run", "train.epochs=2"]) == 7
     given = [config, "seed=1", "seed=2", "train.epochs=2", "--overwrite", "--dry-run"]
-    assert asked == [[sys.executable, "-m", f"whisper_pair.stages.{stage}", *given]]
+    assert commands == [[sys.executable, "-m", f"whisper_pair.stages.{stage}", *given]]
     assert main([stage, "--dry-run", config, "seed=one"]) == 2
     if stage == "eval":
         assert main([stage, config, "--strict", "seed=3"]) == 7
-        assert asked[-1][-2:] == ["seed=3", "--strict"]
+        assert commands[-1][-2:] == ["seed=3", "--strict"]
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,12 @@ def test_a_python_caller_sees_warnings_and_can_silence_them():
     script += "logging.getLogger('whisper_pair.data').warning('B')"
     silence = "logging.getLogger('whisper_pair').setLevel(logging.ERROR); "
 
-    def said(silenced: str) -> str:
+    def message(silenced: str) -> str:
         run = ["-c", "import whisper_pair; " + script.format(silenced)]
         return subprocess.run([sys.executable, *run], cwd=ROOT, capture_output=True, text=True, check=True).stderr
 
-    assert said("") == "B\n"
-    assert said(silence) == ""
+    assert message("") == "B\n"
+    assert message(silence) == ""
 
 
 def test_a_stage_says_what_it_does_and_repeats_no_noise_of_other_libraries(command, write_config, tmp_path):

@@ -56,8 +56,8 @@ def test_the_metric_and_all_that_follows_a_language_see_its_code(tmp_path, given
     assert metric_name(config.text_language) == "cer"
     parser = argparse.ArgumentParser()
     evaluate.add(parser)
-    asked = ["--main", "m", "--assistant", "a", "--data", ".", "--out", "o", "--language", given]
-    assert evaluate.question(parser.parse_args(asked))["language"] == "ja"
+    arguments = ["--main", "m", "--assistant", "a", "--data", ".", "--out", "o", "--language", given]
+    assert evaluate.question(parser.parse_args(arguments))["language"] == "ja"
 
 
 def test_a_config_says_what_to_expect_of_its_hours(tmp_path, monkeypatch, capsys):
@@ -176,20 +176,20 @@ def test_the_config_and_its_output_never_stand_in_each_others_way(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("language", "model", "said"),
+    ("language", "model", "message"),
     [
         ("yue", "openai/whisper-small", "has no Cantonese (yue), which came with openai/whisper-large-v3"),
         ("nl", "openai/whisper-small.en", "knows English alone; its multilingual form is openai/whisper-small"),
     ],
 )
-def test_a_model_that_has_not_the_language_is_refused_at_once(tmp_path, monkeypatch, capsys, language, model, said):
+def test_a_model_that_has_not_the_language_is_refused_at_once(tmp_path, monkeypatch, capsys, language, model, message):
     monkeypatch.chdir(tmp_path)
     assert main(["init", language, "--model", model]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     path = tmp_path / "pair.yaml"
     path.write_text(config_text(language, "openai/whisper-large-v3", "x"))
     assert load_config(path).language == language
-    with pytest.raises(InputError, match=re.escape(said)):
+    with pytest.raises(InputError, match=re.escape(message)):
         load_config(path, [f"model={model}"])
 
 

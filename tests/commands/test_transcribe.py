@@ -57,9 +57,9 @@ def test_files_and_videos_become_subtitles_in_a_folder(pair, clips, tmp_path, ca
     place = str(pair[0].parent)
     arguments = ["transcribe", clips[0], str(film), "--pair", place, "--language", "nl", "--output", str(out)]
     assert main([*arguments, "--format", "srt", "--words"]) == 0
-    said = capsys.readouterr().err
-    assert "2 files" in said
-    assert "drafted tokens accepted" in said or "nothing was drafted" in said
+    message = capsys.readouterr().err
+    assert "2 files" in message
+    assert "drafted tokens accepted" in message or "nothing was drafted" in message
     assert sorted(file.name for file in out.glob("[!.]*")) == [f"{Path(clips[0]).stem}.srt", "film.srt"]
     assert (out / "film.srt").read_text().startswith("1\n00:00:00,")
 
@@ -76,23 +76,23 @@ def test_finished_files_are_left_alone_until_overwritten(run, clips, tmp_path, c
 
 
 def test_the_text_does_not_hang_on_batch_draft_or_assistant(run, clips, capsys):
-    said = set()
+    message = set()
     for more in (["--batch-size", "1"], ["--draft-tokens", "3"], ["--draft-tokens", "0"]):
         assert main(["transcribe", *clips, "--pair", str(run), "--language", "nl", *more]) == 0
-        said.add(capsys.readouterr().out)
+        message.add(capsys.readouterr().out)
     assert main(["transcribe", *clips, "--main", str(run / "main"), "--language", "nl"]) == 0
-    said.add(capsys.readouterr().out)
-    assert len(said) == 1
-    assert all(f"{clip}:\n" in next(iter(said)) for clip in clips)
+    message.add(capsys.readouterr().out)
+    assert len(message) == 1
+    assert all(f"{clip}:\n" in next(iter(message)) for clip in clips)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips, tmp_path, capsys):
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"no sound")
     assert main(["transcribe", str(bad), clips[0], "--pair", str(run), "--language", "nl"]) == 2
-    said = capsys.readouterr()
-    assert f"error: {bad}: cannot be decoded as audio." in said.err
-    assert clips[0] in said.out
+    message = capsys.readouterr()
+    assert f"error: {bad}: cannot be decoded as audio." in message.err
+    assert clips[0] in message.out
 
 
 def test_whatever_one_file_is_the_others_are_done_and_each_has_its_reason(run, clips, tmp_path, capsys, monkeypatch):
@@ -124,25 +124,25 @@ def test_whatever_one_file_is_the_others_are_done_and_each_has_its_reason(run, c
     files = [str(tmp_path / name) for name in names]
     arguments = ["transcribe", *files, clips[0], "--pair", str(run), "--language", "nl", "--output", str(out)]
     assert main([*arguments, "--format", "json"]) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     done = {os.fsencode(file.name) for file in out.glob("[!.]*")}
     wanted = {b"voicemail", b"joined", b"latin-1-\xe9", b"n" * 247, os.fsencode(Path(clips[0]).stem)}
     assert done == {name + b".json" for name in wanted}
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    errors = [line for line in message.splitlines() if line.startswith("error: ")]
     assert len(errors) == 5
     for name, why in (
         ("gone.wav", "no such file"), ("pipe.wav", "a pipe"), ("m" * 251, "cannot be named"),
         ("list.m3u8", "a playlist"), ("surprise.flac", "nobody expects this at all"),
     ):  # fmt: skip
         assert any(name in error and why in error for error in errors), (name, errors)
-    assert "5 of 10 files failed" in said
+    assert "5 of 10 files failed" in message
 
 
 def test_names_that_the_folder_cannot_hold_are_told_before_a_model_is_loaded(clips, tmp_path, capsys):
     path = tmp_path / ("m" * 251 + ".wav")
     path.write_bytes(Path(clips[0]).read_bytes())
-    asked = ["transcribe", str(path), "--pair", "nowhere", "--format", "json", "--output", str(tmp_path / "out")]
-    assert main(asked) == 2
+    requested = ["transcribe", str(path), "--pair", "nowhere", "--format", "json", "--output", str(tmp_path / "out")]
+    assert main(requested) == 2
     assert "cannot be named" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -154,11 +154,11 @@ def test_a_track_is_chosen_and_what_was_odd_is_said(pair, clips, tmp_path, capsy
     texts = []
     for track in ("1", "2", "3"):
         assert main([*arguments, "--track", track]) == 0
-        said = capsys.readouterr()
-        texts.append(said.out)
-        assert f"note: {film}: has 3 audio tracks, of which number {track} is read" in said.err
+        message = capsys.readouterr()
+        texts.append(message.out)
+        assert f"note: {film}: has 3 audio tracks, of which number {track} is read" in message.err
     assert texts[0] != texts[1]
-    assert "channels that cancel each other" in said.err
+    assert "channels that cancel each other" in message.err
     assert main([*arguments, "--track", "4"]) == 2
     assert "has 3 audio tracks, and no track 4" in capsys.readouterr().err
     assert main([*arguments, "--track", "0"]) == 2
@@ -178,7 +178,7 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["gone.wav", "--pair", "x"], "gone.wav: there is no such file"),
         (["{hollow}", "--pair", "{run}"], "is a folder without audio or video files"),
@@ -198,7 +198,7 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
         (["{clip}", "--pair", "{run}", "--device", "cuda"], "sees no GPU"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, said):
+def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "empty.wav").touch()
     (tmp_path / "hollow").mkdir()
@@ -214,7 +214,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsy
     status = main(["transcribe", *(argument.format(**known) for argument in arguments)])
     error = capsys.readouterr().err
     assert status == 2
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -236,12 +236,12 @@ def test_standard_input_is_a_file_like_any_other(pair, clips):
     command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", "-", "--main", str(pair[0])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
-    def said(content: bytes) -> subprocess.CompletedProcess:
+    def message(content: bytes) -> subprocess.CompletedProcess:
         return subprocess.run(
             [*command, "--language", "nl", "--quiet"], env=environment, input=content, capture_output=True, timeout=300
         )
 
-    done, bad = said(Path(clips[0]).read_bytes()), said(b"no sound")
+    done, bad = message(Path(clips[0]).read_bytes()), message(b"no sound")
     assert done.returncode == 0
     assert done.stdout.strip()
     assert done.stderr == b""  # nothing but errors
@@ -311,14 +311,14 @@ def test_a_pair_is_found_in_each_of_its_places(run, tmp_path):
     assert locate_pair(str(one)) == (str(one), str(one / "assistant"))
     assert locate_pair(str(run / "assistant")) == (str(run / "main"), str(run / "assistant"))
     lonely = shutil.copytree(run / "assistant", tmp_path / "lonely")
-    lineage = json.loads((lonely / "pair.json").read_text())
-    (lonely / "pair.json").write_text(json.dumps(lineage | {"main": "../elsewhere"}))
+    manifest = json.loads((lonely / "pair.json").read_text())
+    (lonely / "pair.json").write_text(json.dumps(manifest | {"main": "../elsewhere"}))
     with pytest.raises(InputError, match="--main"):
         locate_pair(str(lonely))
 
 
 @pytest.fixture
-def heard() -> Transcription:
+def transcribed() -> Transcription:
     words = [Word(f" woord{i}", 3661.0 + i, 3661.5 + i) for i in range(20)]
     segments = [
         Segment(0.0, 2.5, " Hallo --> <allen>", [1]),
@@ -328,18 +328,26 @@ def heard() -> Transcription:
     return Transcription("Hallo en verder", "nl", 3700.0, segments, 3, 9, 6)
 
 
-def test_subtitles_keep_their_syntax_whatever_is_said(heard):
-    assert as_srt(heard).startswith(
+def test_subtitles_keep_their_syntax_whatever_is_said(transcribed):
+    assert as_srt(transcribed).startswith(
         "1\n00:00:00,000 --> 00:00:02,000\nHallo -> <allen>\n\n2\n00:00:02,000 --> 00:00:03"
     )
-    assert as_vtt(heard).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nHallo --&gt; &lt;allen&gt;\n")
-    assert as_tsv(heard).splitlines()[:3] == ["start\tend\ttext", "0\t2500\tHallo --> <allen>", "2000\t3000\ten verder"]
-    assert as_txt(heard) == "Hallo en verder\n"
-    assert json.loads(as_json(heard))["segments"][2]["words"][0] == {"text": " woord0", "start": 3661.0, "end": 3661.5}
+    assert as_vtt(transcribed).startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nHallo --&gt; &lt;allen&gt;\n")
+    assert as_tsv(transcribed).splitlines()[:3] == [
+        "start\tend\ttext",
+        "0\t2500\tHallo --> <allen>",
+        "2000\t3000\ten verder",
+    ]
+    assert as_txt(transcribed) == "Hallo en verder\n"
+    assert json.loads(as_json(transcribed))["segments"][2]["words"][0] == {
+        "text": " woord0",
+        "start": 3661.0,
+        "end": 3661.5,
+    }
 
 
-def test_with_words_a_cue_is_two_short_lines_of_a_few_seconds(heard):
-    blocks = as_srt(heard).split("\n\n")[2:]
+def test_with_words_a_cue_is_two_short_lines_of_a_few_seconds(transcribed):
+    blocks = as_srt(transcribed).split("\n\n")[2:]
     assert len(blocks) > 2
     texts = [block.split("\n")[2:] for block in blocks]
     assert all(len(line) <= 42 for lines in texts for line in lines)
@@ -360,15 +368,15 @@ def cue_times(srt: str) -> list[tuple[float, float]]:
     ("language", "text"), [("nl", " Dat is een hele lange zin." * 12), ("ja", "これは長い文です" * 30), ("nl", " kort")]
 )
 def test_without_word_times_a_long_segment_is_cut_into_cues_of_about_equal_length(language, text):
-    heard = Transcription(text, language, 40.0, [Segment(2.0, 32.0, text, [1])], 1, 0, 0)
-    blocks = as_srt(heard).strip().split("\n\n")
+    transcribed = Transcription(text, language, 40.0, [Segment(2.0, 32.0, text, [1])], 1, 0, 0)
+    blocks = as_srt(transcribed).strip().split("\n\n")
     texts = [block.split("\n")[2:] for block in blocks]
     assert all(len(lines) <= 2 and max(map(len, lines)) <= 42 for lines in texts)
     joint = "" if language == "ja" else " "
     assert joint.join(joint.join(lines) for lines in texts) == text.strip()
     sizes = [len("".join(lines)) for lines in texts]
     assert max(sizes) <= 1.5 * min(sizes)
-    times = cue_times(as_srt(heard))
+    times = cue_times(as_srt(transcribed))
     assert times[0][0] == 2.0
     assert times[-1][1] == 32.0
     assert all(start < end for start, end in times)
@@ -381,8 +389,8 @@ def test_a_file_without_speech_gives_an_empty_transcript(run, tmp_path, capsys):
     assert "1 file, 0.0 s" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("more", "asked"), [({"num_beams": 1}, True), ({}, False)])
-def test_the_stock_pipeline_asks_the_assistant_without_beams_alone(run, clips, more, asked):
+@pytest.mark.parametrize(("more", "requested"), [({"num_beams": 1}, True), ({}, False)])
+def test_the_stock_pipeline_asks_the_assistant_without_beams_alone(run, clips, more, requested):
     """As docs/serving.md says; where the second case changes, so must that page."""
     from transformers import AutoModelForCausalLM, pipeline
 
@@ -392,4 +400,4 @@ def test_the_stock_pipeline_asks_the_assistant_without_beams_alone(run, clips, m
     recogniser = pipeline("automatic-speech-recognition", model=str(run / "main"))
     settings = {"assistant_model": assistant, "language": "nl", "task": "transcribe", **more}
     assert "text" in recogniser(read_audio(clips[0]), generate_kwargs=settings)
-    assert bool(calls) == asked
+    assert bool(calls) == requested

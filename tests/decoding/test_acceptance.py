@@ -72,6 +72,7 @@ def test_counters_over_trees_equal_the_offline_replay(timestamps, max_new_tokens
             tokens = [row.tokens for row in rows]
             found = engine.ranks(states, tokens, options)
             assert [each.matches for each in found] == engine.agreement(states, tokens, options)
+            assert [list(each.choices) for each in found] == engine.choices(states, tokens, options)
             for row, ranks in zip(rows, found, strict=True):
                 online = list(zip(row.drafted_per_round, row.accepted_per_round, strict=True))
                 assert online == accepted_per_tree(ranks, tree)

@@ -71,16 +71,18 @@ def rearranged(model):
 def by_transformers(model, windows) -> list[list[int]]:
     """Greedy, with timestamps, in the ids of the model before it was rearranged."""
     back = {moved(token): token for token in range(SIZE + WORDS)}
-    asked = {"language": "nl", "task": "transcribe", "return_timestamps": True, "num_beams": 1, "do_sample": False}
-    found = rearranged(model).generate(windows, **asked, return_dict_in_generate=True, force_unique_generate_call=True)
+    requested = {"language": "nl", "task": "transcribe", "return_timestamps": True, "num_beams": 1, "do_sample": False}
+    found = rearranged(model).generate(
+        windows, **requested, return_dict_in_generate=True, force_unique_generate_call=True
+    )
     rows = [[back[token] for token in row] for row in found.sequences.tolist()]
     rows = [row[row.index(START) + 3 :] for row in rows]
     return [row[: row.index(END) + 1] if END in row else row for row in rows]
 
 
 def ours(model, draft, windows, **options) -> list[list[int]]:
-    asked = Options(**{"language": "nl", "batch_size": 3, "draft_tokens": 3} | options)
-    return [row.tokens for row in Engine(model, draft).decode(windows, asked)]
+    requested = Options(**{"language": "nl", "batch_size": 3, "draft_tokens": 3} | options)
+    return [row.tokens for row in Engine(model, draft).decode(windows, requested)]
 
 
 def engines(model):
@@ -131,8 +133,8 @@ def test_a_draft_whose_head_is_sliced_can_propose_added_words():
     model, windows = with_words(0), features(6)
     decoded = ours(model, None, windows, draft_tokens=0)
     vocabulary = torch.tensor(sorted({token for row in decoded for token in row}))
-    asked = Options(language="nl", draft_tokens=3)
-    rounds = Engine(model, cut(model, noise=0.0), draft_vocabulary=vocabulary).decode(windows, asked)
+    requested = Options(language="nl", draft_tokens=3)
+    rounds = Engine(model, cut(model, noise=0.0), draft_vocabulary=vocabulary).decode(windows, requested)
     assert [row.tokens for row in rounds] == decoded
     assert sum(row.accepted for row in rounds) == sum(row.drafted for row in rounds)  # the draft is the main itself
 

@@ -84,7 +84,7 @@ def recorded(main, draft, **more):
 
 @pytest.mark.parametrize("timestamps", [False, True])
 @pytest.mark.parametrize(
-    "asked",
+    "changes",
     [
         {},
         {"confidence": 0.4},
@@ -94,12 +94,12 @@ def recorded(main, draft, **more):
         {"draft_tokens": TREE, "log_probabilities": True},
         {"draft_tokens": 0, "log_probabilities": True},  # as the main labels
     ],
-    ids=lambda asked: str(asked),
+    ids=lambda changes: str(changes),
 )
-def test_replayed_rounds_say_what_called_ones_say(timestamps, asked):
+def test_replayed_rounds_say_what_called_ones_say(timestamps, changes):
     main, windows = tiny_whisper(4), features(9, 4)
     draft = cut(main)
-    options = Options(**{"language": "nl", "timestamps": timestamps, "batch_size": 3, "draft_tokens": 3} | asked)
+    options = Options(**{"language": "nl", "timestamps": timestamps, "batch_size": 3, "draft_tokens": 3} | changes)
     prompts = [None, [1, 2], list(range(20))] * 3
     engine = recorded(main, draft)
     found = engine.decode(windows, options, prompts)

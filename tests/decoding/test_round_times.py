@@ -18,13 +18,13 @@ class Machine:
 
     def __init__(self, draft: float, token: float):
         self.draft, self.token = draft, token  # over a plain step of 10 ms
-        self.now, self.asked, self.disturbed = 0.0, [], {}
+        self.now, self.timed, self.disturbed = 0.0, [], {}
 
     def round_seconds(self, batch_size: int, drafts: DraftTree) -> float:
         count = len(drafts)
         steps = 1 + drafts.depth * self.draft + count * self.token * batch_size
         taken = 0.01 * steps * self.disturbed.pop(count, 1.0)
-        self.asked.append((batch_size, count))
+        self.timed.append((batch_size, count))
         self.now += taken
         return taken
 

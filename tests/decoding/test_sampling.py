@@ -134,9 +134,9 @@ def test_the_greedy_round_gives_the_log_probabilities_of_the_careful_one(dtype, 
     """The careful one is taken where a confidence is asked for; at 0 it changes nothing else."""
     main, windows = tiny_whisper(4).to(dtype), features(9, 4)
     engine = Engine(main, cut(main).to(dtype))
-    asked = {"language": "nl", "timestamps": timestamps, "log_probabilities": True, "batch_size": 4}
+    requested = {"language": "nl", "timestamps": timestamps, "log_probabilities": True, "batch_size": 4}
     for draft_tokens in (0, 3):
-        options = Options(draft_tokens=draft_tokens, **asked)
+        options = Options(draft_tokens=draft_tokens, **requested)
         greedy = engine.decode(windows, options)
         careful = engine.decode(windows, replace(options, confidence=0.0))
         assert [row.tokens for row in greedy] == [row.tokens for row in careful]

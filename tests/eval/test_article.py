@@ -45,7 +45,7 @@ def test_the_articles_config_prints_our_figures_beside_its_own(question, pair, m
 )
 def test_the_published_figures_are_the_articles(name, figures):
     config = load_config(ROOT / "configs" / f"{name}.yaml")
-    said = config.eval.published
-    ratio = round(said.greedy_seconds / said.assisted_seconds, 1)
-    assert (said.greedy_seconds, said.assisted_seconds, ratio, said.error_rate) == figures
+    message = config.eval.published
+    ratio = round(message.greedy_seconds / message.assisted_seconds, 1)
+    assert (message.greedy_seconds, message.assisted_seconds, ratio, message.error_rate) == figures
     assert (config.eval.limit, config.eval.timed_clips, config.train) == (73, 73, None)

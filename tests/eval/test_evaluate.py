@@ -123,8 +123,8 @@ def test_two_reports_are_compared_on_the_utterances_they_share(judged, tmp_path,
     assert agreement.split("|")[3].strip() == "1.000"
     assert "no clear difference" not in agreement
     assert "+0.000 (+0.000 to +0.000), no clear difference" in text  # the error rates are the same
-    told = command("-m", "whisper_pair.cli", "compare", judged, tmp_path / "other.json")
-    assert told.stdout.strip() == text
+    printed = command("-m", "whisper_pair.cli", "compare", judged, tmp_path / "other.json")
+    assert printed.stdout.strip() == text
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"version": 1}', "[]"])

@@ -30,8 +30,8 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
     config = replace(whole, output=whole.output + "-again")
     write, parts = decoded_clips.write_json, []
 
-    def written(file, told) -> None:
-        write(file, told)
+    def written(file, content) -> None:
+        write(file, content)
         parts.append(file)
         if len(parts) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -57,15 +57,15 @@ def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, 
     read, barrier = [], threading.Barrier(2, timeout=60)
     monkeypatch.setattr(Clip, "read", lambda self, original=Clip.read: read.append(self.name) or original(self))
 
-    def heard(folder: Path, index: int, of: int):
+    def decode_share(folder: Path, index: int, of: int):
         wait = barrier.wait if of > 1 else lambda: None
         me = SimpleNamespace(process_index=index, num_processes=of, is_main_process=index == 0, wait_for_everyone=wait)
         engines = Engines(main, [ours])
         return decoded_clips.decode_clips(engines, None, clips, log_mel, stage.options_of(config), folder, me)
 
-    alone = heard(tmp_path / "one", 0, 1)
+    alone = decode_share(tmp_path / "one", 0, 1)
     read.clear()
     with ThreadPoolExecutor(2) as both:
-        shares = list(both.map(lambda index: heard(tmp_path / "two", index, 2), range(2)))
+        shares = list(both.map(lambda index: decode_share(tmp_path / "two", index, 2), range(2)))
     assert shares == [alone, alone]
     assert sorted(read) == sorted(clip.name for clip in clips)

@@ -12,7 +12,7 @@ from whisper_pair.report.schema import problems
 
 
 def test_a_main_alone_gets_its_errors_and_its_speed(pair, material, tmp_path, command):
-    asked = [
+    arguments = [
         "--main",
         pair[0],
         "--data",
@@ -25,7 +25,7 @@ def test_a_main_alone_gets_its_errors_and_its_speed(pair, material, tmp_path, co
         3,
     ]
     settings = ["eval.timed_clips=2", "eval.repeats=1", "eval.batch_sizes=[1]"]
-    done = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
+    done = command("-m", "whisper_pair.cli", "evaluate", *arguments, *settings)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "eval" / "report.json").read_text())
     assert problems(report, "main") == []
@@ -40,7 +40,7 @@ def test_a_main_alone_gets_its_errors_and_its_speed(pair, material, tmp_path, co
         text = (tmp_path / "out" / "eval" / reading).read_text()
         assert sentence.split(" on ")[0] in html.unescape(text).replace("\\", "")
     assert f"report: {tmp_path}/out/eval/report.html" in done.stdout
-    again = command("-m", "whisper_pair.cli", "evaluate", *asked, *settings)
+    again = command("-m", "whisper_pair.cli", "evaluate", *arguments, *settings)
     assert "already evaluated" in again.stdout
     assert sentence in again.stdout
 
@@ -49,11 +49,11 @@ def test_a_main_alone_gets_its_errors_and_its_speed(pair, material, tmp_path, co
 def test_evaluate_needs_no_assistant_and_takes_one(assistant, tmp_path):
     import argparse
 
-    asked = argparse.Namespace(
+    arguments = argparse.Namespace(
         main="main", assistant=assistant, data=str(tmp_path), text="text", speaker=None, language="nl",
         task="transcribe", out=str(tmp_path), limit=None, quick=False,
     )  # fmt: skip
-    assert question(asked)["eval"] == {"assistant": assistant, "main_alone": assistant is None}
+    assert question(arguments)["eval"] == {"assistant": assistant, "main_alone": assistant is None}
 
 
 def test_a_main_alone_has_no_assistant_and_nothing_to_train(tmp_path, write_config):

@@ -98,7 +98,7 @@ def test_the_main_alone_never_asks_an_assistants_own_encoder(pair, monkeypatch):
     engine = Engine(main, load_main(pair[0], torch.float32))
     monkeypatch.setattr(engine.encoders.draft, "forward", None)
     features = torch.randn(2, *engine.encoders.shapes["features"], generator=torch.Generator().manual_seed(1))
-    asked = Options(language="nl", draft_tokens=0)
-    assert [r.tokens for r in engine.decode(features, asked)] == [
-        r.tokens for r in Engine(main).decode(features, asked)
+    main_alone = Options(language="nl", draft_tokens=0)
+    assert [r.tokens for r in engine.decode(features, main_alone)] == [
+        r.tokens for r in Engine(main).decode(features, main_alone)
     ]

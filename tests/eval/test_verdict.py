@@ -122,7 +122,7 @@ def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, question):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({}, "eval.repeats: expected at least 3 for --strict, found 1: .* 2 clips at batch 1 make 2"),
         (
@@ -132,15 +132,15 @@ def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, question):
         ({"timed_clips": 9, "limit": 9, "batch_sizes": [1]}, None),  # but the test set holds 5
     ],
 )
-def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(question, settings, said):
+def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(question, settings, message):
     config = question(**settings)
-    if said is None:
+    if message is None:
         check_enough_timings(config.eval)
         check_enough_timings(config.eval, 5)
         with pytest.raises(InputError, match="2 clips at batch 1 make 2"):
             check_enough_timings(config.eval, 2)
     else:
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             evaluate(config, strict=True)
     assert not (Path(config.output) / "eval").exists()
 
@@ -182,8 +182,8 @@ def test_a_baseline_under_other_suppress_tokens_is_no_baseline(question, monkeyp
 
     def other(main, features, options, assistant=None):
         usual = main.generation_config.suppress_tokens
-        said = generate(main, features[:1], options)[0].tokens
-        main.generation_config.suppress_tokens = [*(usual or ()), said[0]]
+        message = generate(main, features[:1], options)[0].tokens
+        main.generation_config.suppress_tokens = [*(usual or ()), message[0]]
         try:
             return generate(main, features, options, assistant)
         finally:

@@ -21,7 +21,7 @@ from whisper_pair.live import server
 from whisper_pair.live.access import Door, tidy
 
 
-def asked(tmp_path, method="GET", hosts=(), parts=(b"",), **headers) -> int:
+def status_of(tmp_path, method="GET", hosts=(), parts=(b"",), **headers) -> int:
     """The status that a request is answered with; 200: it reached the page."""
     sent = []
     pieces = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
@@ -49,7 +49,7 @@ def asked(tmp_path, method="GET", hosts=(), parts=(b"",), **headers) -> int:
      f"{socket.gethostname()}:7860"],
 )  # fmt: skip
 def test_its_own_names_and_any_address_are_answered(tmp_path, host):
-    assert asked(tmp_path, hosts=["Demo.example"], host=host, origin=f"http://{host}") == 200
+    assert status_of(tmp_path, hosts=["Demo.example"], host=host, origin=f"http://{host}") == 200
 
 
 @pytest.mark.parametrize(
@@ -68,29 +68,29 @@ def test_its_own_names_and_any_address_are_answered(tmp_path, host):
     ],
 )
 def test_another_host_or_origin_is_refused(tmp_path, host):
-    assert asked(tmp_path, host=host) == 403
-    assert asked(tmp_path, host="localhost", origin=f"http://{host}") == 403
+    assert status_of(tmp_path, host=host) == 403
+    assert status_of(tmp_path, host="localhost", origin=f"http://{host}") == 403
 
 
 def test_a_page_without_an_origin_of_its_own_is_refused(tmp_path):
-    assert asked(tmp_path, host="localhost", origin="null") == 403
-    assert asked(tmp_path) == 403  # no Host at all
+    assert status_of(tmp_path, host="localhost", origin="null") == 403
+    assert status_of(tmp_path) == 403  # no Host at all
 
 
 def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path, monkeypatch):
     monkeypatch.setattr(door, "LARGEST", 100)
-    assert asked(tmp_path, "POST", host="localhost", content_length="101") == 413
-    assert asked(tmp_path, "POST", host="localhost", content_length="-1") == 413
-    assert asked(tmp_path, "POST", parts=[b"x" * 50] * 3, host="localhost") == 413
-    assert asked(tmp_path, "POST", parts=[b"x" * 50] * 2, host="localhost", content_length="100") == 200
+    assert status_of(tmp_path, "POST", host="localhost", content_length="101") == 413
+    assert status_of(tmp_path, "POST", host="localhost", content_length="-1") == 413
+    assert status_of(tmp_path, "POST", parts=[b"x" * 50] * 3, host="localhost") == 413
+    assert status_of(tmp_path, "POST", parts=[b"x" * 50] * 2, host="localhost", content_length="100") == 200
 
 
 def test_recordings_together_have_a_bound_and_go_after_a_while(tmp_path, monkeypatch):
     monkeypatch.setattr(door, "MOST", 100)
     (tmp_path / "someone").mkdir()
     (tmp_path / "someone" / "a.wav").write_bytes(b"x" * 60)
-    assert asked(tmp_path, "POST", host="localhost", content_length="50") == 507
-    assert asked(tmp_path, "POST", host="localhost", content_length="40") == 200
+    assert status_of(tmp_path, "POST", host="localhost", content_length="50") == 507
+    assert status_of(tmp_path, "POST", host="localhost", content_length="40") == 200
     tidy(tmp_path)
     assert (tmp_path / "someone" / "a.wav").exists()
     long_ago = time.time() - door.KEPT - 1

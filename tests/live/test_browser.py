@@ -64,9 +64,9 @@ def server(pair):
         port = probe.getsockname()[1]
     command = ["-m", "whisper_pair.cli", "demo-server", pair[0].parent, "--port", port, "--device", "cpu"]
     process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    said = process.stdout.readline()
-    assert said.startswith(f"http://127.0.0.1:{port}/ shows ")
-    yield said.split()[0]
+    message = process.stdout.readline()
+    assert message.startswith(f"http://127.0.0.1:{port}/ shows ")
+    yield message.split()[0]
     process.terminate()
     assert process.wait(PATIENCE) == 0
 
@@ -89,8 +89,8 @@ def resize(browser, size: tuple[int, int]) -> None:
 def asked_elsewhere(browser, page: str) -> list[str]:
     """Addresses outside it that the page has asked for; the icon of the page before is the browser's own wish."""
     entries = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    asked = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
-    urls = [one["request"]["url"] for one in asked if one["documentURL"].startswith(page)]
+    requests = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
+    urls = [one["request"]["url"] for one in requests if one["documentURL"].startswith(page)]
     own = (page, "data:", "blob:")
     return [url for url in urls if not url.startswith(own) and not url.endswith("/favicon.ico")]
 
@@ -159,7 +159,7 @@ def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser
     assert min(float(clock.removesuffix(" s")) for clock in shown(browser, ".clock")) > 0
     seen = [sides for sides in browser.execute_script("return window.seen") if sides]
     assert len({clock for (_, clock), _ in seen}) >= 2  # it was seen running
-    assert all(said == len(main["own"]) for (said, _), (its, _) in seen if its)  # one after the other
+    assert all(message == len(main["own"]) for (message, _), (its, _) in seen if its)  # one after the other
     for size in (DESK, PHONE):
         resize(browser, size)
         assert not overflows(browser)
@@ -167,18 +167,18 @@ def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         (None, "Record something or choose a file, then press Transcribe."),
         ("silent.wav", "silent.wav: holds nothing but silence; check the microphone, or choose another file."),
         ("broken.wav", "broken.wav: cannot be decoded as audio."),
     ],
 )
-def test_a_mistake_is_one_sentence_on_the_page(browser, server, tmp_path, name, said):
+def test_a_mistake_is_one_sentence_on_the_page(browser, server, tmp_path, name, message):
     soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     transcribe(browser, server, name and tmp_path / name)
-    assert until(lambda: shown(browser, ".sentence[role=alert]")) == [said]
+    assert until(lambda: shown(browser, ".sentence[role=alert]")) == [message]
 
 
 # report.html
@@ -259,7 +259,7 @@ def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judg
     assert columns[:3] == ["reference", "main", "assistant"]
     for heading in ("seconds", "main's errors", "rejected tokens", "clip"):
         for direction in ("ascending", "descending"):
-            column, values, told = browser.execute_script(
+            column, values, sorted_as = browser.execute_script(
                 "const head = [...document.querySelectorAll('#utterances th')].find("
                 "(e) => e.textContent === arguments[0]); head.querySelector('button').click();"
                 "const column = [...head.parentElement.children].indexOf(head);"
@@ -269,7 +269,7 @@ def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judg
                 heading,
             )
             values = values if heading == "clip" else [float(value) for value in values]
-            assert told == direction
+            assert sorted_as == direction
             assert len(set(values)) > 1 or "errors" in heading
             assert values == sorted(values, reverse=direction == "descending"), column
     assert asked_elsewhere(browser, address) == []

@@ -41,10 +41,10 @@ def test_both_sides_say_what_the_engine_says_and_never_at_once(loaded, clips, mo
     contest = Contest(loaded, clips[0], ASKED)
     for seen in contest.watch():
         assert not seen.pair.began or seen.main.done
-    heard = loaded.transcribe([clips[0]], language="nl", draft_tokens=3)[0]
-    assert contest.main.tokens == contest.pair.tokens == heard.tokens
+    transcribed = loaded.transcribe([clips[0]], language="nl", draft_tokens=3)[0]
+    assert contest.main.tokens == contest.pair.tokens == transcribed.tokens
     assert (len(contest.pair.rounds), contest.pair.drafted, contest.pair.accepted) == (
-        heard.rounds, heard.drafted, heard.accepted,
+        transcribed.rounds, transcribed.drafted, transcribed.accepted,
     )  # fmt: skip
     assert 0 < contest.pair.accepted < contest.pair.drafted  # else the above says little
     assert contest.main.drafted == 0
@@ -60,8 +60,8 @@ def test_a_recording_longer_than_the_window_is_heard_whole_in_the_windows_of_lon
     contest = over(Contest(loaded, samples, ASKED))
     assert len(contest.windows) >= 2
     (longform,) = loaded.transcribe_long([samples], language="nl", chunked=True, timestamps=False, draft_tokens=0)
-    said = [token for segment in longform.segments for token in segment.tokens]
-    assert [token for token in contest.pair.tokens if token < loaded.engine.special.end] == said
+    message = [token for segment in longform.segments for token in segment.tokens]
+    assert [token for token in contest.pair.tokens if token < loaded.engine.special.end] == message
     assert f"cut at quiet places into {len(contest.windows)}" in contest_html(contest, spelling, "")
 
 
@@ -134,7 +134,7 @@ def test_nothing_that_is_said_or_named_becomes_markup(loaded, clips, spelling):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "either --pair DIR"),
         (["x", "--pair", "y"], "name one pair"),
@@ -143,9 +143,9 @@ def test_nothing_that_is_said_or_named_becomes_markup(loaded, clips, spelling):
         (["--main", "x", "--assistant", "y"], "pip install 'whisper-pair[server]'"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_sentence(arguments, said, capsys, monkeypatch):
+def test_what_cannot_be_shown_is_said_in_one_sentence(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(demo_server, "find_spec", lambda name: None)
     assert main(["demo-server", *arguments]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1

@@ -65,8 +65,8 @@ def theirs(main, features, **more):
 
 def ours(pair, audio, **more):
     options = Options(**{"language": "nl", "timestamps": True, "batch_size": 3, "draft_tokens": 3} | more)
-    heard = dict(transcribe(pair, audio, options))
-    return [[(s.start, s.end, s.tokens) for s in heard[index].segments] for index in range(len(audio))]
+    transcribed = dict(transcribe(pair, audio, options))
+    return [[(s.start, s.end, s.tokens) for s in transcribed[index].segments] for index in range(len(audio))]
 
 
 MODELS = [(0, 3.0), (2, 3.0), (5, 5.0), (3, 1.0), (7, 1.0), (1, 5.0)]  # seed, pull to the end
@@ -216,11 +216,11 @@ def test_a_long_file_read_again_window_by_window_gives_what_it_gives_in_memory(
     soundfile.write(tmp_path / "long.wav", long_audio[0], 16_000, subtype="FLOAT")
     options = Options(timestamps=True, language="nl", batch_size=2, draft_tokens=2, max_new_tokens=12)
 
-    def heard(audio):
+    def transcribed(audio):
         ((_, found),) = transcribe(pair, [audio], options, chunked=chunked, word_times=True)
         return found
 
-    in_memory = heard(long_audio[0])
+    in_memory = transcribed(long_audio[0])
     monkeypatch.setattr("whisper_pair.longform.features.KEPT", 0)
     monkeypatch.setattr("whisper_pair.longform.features.BLOCK", 300)
     monkeypatch.setattr(sys.modules["whisper_pair.longform.transcribe"], "WAVE", 2)
@@ -232,7 +232,7 @@ def test_a_long_file_read_again_window_by_window_gives_what_it_gives_in_memory(
         for first, last in ((0, frames), (500, 700), (10, 300), (frames - 90, frames)):
             assert torch.allclose(features.stretch(first, last), whole[:, first:last], atol=1e-5)
         assert features.silence == pytest.approx(silence(whole), abs=1e-5)
-    found = heard(tmp_path / "long.wav")
+    found = transcribed(tmp_path / "long.wav")
     assert len(in_memory.segments) > 2
     assert [(s.start, s.end, s.tokens) for s in found.segments] == [
         (s.start, s.end, s.tokens) for s in in_memory.segments
@@ -254,8 +254,10 @@ def test_a_recording_that_fails_half_way_ends_alone(pair, long_audio, tmp_path, 
     monkeypatch.setattr(InPieces, "stretch", failing)
     options = Options(timestamps=True, language="nl", batch_size=2, draft_tokens=0, max_new_tokens=8)
     audio = [tmp_path / "fails.wav", long_audio[2], long_audio[1]]
-    heard = dict(transcribe(pair, audio, options, on_failure=lambda index, error: failures.append((index, str(error)))))
-    assert sorted(heard) == [1, 2]
+    transcribed = dict(
+        transcribe(pair, audio, options, on_failure=lambda index, error: failures.append((index, str(error))))
+    )
+    assert sorted(transcribed) == [1, 2]
     assert failures == [(0, "the disk is gone")]
 
 
@@ -273,10 +275,10 @@ def test_sound_in_text_and_segments_out(pair, long_audio):
     )
     special = pair.engine.special
     wanted = pair.processor.tokenizer.decode([t for t in stock[0].tolist() if t < special.end]).strip()
-    heard = pair.transcribe_long(long_audio, language="nl", batch_size=2, draft_tokens=4, word_times=True,
+    transcribed = pair.transcribe_long(long_audio, language="nl", batch_size=2, draft_tokens=4, word_times=True,
                                  timestamps=True, max_new_tokens=24)  # fmt: skip
-    assert heard[0].text == wanted
-    for samples, transcription in zip(long_audio, heard, strict=True):
+    assert transcribed[0].text == wanted
+    for samples, transcription in zip(long_audio, transcribed, strict=True):
         assert transcription.seconds == pytest.approx(len(samples) / 16_000, abs=0.02)
         assert transcription.language == "nl"
         for segment in transcription.segments:
@@ -284,26 +286,30 @@ def test_sound_in_text_and_segments_out(pair, long_audio):
 
 
 def test_chunks_cover_the_recording_and_detect_its_language_once(pair, long_audio):
-    told = []
+    progress_calls = []
     options = Options(timestamps=True, batch_size=2, draft_tokens=2, max_new_tokens=30)
-    heard = dict(
-        transcribe(pair, long_audio, options, chunked=True, on_progress=lambda *progress: told.append(progress))
+    transcribed = dict(
+        transcribe(
+            pair, long_audio, options, chunked=True, on_progress=lambda *progress: progress_calls.append(progress)
+        )
     )
     for index, samples in enumerate(long_audio):
-        assert heard[index].language in pair.engine.special.languages
-        assert heard[index].segments[-1].end <= len(samples) / 16_000 + 4
-        assert max(seconds for i, seconds, _ in told if i == index) == pytest.approx(heard[index].seconds)
+        assert transcribed[index].language in pair.engine.special.languages
+        assert transcribed[index].segments[-1].end <= len(samples) / 16_000 + 4
+        assert max(seconds for i, seconds, _ in progress_calls if i == index) == pytest.approx(
+            transcribed[index].seconds
+        )
 
 
 def test_one_recording_that_cannot_be_read_does_not_stop_the_others(pair, long_audio, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     failures = []
     options = Options(timestamps=True, language="nl", draft_tokens=0, max_new_tokens=8)
-    heard = dict(
+    transcribed = dict(
         transcribe(pair, [tmp_path / "bad.wav", long_audio[2]], options,
                    on_failure=lambda index, error: failures.append((index, str(error))))
     )  # fmt: skip
-    assert list(heard) == [1]
+    assert list(transcribed) == [1]
     assert failures[0][0] == 0
     assert "bad.wav" in failures[0][1]
     with pytest.raises(InputError, match=r"bad\.wav"):
@@ -312,7 +318,9 @@ def test_one_recording_that_cannot_be_read_does_not_stop_the_others(pair, long_a
 
 def test_a_main_that_forgot_timestamps_is_heard_in_chunks_without_them(pair, long_audio):
     plain = pair.transcribe([long_audio[2]], language="nl", max_new_tokens=20)[0].text
-    (heard,) = pair.transcribe_long([long_audio[2]], language="nl", chunked=True, timestamps=False, max_new_tokens=20)
-    assert heard.text == plain
+    (transcribed,) = pair.transcribe_long(
+        [long_audio[2]], language="nl", chunked=True, timestamps=False, max_new_tokens=20
+    )
+    assert transcribed.text == plain
     with pytest.raises(InputError, match="sequential"):
         pair.transcribe_long([long_audio[2]], language="nl", timestamps=False)

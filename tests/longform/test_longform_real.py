@@ -44,10 +44,12 @@ def test_segments_and_token_times_equal_transformers(speech):
     assisted = Pair(pair.main, pair.main, pair.processor)
     differ = []
     for ours in (pair, assisted):
-        (heard,) = ours.transcribe_long([speech], language="nl", draft_tokens=4, word_times=True)
-        assert [segment.tokens for segment in heard.segments] == [segment["tokens"].tolist() for segment in theirs]
-        assert len(heard.segments) > 10
-        for segment, other in zip(heard.segments, theirs, strict=True):
+        (transcribed,) = ours.transcribe_long([speech], language="nl", draft_tokens=4, word_times=True)
+        assert [segment.tokens for segment in transcribed.segments] == [
+            segment["tokens"].tolist() for segment in theirs
+        ]
+        assert len(transcribed.segments) > 10
+        for segment, other in zip(transcribed.segments, theirs, strict=True):
             assert segment.start == pytest.approx(float(other["start"]), abs=1e-3)
             assert segment.end == pytest.approx(float(other["end"]), abs=1e-3)
             ends = torch.as_tensor(other["token_timestamps"])

@@ -17,10 +17,12 @@ def run(material, write_config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
     settings = folder / "output" / "main" / "generation_config.json"
-    told = json.loads(settings.read_text())
+    generation_config = json.loads(settings.read_text())
     vocabulary = json.loads((folder / "output" / "main" / "config.json").read_text())["vocab_size"]
-    told["suppress_tokens"] = sorted({*told["suppress_tokens"], *range(told["eos_token_id"] + 1, vocabulary)})
-    settings.write_text(json.dumps(told))  # an untrained main says nothing but timestamps else
+    generation_config["suppress_tokens"] = sorted(
+        {*generation_config["suppress_tokens"], *range(generation_config["eos_token_id"] + 1, vocabulary)}
+    )
+    settings.write_text(json.dumps(generation_config))  # an untrained main says nothing but timestamps else
     return folder / "output"
 
 

@@ -126,8 +126,8 @@ def test_the_card_tells_where_the_pair_drafts_nothing_and_an_older_verdict_is_re
         sixteen["kept"] = True
         file.write_text(json.dumps(report))
         assert publish(run, "--to", "me/pair", "--dry-run") == 0
-        said = " ".join(capsys.readouterr().out.split())
-        assert "By these figures the pair earns its place. At batch 16 it drafts nothing, at no cost." in said
+        message = " ".join(capsys.readouterr().out.split())
+        assert "By these figures the pair earns its place. At batch 16 it drafts nothing, at no cost." in message
         del sixteen["kept"]
         file.write_text(json.dumps(report))
         with pytest.raises(InputError, match=r"an older version of this toolkit; whisper-pair eval CONFIG"):

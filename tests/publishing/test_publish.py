@@ -25,7 +25,7 @@ def test_a_killed_upload_goes_on_where_it_was_and_a_repeated_one_changes_nothing
     )
     assert hub.hangs.wait(120)
     process.kill()
-    said = process.communicate()[0].decode()
+    message = process.communicate()[0].decode()
     assert len(hub.repos["me/pair"].commits) == 2
     assert len(hub.repos["me/pair-assistant"].commits) == 1  # nothing of it is to be seen
     assert publish(run, "--to", "me/pair") == 0
@@ -35,7 +35,7 @@ def test_a_killed_upload_goes_on_where_it_was_and_a_repeated_one_changes_nothing
     assert len(hub.puts) == 3
     assert len(hub.repos["me/pair"].commits) == len(hub.repos["me/pair-assistant"].commits) == 2
     printed = capsys.readouterr()
-    assert TOKEN not in said + printed.out + printed.err
+    assert TOKEN not in message + printed.out + printed.err
 
 
 def test_a_large_file_goes_in_parts_where_the_hub_asks_for_them(run, monkeypatch, tmp_path):
@@ -107,15 +107,15 @@ for model, more in ((main, {{}}), (main, {{"assistant_model": assistant}}), (alo
         Pair.from_pretrained("me/pair", None),
     )
     for pair in pairs:
-        heard = pair.transcribe([read_audio(clip)], language="nl", max_new_tokens=8, draft_tokens=3)[0].text
-        assert repr(heard) == main_alone == assisted
+        transcribed = pair.transcribe([read_audio(clip)], language="nl", max_new_tokens=8, draft_tokens=3)[0].text
+        assert repr(transcribed) == main_alone == assisted
     whole = Pair.from_pretrained(str(run / "standalone"), None)
     assert repr(whole.transcribe([read_audio(clip)], language="nl", max_new_tokens=8)[0].text) == standalone
     assert locate_pair("me/pair-assistant")[0] == locate_pair("me/pair")[0] == "me/pair"
     capsys.readouterr()
     assert main(["transcribe", str(clip), "--pair", "me/pair", "--language", "nl", "--no-timestamps"]) == 0
-    said = capsys.readouterr().out.strip()
-    assert said.startswith(main_alone.strip("'"))  # which was held to eight tokens
+    message = capsys.readouterr().out.strip()
+    assert message.startswith(main_alone.strip("'"))  # which was held to eight tokens
     assert main_alone != "''"
 
 
@@ -124,8 +124,8 @@ def test_a_main_without_an_assistant_of_its_own_is_no_pair(run, hub):
     assistant = hub.repos.pop("me/pair-assistant")
     with pytest.raises(InputError, match="me/pair-assistant was not found"):
         locate_pair("me/pair")
-    lineage = json.loads(assistant.files["pair.json"]) | {"main": "me/another"}
-    assistant.files["pair.json"] = json.dumps(lineage).encode()
+    manifest = json.loads(assistant.files["pair.json"]) | {"main": "me/another"}
+    assistant.files["pair.json"] = json.dumps(manifest).encode()
     hub.repos["me/pair-assistant"] = assistant
     with pytest.raises(InputError, match="was made for me/another"):
         locate_pair("me/pair")
@@ -156,6 +156,6 @@ def test_shards_of_an_earlier_release_are_removed_in_the_same_commit(run, hub):
 def test_without_a_token_the_way_to_log_in_is_named(run, hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert publish(run, "--to", "me/pair") == 2
-    said = capsys.readouterr().err
-    assert "hf auth login" in said
-    assert "hf_wrong" not in said
+    message = capsys.readouterr().err
+    assert "hf auth login" in message
+    assert "hf_wrong" not in message

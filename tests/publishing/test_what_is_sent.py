@@ -40,17 +40,17 @@ def test_a_dry_run_writes_nothing_and_names_what_the_release_holds(run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["{run}", "--to", "pair"], "form org/name"),
         (["{run}/eval", "--to", "me/pair"], "no config.yaml"),
         (["{gone}", "--to", "me/pair"], "cannot be read"),
     ],
 )
-def test_what_cannot_be_published_is_said_in_one_sentence(run, tmp_path, capsys, arguments, said):
+def test_what_cannot_be_published_is_said_in_one_sentence(run, tmp_path, capsys, arguments, message):
     assert publish(*(argument.format(run=run, gone=tmp_path / "gone.yaml") for argument in arguments)) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 

@@ -172,9 +172,9 @@ def write_picture(path):
 @pytest.mark.parametrize("write", [write_to, write_torch, write_parquet, write_picture])
 def test_whoever_writes_to_a_full_disk_it_is_said_in_a_sentence(write, full, capsys):
     assert guarded(lambda: write(full)) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: the disk is full")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: the disk is full")
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -269,14 +269,14 @@ def piped(*arguments, to: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    ("to", "status", "said"),
+    ("to", "status", "message"),
     [("| true", 141, "stopped, since whoever read"), ("> /dev/full", 1, "error: the disk is full"), (">&-", 0, "")],
 )
-def test_output_that_nobody_takes_is_one_sentence(to, status, said):
+def test_output_that_nobody_takes_is_one_sentence(to, status, message):
     done = piped("init", "nl", "--out", "-", to=to)
     assert done.returncode == status, done.stderr
-    assert done.stderr.startswith(said)
-    assert done.stderr.count("\n") == bool(said)
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == bool(message)
 
 
 # What is not here
@@ -316,6 +316,6 @@ def test_a_stage_that_a_signal_ended_is_told(name, why, capfd):
     number = signal.Signals[name]
     kill = f"import os; os.kill(os.getpid(), {int(number)})"
     assert status_of([sys.executable, "-c", kill]) == 128 + number
-    said = capfd.readouterr().err
-    assert f"was ended by {name}; " in said
-    assert why in said
+    message = capfd.readouterr().err
+    assert f"was ended by {name}; " in message
+    assert why in message

@@ -141,7 +141,7 @@ def test_nothing_is_written_into_a_folder_that_is_no_runs(precious):
 
 
 @pytest.mark.parametrize(
-    "name", [FILE, "config.yaml", "main.partial", "labels/shard", "eval/heard/x", "data/part.flac"]
+    "name", [FILE, "config.yaml", "main.partial", "labels/shard", "eval/decoded/x", "data/part.flac"]
 )
 @pytest.mark.parametrize("of_a_run", [True, False])
 def test_a_link_in_a_runs_folder_that_leads_out_is_refused(precious, name, of_a_run):
@@ -152,8 +152,8 @@ def test_a_link_in_a_runs_folder_that_leads_out_is_refused(precious, name, of_a_
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(precious)
-    said = refusal(output)
-    assert "is a link that leads out" in said or "no config.yaml of a run" in said
+    message = refusal(output)
+    assert "is a link that leads out" in message or "no config.yaml of a run" in message
     link.unlink()
     link.symlink_to(link.name)  # to itself
     assert refusal(output)

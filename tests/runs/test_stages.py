@@ -157,8 +157,8 @@ def test_what_the_smaller_head_gains_and_loses_is_reported(road):
     assert listed["covered"] >= 0.9
     whole = "ours, all tokens"
     rows = pyarrow.parquet.read_table(road[1] / "eval" / "utterances.parquet").to_pylist()
-    said = [token for row in rows for token in row["tokens"]]
-    missing = sum(token not in listed["tokens"] for token in said) / len(said)
+    message = [token for row in rows for token in row["tokens"]]
+    missing = sum(token not in listed["tokens"] for token in message) / len(message)
     # lost are the main's tokens that are not listed; beside the others fewer compete
     assert report["acceptance"]["agreement"] >= report["compared"][whole]["agreement"] - missing - 1e-9
     drafting = [row["assistant"] for row in report["speed"]["rows"] if row["schedule"] == "auto"]
@@ -201,7 +201,7 @@ def test_a_folder_that_is_not_a_run_is_refused(write_config, command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("language=xx", "language xx: is not one of"),
         ("data.train.0.text=words", "no column 'words'"),
@@ -210,14 +210,14 @@ def test_a_folder_that_is_not_a_run_is_refused(write_config, command, tmp_path):
         ("distill.layers=9", "distill.layers: the main has 8 decoder layers, not 9"),
     ],
 )
-def test_bad_input_gets_one_sentence(write_config, command, tmp_path, override, said):
+def test_bad_input_gets_one_sentence(write_config, command, tmp_path, override, message):
     stage = "train" if override.split("=")[0] in ("language", "model", "data.train.0.text") else "distill"
     overrides = [override] if stage == "train" else [override, "train=null"]
     if "test" in override:
         stage = "eval"
     done = command("-m", stage, write_config(tmp_path / "pair.yaml"), *overrides)
     assert done.returncode == 2
-    assert said in done.stderr or stage == "eval"
+    assert message in done.stderr or stage == "eval"
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().count("\n") == 0
 

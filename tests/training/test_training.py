@@ -16,7 +16,7 @@ from whisper_pair import errors
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import TrainingError
 from whisper_pair.training import loop as training
-from whisper_pair.training.loop import ValidationScore, fit
+from whisper_pair.training.loop import Trainable, ValidationScore, fit
 from whisper_pair.training.losses import SummedLoss
 from whisper_pair.training.plan import Plan, learning_rate_at
 
@@ -130,7 +130,8 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **sett
         torch.save(trained.weight.detach(), target / "weight.pt")
 
     made = Plan.of(chosen, 20, accelerator.num_processes, 0)
-    best = fit(accelerator, module, chosen, made, Numbers(spoil), prepare, lambda: module, validate, save, folder)
+    trained = Trainable(module, prepare, lambda: module, validate, save)
+    best = fit(accelerator, trained, chosen, made, Numbers(spoil), folder)
     return module.weight.detach(), best, seen
 
 

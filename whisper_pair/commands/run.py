@@ -74,16 +74,16 @@ def command_of(stage: str, args: argparse.Namespace) -> list[str]:
 
 def status_of(command: list[str]) -> int:
     """The status of a stage's processes, which are asked to stop when this one is, and when this one is killed."""
-    with StopRequest() as asked:
+    with StopRequest() as stop_request:
         process = subprocess.Popen(command, **_OF_ITS_OWN)
-        while process.poll() is None and asked.signal is None:
+        while process.poll() is None and stop_request.signal is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
-        if asked.signal is not None:
+        if stop_request.signal is not None:
             with contextlib.suppress(ProcessLookupError):
-                _stop(process, asked.signal)
+                _stop(process, stop_request.signal)
             process.wait()
-            return 128 + asked.signal
+            return 128 + stop_request.signal
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
         print(f"error: its process was ended by {name}; {ENDED_BY.get(name, 'its log may say why')}.", file=sys.stderr)

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from .media_files import Media, is_there, make_folder, media_files, targets
 if TYPE_CHECKING:
     from ..decoding import Options
     from ..longform import Transcription
+    from ..pair import Pair
 
 SUMMARY = "transcribe audio and video files of any length with a pair"
 
@@ -88,70 +89,113 @@ def run(args: argparse.Namespace) -> int:
     main, assistant = pair_from_arguments(args)
     draft_tokens = drafts(args.draft_tokens)
     language = None if args.language is None else code_of(args.language, "--language")
-    asked = settings(args, main)
+    made_with = settings(args, main)
     made = None if args.output is None else MadeWith(Path(args.output))
     if made is not None:
         for target, file in work.there.items():
-            made.refuse_others(target, asked | size_of(file))
+            made.refuse_others(target, made_with | size_of(file))
     if not work.files:
         there = len(set(work.there.values()))
         note(f"{args.output}: all {there} are there already; --overwrite does them again", args.quiet)
         return 0
     pair = load(main, assistant, args.device, args.precision, language)
-
-    from ..longform import FORMATS as WRITERS
-    from ..longform import transcribe
-
     options = pair.options(
         language, args.task, draft_tokens, timestamps=not args.no_timestamps, batch_size=args.batch_size
     )
-    files = list(work.files)
-    bar, late, done, notes, start = Bar(args.quiet), [], [], [], time.perf_counter()
-    results = transcribe(
+    results = Results(work, formats, made, made_with, args.quiet)
+    for index, transcription in transcriptions(pair, options, results, args):
+        results.add(index, transcription, detected=options.language is None)
+    return results.finish()
+
+
+def transcriptions(
+    pair: "Pair", options: "Options", results: "Results", args: argparse.Namespace
+) -> "Iterator[tuple[int, Transcription]]":
+    """Each file's index and transcription, as soon as it is complete."""
+    from ..longform import transcribe
+
+    return transcribe(
         pair,
-        [file.source for file in files],
+        [file.source for file in results.files],
         with_fallback(options) if args.fallback else options,
         chunked=args.chunked or args.no_timestamps,
-        word_times=True if args.words else None if TIMED & set(formats) else False,
+        word_times=True if args.words else None if TIMED & set(results.formats) else False,
         as_trained=not args.no_timestamps,
         speech_alone=args.vad,
-        on_progress=bar.at,
-        on_failure=lambda index, error: late.append(reason(files[index], error)),
+        on_progress=results.bar.at,
+        on_failure=results.add_failure,
         track=args.track,
     )
-    for index, transcription in results:
-        file = files[index]
-        done.append(transcription)
-        notes += [f"{file.name}: {line}" for line in transcription.notes]
-        if options.language is None and transcription.language is not None:
-            notes.append(f"{file.name}: its language is {transcription.language}, as detected in its first window")
-        for target in work.files[file]:
+
+
+class Results:
+    """Writes or prints each transcription, and collects what is reported at the end: notes, failures and speed."""
+
+    def __init__(
+        self, work: Work, formats: list[str], made: MadeWith | None, made_with: dict[str, Any], quiet: bool
+    ) -> None:
+        """`made`: the record of the output folder, to which `made_with` is added; None: results are printed."""
+        self.work, self.formats, self.made, self.made_with, self.quiet = work, formats, made, made_with, quiet
+        self.files = list(work.files)
+        self.bar = Bar(quiet)
+        self.done: list[Transcription] = []
+        self.notes: list[str] = []
+        self.failures: list[str] = []
+        self.start = time.perf_counter()
+
+    def add(self, index: int, transcription: "Transcription", detected: bool) -> None:
+        """Writes or prints the transcription of file `index`. `detected`: its language was not given."""
+        file = self.files[index]
+        self.done.append(transcription)
+        self.notes += [f"{file.name}: {line}" for line in transcription.notes]
+        if detected and transcription.language is not None:
+            language = transcription.language
+            self.notes.append(f"{file.name}: its language is {language}, as detected in its first window")
+        if self.work.files[file]:
+            self._write(file, transcription)
+        else:
+            self._print(file, transcription)
+
+    def add_failure(self, index: int, error: Exception) -> None:
+        """Reports a file that could not be transcribed at the end."""
+        self.failures.append(reason(self.files[index], error))
+
+    def finish(self) -> int:
+        """Prints notes, failures and a summary on stderr, and returns the exit status."""
+        self.bar.close()
+        for line in self.notes:
+            note(f"note: {terminal(line)}", self.quiet)
+        for failure in self.failures:
+            complain(failure)
+        failed = len(self.work.failures) + len(self.failures)
+        count = len({*self.files, *self.work.there.values()}) + len(self.work.failures)
+        if failed and count > 1:
+            note(f"{failed} of {count} files failed", self.quiet)
+        if self.done:
+            note(summary(self.done, time.perf_counter() - self.start), self.quiet)
+        return 2 if failed else 0
+
+    def _write(self, file: Media, transcription: "Transcription") -> None:
+        from ..longform import FORMATS as WRITERS
+
+        for target in self.work.files[file]:
             try:
                 write_text(target, WRITERS[target.suffix[1:]](transcription))
-                if made is not None:
-                    made.add(target, asked | size_of(file))
+                if self.made is not None:
+                    self.made.add(target, self.made_with | size_of(file))
             except OSError as error:
-                late.append(f"{file.name}: {shown(str(target))} cannot be written ({error.strerror}).")
-        if not work.files[file]:
-            try:
-                with bar.aside():
-                    named = f"{terminal(file.name)}:\n" if len(files) > 1 else ""
-                    say(named + terminal(WRITERS[formats[0]](transcription), lines=True))
-            except OSError:  # whoever reads the output has gone, or it has no room
-                bar.close()
-                raise
-    bar.close()
-    for line in notes:
-        note(f"note: {terminal(line)}", args.quiet)
-    for failure in late:
-        complain(failure)
-    failed = len(work.failures) + len(late)
-    count = len({*files, *work.there.values()}) + len(work.failures)
-    if failed and count > 1:
-        note(f"{failed} of {count} files failed", args.quiet)
-    if done:
-        note(summary(done, time.perf_counter() - start), args.quiet)
-    return 2 if failed else 0
+                self.failures.append(f"{file.name}: {shown(str(target))} cannot be written ({error.strerror}).")
+
+    def _print(self, file: Media, transcription: "Transcription") -> None:
+        from ..longform import FORMATS as WRITERS
+
+        try:
+            with self.bar.aside():
+                named = f"{terminal(file.name)}:\n" if len(self.files) > 1 else ""
+                say(named + terminal(WRITERS[self.formats[0]](transcription), lines=True))
+        except OSError:  # whoever reads the output has gone, or it has no room
+            self.bar.close()
+            raise
 
 
 def checked_formats(given: Sequence[str] | None) -> list[str]:

@@ -53,13 +53,14 @@ class TokenRanks:
     end_ranks: tuple[int, ...]  # [T] which the end of text is
     finished: bool  # the last token is the end of text; else the length limit came first
     limit: int  # tokens that the length limit allows; T in an unfinished text
+    choices: tuple[int, ...] = ()  # [T] the draft's first choices themselves, where they are known
 
     @classmethod
-    def of(cls, tokens: Sequence[int], ranks: Sequence[tuple[int, int]], end: int, limit: int) -> "TokenRanks":
-        """tokens: the main's output; ranks: its token's and the end of text's, position by position."""
+    def of(cls, tokens: Sequence[int], ranks: Sequence[tuple[int, int, int]], end: int, limit: int) -> "TokenRanks":
+        """tokens: the main's output; ranks: at each position its token's, the end of text's, and the first choice."""
         finished = bool(tokens) and tokens[-1] == end
-        own, ends = (tuple(pair[which] for pair in ranks) for which in (0, 1))
-        return cls(own, ends, finished, limit if finished else len(tokens))
+        own, ends, choices = (tuple(position[which] for position in ranks) for which in range(3))
+        return cls(own, ends, finished, limit if finished else len(tokens), choices)
 
     @property
     def matches(self) -> TokenMatches:

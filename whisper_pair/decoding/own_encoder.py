@@ -62,7 +62,7 @@ class OwnEncoder:
             raise ValueError("the row's features were not kept")
         prefix, tokens = row.tokens[: row.start], row.tokens[row.start :]
         (found,) = ranks(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
-        return [rank for rank, _ in found]
+        return [rank for rank, *_ in found]
 
     def catch_up(self, active: Sequence[Row], draft: ModelState) -> None:
         """Where the encoder is used, let the draft know the rows that began without it: row i in slot i."""

@@ -34,9 +34,9 @@ def ranks(
     states: Tensor | Sequence[Tensor],  # encoder states, [F, d] a row
     prefixes: Sequence[Sequence[int]],
     tokens: Sequence[Sequence[int]],  # after the prefix
-) -> list[list[tuple[int, int]]]:
-    """Row by row and position by position, which of the model's choices the token is (0: the likeliest), and which the
-    end of the text; what the rules forbid, or the head lacks, is after all others."""
+) -> list[list[tuple[int, int, int]]]:
+    """Row by row and position by position: the rank of the token among the model's choices (0: its first), the rank of
+    the end of the text, and the first choice itself. What the rules forbid, or the head lacks, ranks last."""
 
     def read(hidden: Tensor, history: TokenHistory, following: Tensor) -> Tensor:
         size = len(head.rules.bias)
@@ -47,10 +47,18 @@ def ranks(
             its = TokenHistory(*(each[:, part] if each.shape[1] > 1 else each for each in history))
             masked = head.rules.mask(head.logits(hidden[:, part]), its)  # [R, T, K]
             end = torch.full_like(following[:, part], head.rules.end)
-            found.append(torch.stack([rank_of(masked, each, head, size) for each in (following[:, part], end)], -1))
+            token_rank, end_rank = (rank_of(masked, each, head, size) for each in (following[:, part], end))
+            found.append(torch.stack([token_rank, end_rank, first_choice(masked, head)], -1))
         return torch.cat(found, 1)
 
-    return [[(rank, end) for rank, end in row] for row in read_along(decoder, head, states, prefixes, tokens, read)]
+    along = read_along(decoder, head, states, prefixes, tokens, read)
+    return [[(rank, end, first) for rank, end, first in row] for row in along]
+
+
+def first_choice(masked: Tensor, head: Head) -> Tensor:
+    """masked [R, T, K] -> the token ids of the greatest logits [R, T]."""
+    index = masked.argmax(-1)
+    return index if head.rules.vocabulary is None else head.rules.vocabulary[index]
 
 
 def rank_of(masked: Tensor, tokens: Tensor, head: Head, last: int) -> Tensor:

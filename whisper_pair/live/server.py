@@ -68,7 +68,7 @@ class Server:
         """
         for drafts in (0, "auto"):  # costs measured and kernels compiled, so that the first contest is not slow
             self.pair.engine.warm_up(Options(batch_size=1, draft_tokens=drafts))
-        with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, StopRequest() as asked:
+        with tempfile.TemporaryDirectory(prefix="whisper-pair-") as recordings, StopRequest() as stop_request:
             os.environ["GRADIO_TEMP_DIR"] = recordings
             page, style = self.page().queue(max_size=WAITING), Path(__file__).with_name("page.css")
             door = Middleware(Door, hosts=(host, *also_called), recordings=Path(recordings))
@@ -80,7 +80,7 @@ class Server:
             except OSError as error:
                 raise InputError(f"--host {host} --port {port}: is not available; choose another.") from error
             logger.info("%s shows %s; Ctrl-C ends it", page.local_url, self.name)
-            while not asked.soon():
+            while not stop_request.soon():
                 tidy(Path(recordings))
             page.close(verbose=False)
 

@@ -34,11 +34,11 @@ def writes_timestamps(pair: "Pair", recording: Recording, options: Options) -> b
             features.append(window.features())
     if not features:
         return None
-    asked = Options(
+    without = Options(
         language=options.language, task=options.task, batch_size=len(features), draft_tokens=0, log_probabilities=True
     )
-    plain = pair.engine.decode(features, asked)
-    stamped = pair.engine.decode(features, replace(asked, timestamps=True))
+    plain = pair.engine.decode(features, without)
+    stamped = pair.engine.decode(features, replace(without, timestamps=True))
     texts = [[pair.engine.special.text(row.tokens) for row in rows] for rows in (plain, stamped)]
     if max(sum(map(len, texts[0])), sum(map(len, texts[1]))) < LEAST:
         return None

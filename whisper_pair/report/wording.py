@@ -30,8 +30,8 @@ def contender_name(row: SpeedRow) -> str:
 
 def is_pair(row: SpeedRow) -> bool:
     """The pair as its users run it: the draft length chosen by the engine."""
-    asked = row["engine"], row["mode"], row["assistant"], row["draft_tokens"]
-    return asked == ("pair", "speculative", "ours", "auto")
+    key = row["engine"], row["mode"], row["assistant"], row["draft_tokens"]
+    return key == ("pair", "speculative", "ours", "auto")
 
 
 def gain_text(row: SpeedRow) -> str:

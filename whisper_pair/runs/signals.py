@@ -21,7 +21,7 @@ IMPATIENT = 1.0  # seconds after which another Ctrl-C is a second one
 
 
 class StopRequest:
-    """Inside `with StopRequest() as asked`, the first signal sets `asked.signal`.
+    """Inside `with StopRequest() as stop_request`, the first signal sets `stop_request.signal`.
 
     Launchers and schedulers repeat theirs, which changes nothing; a user's second Ctrl-C acts at once, as usual.
     """

@@ -4,7 +4,7 @@ from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_
 from .capabilities import capabilities_of
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
-from .loop import ValidationScore, fit
+from .loop import Trainable, ValidationScore, fit
 from .plan import Plan, Stream, deciding_settings
 from .probe import probe
 from .restored_style import with_restored_style
@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "Stream",
     "TargetTokens",
+    "Trainable",
     "ValidationScore",
     "Validator",
     "WindowCache",

@@ -9,10 +9,10 @@ plan.py decides which samples a step takes.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,10 +24,10 @@ from ..precision import first_not_finite, in_dtype, name_of
 from ..runs import AudioExample, StopRequest, Throughput, log_audio, stopped_error, write_json
 from .batches import Batch, Batches
 from .instability import InstabilityGuard, largest_that_fits, out_of_memory
-from .losses import SummedLoss
 from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
-from .sharding import norm_of, prepared
+from .sharding import prepared
+from .step import Prepare, Step, take_step
 from .write_behind import WRITES
 
 logger = logging.getLogger(__name__)
@@ -42,131 +42,187 @@ class ValidationScore:
     examples: Sequence[AudioExample] = ()  # clips with their texts, for the tracker too
 
 
-Prepare = Callable[[Batch], Mapping[str, Any]]  # a batch -> the arguments of the module, on the device
+@dataclass(frozen=True)
+class Trainable:
+    """What a stage gives the loop: a module to train, and how its batches are prepared and its models judged and saved.
+
+    `module(**prepare(batch))` returns a SummedLoss over the batch's `tokens`.
+    """
+
+    module: nn.Module
+    prepare: Prepare  # runs what is frozen over a batch
+    model: Callable[[], Any]  # the trained model, its weights gathered where they are sharded
+    validate: Callable[[Any], ValidationScore]  # scores that model on every process; the same score on each
+    save: Callable[[Any, Path], None]  # writes that model into a folder, on the main process
+    saved_as: torch.dtype = torch.float32  # the type that it is saved in
 
 
 def fit(
-    accelerator,
-    module: nn.Module,
-    settings: Optimization,
-    plan: Plan,
-    batches: Batches,
-    prepare: Prepare,
-    whole: Callable[[], Any],
-    validate: Callable[[Any], ValidationScore],
-    save_best: Callable[[Any, Path], None],
-    folder: Path,
+    accelerator, trainable: Trainable, settings: Optimization, plan: Plan, batches: Batches, folder: Path,
     workers: int = 0,
-    saved_as: torch.dtype = torch.float32,
-) -> Path:
-    """Trains `module` and returns the folder of the best checkpoint, inside `folder`.
+) -> Path:  # fmt: skip
+    """Trains, and returns the folder of the best checkpoint, inside `folder`.
 
-    `prepare` runs whatever is frozen over a batch and returns the module's arguments; `module(**arguments)` returns a
-    SummedLoss over the batch's `tokens`. `whole` returns the trained model, its weights gathered where they are
-    sharded. `validate` scores that model, on every process, and must return the same score on each. `save_best` writes
-    it into a folder, in the type `saved_as`, on the main process. `workers`: processes that load batches; 0: none.
-    A run that was stopped goes on from its last sound state.
+    `workers`: processes that load batches; 0: none. A run that was stopped continues from its last sound state.
 
     Raises StoppedError, with everything saved, after a signal to stop, and TrainingError for a training gone wrong.
     """
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, settings.learning_rate, weight_decay=settings.weight_decay)
-    module, optimizer = prepared(accelerator, module, optimizer)
-    progress = Progress(folder, plan.per_step, settings.keep)
-    progress.resume(accelerator)
+    loop = _Loop(accelerator, trainable, settings, plan, batches, folder, workers)
+    with StopRequest() as stop_request:  # before the loader's workers start, which then leave a Ctrl-C to this process
+        loop.run(stop_request)
+    return loop.finish()
 
-    stream = Stream(plan, batches.load)
-    loader = DataLoader(
-        stream,
-        batch_sampler=list(plan.micro_batches(progress.step, accelerator.process_index)),
-        collate_fn=batches.collate,
-        num_workers=workers,
-        persistent_workers=False,
-        generator=torch.Generator(),  # an iterator draws a seed: from the model's own, a resumed run would be one off
-    )
-    bar = _progress_bar(accelerator, plan.steps, progress.step)
-    evaluate_at = _milestones(plan.steps, settings.evaluations)
-    save_at = _milestones(plan.steps, settings.checkpoints)
-    guard, work = InstabilityGuard(), Throughput()
-    module.train()
 
-    def evaluate(loss: float) -> None:
+class _Loop:
+    """The state of one training: the module and optimizer as prepared for the launch, and how far they have come."""
+
+    def __init__(
+        self, accelerator, trainable: Trainable, settings: Optimization, plan: Plan, batches: Batches, folder: Path,
+        workers: int,
+    ) -> None:  # fmt: skip
+        weights = [p for p in trainable.module.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(weights, settings.learning_rate, weight_decay=settings.weight_decay)
+        self.module, self.optimizer = prepared(accelerator, trainable.module, optimizer)
+        self.progress = Progress(folder, plan.per_step, settings.keep)
+        self.progress.resume(accelerator)
+        self.accelerator, self.trainable, self.settings, self.plan = accelerator, trainable, settings, plan
+        self.batches, self.stream = batches, Stream(plan, batches.load)
+        self.loader = DataLoader(
+            self.stream,
+            batch_sampler=self._positions(),
+            collate_fn=batches.collate,
+            num_workers=workers,
+            persistent_workers=False,
+            generator=torch.Generator(),  # an iterator draws a seed: the model's generator would differ after a restart
+        )
+        self.bar = _progress_bar(accelerator, plan.steps, self.progress.step)
+        self.evaluate_at = _milestones(plan.steps, settings.evaluations)
+        self.save_at = _milestones(plan.steps, settings.checkpoints)
+        self.guard, self.work = InstabilityGuard(), Throughput()
+        self.module.train()
+
+    def run(self, stop_request: StopRequest) -> None:
+        """Takes the steps that are left, with their validations and saved states."""
+        progress = self.progress
+        if progress.owes_validation:
+            self.evaluate(progress.history.pop()["loss"])
+        micro_batches = iter(self.loader)
+        while progress.step < self.plan.steps and not _given_up(progress, self.settings):
+            begun = time.perf_counter()
+            batches = _read(micro_batches, self.settings.accumulation, stop_request)
+            tokens, save, stop = _agreed(self.accelerator, batches, progress, self.settings, stop_request)
+            if save or stop:
+                saved = self._save()
+            if stop:
+                raise stopped_error(stop_request.signal, f"saved {saved}; the same command goes on from there.")
+            step = self._step(batches, tokens, stop_request)
+            progress.step += 1
+            self._log(step, batches, time.perf_counter() - begun)
+            if progress.step in self.evaluate_at:
+                self.evaluate(step.loss)
+            if progress.step in self.save_at and progress.step < self.plan.steps:
+                self._save()
+
+    def evaluate(self, loss: float) -> None:
         """Validates, and keeps the checkpoint where it is the best so far."""
-        module.eval()
-        model = whole()
-        score = validate(model)
-        module.train()
+        accelerator, progress, trainable = self.accelerator, self.progress, self.trainable
+        self.module.eval()
+        model = trainable.model()
+        score = trainable.validate(model)
+        self.module.train()
         accelerator.log(score.figures, step=progress.step)
         for tracker in accelerator.trackers:
             log_audio(tracker, score.examples, progress.step)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in score.figures.items())
-        logger.info("step %d of %d: loss %.4f, %s", progress.step, plan.steps, loss, figures)
+        logger.info("step %d of %d: loss %.4f, %s", progress.step, self.plan.steps, loss, figures)
         best = progress.best is None or score.value > progress.best
         if best:
-            _require_storable(accelerator, model, saved_as, progress, loss)
+            _require_storable(accelerator, model, trainable.saved_as, progress, loss)
         progress.history.append({"step": progress.step, "loss": loss, **score.figures})
         if best:
-            progress.save_best(accelerator, score.value, lambda aside: save_best(in_dtype(model, saved_as), aside))
+            stored = in_dtype(model, trainable.saved_as)
+            progress.save_best(accelerator, score.value, lambda aside: trainable.save(stored, aside))
 
-    with StopRequest() as stop_request:  # before the loader's workers start, which then leave a Ctrl-C to this process
-        if progress.owes_validation:
-            evaluate(progress.history.pop()["loss"])
-        micro_batches = iter(loader)
-        while progress.step < plan.steps and not _given_up(progress, settings):
-            begun = time.perf_counter()
-            step_batches = _read(micro_batches, settings.accumulation, stop_request)
-            tokens, save, stop = _agreed(accelerator, step_batches, progress, settings, stop_request)
-            if save or stop:
-                WRITES.flush()
-                saved = progress.save(accelerator)
-            if stop:
-                raise stopped_error(stop_request.signal, f"saved {saved}; the same command goes on from there.")
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * learning_rate_at(settings, progress.step, plan.steps)
-            number, heaviest = progress.step + 1, None
-            try:
-                step = take_step(accelerator, module, optimizer, settings, step_batches, tokens, prepare, guard, number)
-            except (RuntimeError, torch.OutOfMemoryError) as error:
-                if not _lacks_memory(error):
-                    if "DataLoader worker" in str(error) and stop_request.soon():  # the signal ended the readers too
-                        left = "in the middle of a step; the same command goes on from the last saved state."
-                        raise stopped_error(stop_request.signal, left) from error
-                    raise
-                heaviest = max(range(settings.accumulation), key=lambda i: step_batches[i].tokens)
-            if heaviest is not None:  # outside of the except, which holds on to the tensors
-                positions = list(plan.micro_batches(progress.step, accelerator.process_index))[heaviest]
-                fits = _fits(accelerator, module, optimizer, prepare, stream, batches, positions)
-                raise _reported(accelerator, out_of_memory(number, settings.batch_size, settings.accumulation, fits))
-            progress.step += 1
-            windows, counted = sum(len(b.names) for b in step_batches), sum(b.tokens for b in step_batches)
-            seconds = time.perf_counter() - begun
-            work.add(windows, counted, seconds)
-            rates = {"windows_per_second": windows / seconds, "tokens_per_second": counted / seconds}
-            figures = step.figures | rates | {"learning_rate": group["lr"], "epoch": plan.epochs_at(progress.step)}
-            accelerator.log(figures, step=progress.step)
-            bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
-            bar.update()
-            if progress.step in evaluate_at:
-                evaluate(step.loss)
-            if progress.step in save_at and progress.step < plan.steps:
-                WRITES.flush()
-                progress.save(accelerator)
-    bar.close()
-    WRITES.flush()  # before the folder moves
-    if progress.step < plan.steps:
-        logger.info(
-            "stopped early: %d validations in a row were no better than that of step %d, whose checkpoint is kept",
-            settings.patience,
-            progress.best_step,
-        )
-    if work.batches:  # none where a stopped run had only its end to write
-        logger.info("training: %s", work)
-    if accelerator.is_main_process:
-        write_json(progress.best_folder / "history.json", progress.record)
-        if work.batches:
-            work.save(progress.best_folder, accelerator.num_processes)
-    accelerator.wait_for_everyone()
-    return progress.best_folder
+    def finish(self) -> Path:
+        """Writes the history beside the best checkpoint, and returns its folder."""
+        accelerator, progress, work = self.accelerator, self.progress, self.work
+        self.bar.close()
+        WRITES.flush()  # before the folder moves
+        if progress.step < self.plan.steps:
+            logger.info(
+                "stopped early: %d validations in a row were no better than that of step %d, whose checkpoint is kept",
+                self.settings.patience,
+                progress.best_step,
+            )
+        if work.batches:  # none where a stopped run had only its end to write
+            logger.info("training: %s", work)
+        if accelerator.is_main_process:
+            write_json(progress.best_folder / "history.json", progress.record)
+            if work.batches:
+                work.save(progress.best_folder, accelerator.num_processes)
+        accelerator.wait_for_everyone()
+        return progress.best_folder
+
+    def _positions(self) -> list[list[int]]:
+        """The samples of each micro-batch that this process has yet to take."""
+        return list(self.plan.micro_batches(self.progress.step, self.accelerator.process_index))
+
+    def _save(self) -> Path:
+        WRITES.flush()
+        return self.progress.save(self.accelerator)
+
+    def _step(self, batches: list[Batch], tokens: float, stop_request: StopRequest) -> Step:
+        number = self.progress.step + 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(number)
+        try:
+            return take_step(
+                self.accelerator, self.module, self.optimizer, self.settings, batches, tokens, self.trainable.prepare,
+                self.guard, number,
+            )  # fmt: skip
+        except (RuntimeError, torch.OutOfMemoryError) as error:
+            if not _lacks_memory(error):
+                if "DataLoader worker" in str(error) and stop_request.soon():  # the signal ended the readers too
+                    left = "in the middle of a step; the same command goes on from the last saved state."
+                    raise stopped_error(stop_request.signal, left) from error
+                raise
+        # outside of the except, which holds on to the tensors
+        heaviest = max(range(self.settings.accumulation), key=lambda i: batches[i].tokens)
+        fits = self._fits(self._positions()[heaviest])
+        error = out_of_memory(number, self.settings.batch_size, self.settings.accumulation, fits)
+        raise _reported(self.accelerator, error)
+
+    def _learning_rate(self, step: int) -> float:
+        """Of the step with that number, counted from 1."""
+        return self.settings.learning_rate * learning_rate_at(self.settings, step - 1, self.plan.steps)
+
+    def _log(self, step: Step, batches: Sequence[Batch], seconds: float) -> None:
+        number = self.progress.step
+        windows, tokens = sum(len(batch.names) for batch in batches), sum(batch.tokens for batch in batches)
+        self.work.add(windows, tokens, seconds)
+        rates = {"windows_per_second": windows / seconds, "tokens_per_second": tokens / seconds}
+        schedule = {"learning_rate": self._learning_rate(number), "epoch": self.plan.epochs_at(number)}
+        self.accelerator.log(step.figures | rates | schedule, step=number)
+        self.bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
+        self.bar.update()
+
+    def _fits(self, positions: list[int]) -> int | None:
+        """The largest part of a micro-batch for which there is memory. Runs without the other processes, which go
+        on."""
+        from accelerate.utils import DistributedType
+
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            return None
+        alone = self.accelerator.unwrap_model(self.module)
+
+        def run(size: int) -> None:
+            self.optimizer.zero_grad()
+            some = self.batches.collate([self.stream[position] for position in positions[:size]])
+            inputs = self.trainable.prepare(some)
+            with self.accelerator.autocast():
+                alone(**inputs).total.backward()
+
+        return largest_that_fits(run, len(positions))
 
 
 def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress, loss: float) -> None:
@@ -211,51 +267,6 @@ def _agreed(
     return max(tokens, 1.0), save > 0, stop > 0
 
 
-class Step(NamedTuple):
-    """One optimizer step, over all processes."""
-
-    loss: float  # the mean per token
-    gradient_norm: float  # before clipping
-    parts: Mapping[str, float]  # what the loss is the sum of, each the mean per token
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """For the tracker."""
-        parts = {f"loss_{name}": value for name, value in self.parts.items()}
-        return {"loss": self.loss, "gradient_norm": self.gradient_norm, **parts}
-
-
-def take_step(
-    accelerator, module, optimizer, settings: Optimization, batches: Sequence[Batch], tokens: float,
-    prepare: Prepare, guard: InstabilityGuard, number: int,
-) -> Step:  # fmt: skip
-    """Takes one optimizer step, the step `number`, over micro-batches that hold `tokens` on all processes."""
-    losses: list[SummedLoss] = []
-    norm = mean = 0.0
-    for batch in batches:
-        with accelerator.accumulate(module):
-            inputs = prepare(batch)  # outside of autocast: what is frozen runs in a precision of its own
-            with accelerator.autocast():
-                loss: SummedLoss = module(**inputs)
-            losses.append(SummedLoss(loss.total.detach(), loss.parts))
-            # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
-            accelerator.backward(loss.total * (accelerator.num_processes * settings.accumulation / tokens))
-            if accelerator.sync_gradients:
-                norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
-                mean, *parts = _means(accelerator, losses, tokens)
-                names = [name for batch in batches for name in batch.names]
-                guard.check(number, mean, norm, names, accelerator.scaler is not None)
-            optimizer.step()
-            optimizer.zero_grad()
-    return Step(mean, norm, dict(zip(losses[0].parts, parts, strict=True)))
-
-
-def _means(accelerator, losses: Sequence[SummedLoss], tokens: float) -> list[float]:
-    """The total and each part, over all micro-batches and processes, per token."""
-    sums = torch.stack([torch.stack([loss.total, *loss.parts.values()]).float() for loss in losses]).sum(0)
-    return (accelerator.reduce(sums, reduction="sum") / tokens).tolist()
-
-
 def _reported(accelerator, error: TrainingError) -> TrainingError:
     """Logs an error of this process alone: the main process, which reports errors, may not have met it."""
     if not accelerator.is_main_process:
@@ -267,25 +278,6 @@ def _lacks_memory(error: Exception) -> bool:
     from accelerate.utils.memory import should_reduce_batch_size
 
     return should_reduce_batch_size(error)
-
-
-def _fits(
-    accelerator, module, optimizer, prepare, stream: Stream, batches: Batches, positions: list[int]
-) -> int | None:
-    """The largest part of a micro-batch for which there is memory. Runs without the other processes, which go on."""
-    from accelerate.utils import DistributedType
-
-    if accelerator.distributed_type == DistributedType.FSDP:
-        return None
-    alone = accelerator.unwrap_model(module)
-
-    def run(size: int) -> None:
-        optimizer.zero_grad()
-        inputs = prepare(batches.collate([stream[position] for position in positions[:size]]))
-        with accelerator.autocast():
-            alone(**inputs).total.backward()
-
-    return largest_that_fits(run, len(positions))
 
 
 def _milestones(steps: int, times: int) -> set[int]:

@@ -10,7 +10,7 @@ from .batches import Batches
 if TYPE_CHECKING:
     from torch import nn
 
-    from .loop import Prepare
+    from .step import Prepare
 
 WARM_UP, TIMED = 1, 3  # steps of a probe
 
@@ -22,8 +22,8 @@ def probe(
     import torch
 
     from .instability import InstabilityGuard
-    from .loop import take_step
     from .sharding import prepared
+    from .step import take_step
 
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
     module, optimizer = prepared(accelerator, module, optimizer)

@@ -30,7 +30,7 @@ def test_every_draft_length_has_its_histogram_and_intervals():
 
 
 @pytest.mark.parametrize(
-    ("token", "piece", "first", "said"),
+    ("token", "piece", "first", "message"),
     [
         (1, " huis", False, "word start"),
         (1, "huis", False, "word inside"),
@@ -45,8 +45,8 @@ def test_every_draft_length_has_its_histogram_and_intervals():
         (FIRST_TIMESTAMP + 5, "", True, "timestamp"),
     ],
 )
-def test_a_token_is_of_one_kind(token, piece, first, said):
-    assert token_class(SPECIAL.kind(token), piece, first) == said
+def test_a_token_is_of_one_kind(token, piece, first, message):
+    assert token_class(SPECIAL.kind(token), piece, first) == message
 
 
 def test_groups_of_tokens_add_up_to_all_of_them():

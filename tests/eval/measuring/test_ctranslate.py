@@ -16,11 +16,11 @@ def test_faster_whisper_is_asked_for_the_work_of_everyone_else():
         prefix=lambda language, task, timestamps, prompt: [1, language, 3, 4],
         limit=lambda prefix, most: 448,
     )
-    asked = ctranslate.settings(special, Options(language="nl"))
-    new = min(asked["max_length"] // 2, asked["max_length"] - 4)  # as CTranslate2 counts
+    requested = ctranslate.settings(special, Options(language="nl"))
+    new = min(requested["max_length"] // 2, requested["max_length"] - 4)  # as CTranslate2 counts
     assert new == 448 - 4
-    assert (asked["prompts"], asked["beam_size"]) == ([[1, 2, 3, 4]], 1)
-    assert (asked["suppress_tokens"], asked["suppress_blank"]) == ([7, 8], True)
+    assert (requested["prompts"], requested["beam_size"]) == ([[1, 2, 3, 4]], 1)
+    assert (requested["suppress_tokens"], requested["suppress_blank"]) == ([7, 8], True)
 
 
 def test_a_contender_that_is_missing_is_accounted_for(monkeypatch):

@@ -38,11 +38,11 @@ def test_a_long_test_clip_is_a_recording_as_it_is_unless_it_takes_all_minutes():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"minutes": 0}, "eval.long_form_minutes is 0."),
         ({}, "no speaker's test clips, joined, last 12.5 s, which is 1.25 windows."),
     ],
 )
-def test_where_there_are_no_long_recordings_a_sentence_says_why(given, said):
-    assert recordings(asking(**given), [clip(1, "a"), clip(2, "b")], [], 10.0).skipped == said
+def test_where_there_are_no_long_recordings_a_sentence_says_why(given, message):
+    assert recordings(asking(**given), [clip(1, "a"), clip(2, "b")], [], 10.0).skipped == message

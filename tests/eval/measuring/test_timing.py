@@ -74,7 +74,7 @@ def test_too_few_timings_are_no_gain_however_clear():
 
 
 @pytest.mark.parametrize(
-    ("interval", "verdict", "steady", "said"),
+    ("interval", "verdict", "steady", "message"),
     [
         ([1.4, 1.6], "faster", True, "1.50x (1.40 to 1.60)"),
         ([0.9, 1.6], "unclear", True, "1.50x (0.90 to 1.60), no clear difference"),
@@ -82,9 +82,9 @@ def test_too_few_timings_are_no_gain_however_clear():
         ([1.4, 1.6], "unclear", False, "1.50x (1.40 to 1.60), still warming up"),
     ],
 )
-def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, said):
+def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, message):
     row = {"engine": "pair", "mode": "speculative", "speedup": 1.5}
-    assert gain_text(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == said
+    assert gain_text(row | {"speedup_interval": interval, "speedup_verdict": verdict, "steady": steady}) == message
 
 
 @given(cells_of_one())
