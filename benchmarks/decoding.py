@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
 from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, script, scripted_pair
-from benchmarks.stopwatch import clocked, synchronize
 from whisper_pair.decoding import Decoder, Engine, Options, Packed, encode, unpacked
+from whisper_pair.runs import clocked, synchronize
 
 LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"

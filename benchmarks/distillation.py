@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.distillation_contenders import FIRST, LATER, RECIPE, SHAPES, Bench, Speech, ours, usual_recipe
 from benchmarks.results import machine, write_result
-from benchmarks.stopwatch import clock_of, flop_counter, matmul_rate, peak_bytes, synchronize
+from benchmarks.stopwatch import clock_of, flop_counter, matmul_rate, peak_bytes
 from whisper_pair.config import Distill
+from whisper_pair.runs import synchronize
 from whisper_pair.training import WRITES, AudioBatch, EncoderCache, FrozenEncoder
 
 WRITTEN_BATCHES = 9  # of eight windows

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
 from benchmarks.scripted_pair import SHAPES, ScriptedPair, scripted_pair
-from benchmarks.stopwatch import synchronize
 from whisper_pair.decoding import Options, Round, SpecialTokens
+from whisper_pair.runs import synchronize
 
 TOKENS_A_SECOND = (2.4, 2.8, 3.5, 4.2, 4.7, 5.1, 5.3)  # of 241 Dutch clips: the 5th to 95th percentile, evenly
 SECONDS = (5.0, 15.0, 30.0)  # of a clip

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from whisper_pair.runs import synchronize
+
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which the counter does not know
 
 
@@ -18,20 +20,6 @@ def _sdpa_flop_count(query, key, value, *more, out_shape=None, **named) -> int:
 def flop_counter() -> FlopCounterMode:
     """Counts the FLOP of what runs inside; `get_total_flops()` returns them."""
     return FlopCounterMode(display=False, custom_mapping={CPU_ATTENTION: _sdpa_flop_count})
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def clocked(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the device's work included."""
-    synchronize(device)
-    start = time.perf_counter()
-    run()
-    synchronize(device)
-    return time.perf_counter() - start
 
 
 def peak_bytes(device: torch.device) -> int:

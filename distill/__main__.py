@@ -2,19 +2,12 @@
 
 import sys
 
-from whisper_pair.commands.command_line import stage_command
-from whisper_pair.config import Config
-
-
-def run(config: Config, overwrite: bool, dry_run: bool) -> None:
-    """Runs the stage on a checked config."""
-    from .distil import distil
-
-    distil(config, overwrite, dry_run)
+from whisper_pair.commands.command_line import imported_when_run, stage_command
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the stage from a command line, and returns the exit status."""
+    run = imported_when_run(".distil", "distil", __package__)
     return stage_command("distill", "Labels the speech with the main and distils its assistant.", run, argv)
 
 

@@ -6,7 +6,6 @@ results are kept, to check that contenders did the same work.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from whisper_pair.report import SpeedVerdict
+from whisper_pair.runs import clocked
 
 Answer = TypeVar("Answer")
 
@@ -81,15 +81,6 @@ def interleaved(
     return [Timing(*pair) for pair in zip(cells, energy, strict=True)], answers
 
 
-def clocked(action: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the device's work included."""
-    synchronize(device)
-    start = time.perf_counter()
-    action()
-    synchronize(device)
-    return time.perf_counter() - start
-
-
 @dataclass(frozen=True)
 class Gain:
     """A speedup."""
@@ -124,9 +115,3 @@ def speedup(baseline: Timing, contender: Timing, seed: int = 0) -> Gain:
     sure = baseline.cells.size >= ENOUGH and baseline.steady and contender.steady
     verdict: SpeedVerdict = "faster" if low > 1 else "slower" if high < 1 else "unclear"
     return Gain(ratio, (low, high), verdict if sure else "unclear")
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device's queued work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from ..config import Config, load_config
@@ -13,6 +14,15 @@ from ..errors import InputError, StoppedError, TrainingError
 from ..runs import disk_failure, lock_run, rehearsal, stop_on_signals, warn_of_one_process_alone
 from ..runs import refuse_missing as refuse_missing_tracker
 from .console import show_messages
+
+
+def imported_when_run(module: str, name: str, package: str | None) -> Callable[[Config, bool, bool], None]:
+    """A stage's function from a module that loads torch: a mistake in the config is reported before it is imported."""
+
+    def run(config: Config, overwrite: bool, dry_run: bool) -> None:
+        getattr(import_module(module, package), name)(config, overwrite, dry_run)
+
+    return run
 
 
 def stage_command(

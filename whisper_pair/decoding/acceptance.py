@@ -56,7 +56,7 @@ class TokenRanks:
     choices: tuple[int, ...] = ()  # [T] the draft's first choices themselves, where they are known
 
     @classmethod
-    def of(cls, tokens: Sequence[int], ranks: Sequence[tuple[int, int, int]], end: int, limit: int) -> "TokenRanks":
+    def of(cls, tokens: Sequence[int], ranks: Sequence[Sequence[int]], end: int, limit: int) -> "TokenRanks":
         """tokens: the main's output; ranks: at each position its token's, the end of text's, and the first choice."""
         finished = bool(tokens) and tokens[-1] == end
         own, ends, choices = (tuple(position[which] for position in ranks) for which in range(3))

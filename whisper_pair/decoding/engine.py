@@ -37,7 +37,7 @@ from .rounds import Rounds
 from .rows import Row
 from .sampling import Sampling
 from .special_tokens import SpecialTokens
-from .teacher_forced import choices, ranks
+from .teacher_forced import choices, ranks, read_along
 from .tree import DraftTree
 from .weight_guard import WeightGuard
 
@@ -282,7 +282,7 @@ class Engine:
                 raise InputError("this Engine has no assistant whose choices could be compared: give it one")
             decoder, head = self.draft, draft_head
         prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
-        return choices(decoder, head, encoder_states, prefixes, tokens)
+        return read_along(decoder, head, encoder_states, prefixes, tokens, choices(head))
 
     @torch.inference_mode()
     def ranks(
@@ -301,7 +301,7 @@ class Engine:
         if self.draft is None or head is None:
             raise InputError("this Engine has no assistant whose choices could be compared: give it one")
         prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
-        found = ranks(self.draft, head, encoder_states, prefixes, tokens)
+        found = read_along(self.draft, head, encoder_states, prefixes, tokens, ranks(head))
         room = [self.special.limit(len(prefix), options.max_new_tokens) - len(prefix) for prefix in prefixes]
         return [
             TokenRanks.of(row, its, self.special.end, limit)

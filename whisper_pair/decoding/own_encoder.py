@@ -22,7 +22,7 @@ from .encoders import encode
 from .model_state import ModelState
 from .proposing import CHOICES
 from .rows import Row
-from .teacher_forced import ranks
+from .teacher_forced import ranks, read_along
 
 CHEAP = 0.05  # of the main's encoder: what a call loses at most that uses it to no avail
 FEWEST = 4  # tokens of a window that is asked about
@@ -61,7 +61,8 @@ class OwnEncoder:
         if row.features is None:
             raise ValueError("the row's features were not kept")
         prefix, tokens = row.tokens[: row.start], row.tokens[row.start :]
-        (found,) = ranks(draft.decoder, draft.head, self.encode_own([row.features]), [prefix], [tokens])
+        states = self.encode_own([row.features])
+        (found,) = read_along(draft.decoder, draft.head, states, [prefix], [tokens], ranks(draft.head))
         return [rank for rank, *_ in found]
 
     def catch_up(self, active: Sequence[Row], draft: ModelState) -> None:

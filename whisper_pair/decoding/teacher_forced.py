@@ -17,26 +17,15 @@ RANKED_AT_ONCE = 512  # the same where they are compared in float32
 Read = Callable[[Tensor, TokenHistory, Tensor], Tensor]
 
 
-def choices(
-    decoder: Decoder,
-    head: Head,
-    states: Tensor | Sequence[Tensor],  # encoder states, [F, d] a row
-    prefixes: Sequence[Sequence[int]],
-    tokens: Sequence[Sequence[int]],  # after the prefix
-) -> list[list[int]]:
-    """Row by row, the likeliest allowed token at each position of `tokens`, given the ones before it."""
-    return read_along(decoder, head, states, prefixes, tokens, lambda hidden, history, _: head.choose(hidden, history))
+def choices(head: Head) -> Read:
+    """Reads the model's choice at each position: the likeliest allowed token."""
+    return lambda hidden, history, _: head.choose(hidden, history)
 
 
-def ranks(
-    decoder: Decoder,
-    head: Head,
-    states: Tensor | Sequence[Tensor],  # encoder states, [F, d] a row
-    prefixes: Sequence[Sequence[int]],
-    tokens: Sequence[Sequence[int]],  # after the prefix
-) -> list[list[tuple[int, int, int]]]:
-    """Row by row and position by position: the rank of the token among the model's choices (0: its first), the rank of
-    the end of the text, and the first choice itself. What the rules forbid, or the head lacks, ranks last."""
+def ranks(head: Head) -> Read:
+    """Reads at each position the rank of the token that follows among the model's choices (0: its first), the rank of
+    the end of the text, and the first choice itself: [R, T, 3]. What the rules forbid, or the head lacks, ranks last.
+    """
 
     def read(hidden: Tensor, history: TokenHistory, following: Tensor) -> Tensor:
         size = len(head.rules.bias)
@@ -51,8 +40,7 @@ def ranks(
             found.append(torch.stack([token_rank, end_rank, first_choice(masked, head)], -1))
         return torch.cat(found, 1)
 
-    along = read_along(decoder, head, states, prefixes, tokens, read)
-    return [[(rank, end, first) for rank, end, first in row] for row in along]
+    return read
 
 
 def first_choice(masked: Tensor, head: Head) -> Tensor:
@@ -77,12 +65,12 @@ def rank_of(masked: Tensor, tokens: Tensor, head: Head, last: int) -> Tensor:
 def read_along(
     decoder: Decoder,
     head: Head,
-    states: Tensor | Sequence[Tensor],
+    states: Tensor | Sequence[Tensor],  # encoder states, [F, d] a row
     prefixes: Sequence[Sequence[int]],
-    tokens: Sequence[Sequence[int]],
+    tokens: Sequence[Sequence[int]],  # after the prefix
     read: Read,
 ) -> list[list[Any]]:
-    """Row by row, what `read` finds at each position of `tokens`."""
+    """Row by row, what `read` finds at each position of `tokens`, given the ones before it."""
     result: list[list[Any]] = [[] for _ in tokens]
     lengths = [len(prefix) + len(row) - 1 for prefix, row in zip(prefixes, tokens, strict=True)]  # what is fed
     for rows in batches(lengths):

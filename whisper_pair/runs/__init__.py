@@ -1,5 +1,6 @@
 """A run's folder: its stages, whole files, locks, signals, provenance, and what a run will take."""
 
+from .clock import clocked, synchronize
 from .disk import cache_bytes, require_disk, training_bytes
 from .estimate import Estimate, memory_parts, peak_memory, rehearsal
 from .files import (
@@ -30,6 +31,7 @@ __all__ = [
     "Throughput",
     "as_json",
     "cache_bytes",
+    "clocked",
     "device_type",
     "difference",
     "discard",
@@ -48,6 +50,7 @@ __all__ = [
     "start_tracker",
     "stop_on_signals",
     "stopped_error",
+    "synchronize",
     "this_process",
     "training_bytes",
     "versions",

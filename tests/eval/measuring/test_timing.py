@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.measuring import timing
 from eval.measuring.parts import parts_of
 from eval.measuring.timing import Timing, interleaved, speedup
 from tests.eval.measuring.samples import COSTS
@@ -27,9 +26,9 @@ def cells_of_one(draw):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that moves only when it is told to."""
+    """A clock that moves only when a test moves it."""
     now = types.SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: now.seconds)
+    monkeypatch.setattr("time.perf_counter", lambda: now.seconds)
     return now
 
 

@@ -7,29 +7,11 @@ wer = evaluate.load(folder("wer"))
 wer.compute(predictions=["hallo"], references=["hallo!"], language="nl")
 """
 
-import datasets
-import evaluate
-
-from whisper_pair.text import Normalizer, error_rates, pooled
+from whisper_pair.text.metrics import error_rate_metric  # not the class: `evaluate` takes the first one that it finds
 
 
-class Wer(evaluate.Metric):
+class Wer(error_rate_metric.ErrorRateMetric):
     """Word error rate, as an `evaluate` metric."""
 
-    def _info(self) -> evaluate.MetricInfo:
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description="Substitutions, deletions and insertions over the words of all references.",
-            citation="",
-            inputs_description="predictions, references: texts; language: Whisper's code; spelling: for English, the "
-            "map in a checkpoint's normalizer.json.",
-            features=datasets.Features({"predictions": text, "references": text}),
-        )
-
-    def _compute(
-        self, predictions: list[str], references: list[str], language: str, spelling: dict[str, str] | None = None
-    ) -> dict[str, float]:
-        """Pooled over all texts, after Whisper's English normalizer or the mark-preserving one."""
-        rates = error_rates(references, predictions, language, Normalizer(language, spelling), "wer")
-        total = pooled(rates)
-        return {"wer": total.rate, "errors": total.errors, "length": total.length}
+    metric = "wer"
+    description = "Substitutions, deletions and insertions over the words of all references."
