@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/soak.py --cycles 200
 
-A tiny pair on synthetic speech goes the whole road once undisturbed. Then the same road is gone by processes that are
+A tiny pair on synthetic speech is made once without disturbance. Then the same run is made by processes that are
 killed (SIGKILL) at a random moment, or in the very moment in which a file or folder is being written or put in place;
-each is followed by the same command. A road that reaches its end must have left the undisturbed run's weights, labels
+each is followed by the same command. A run that reaches its end must have the undisturbed run's weights, labels
 and figures, bit for bit, and the next one begins. Processes are forked from one that has imported everything, so that a
 cycle costs its work and not its imports.
 """
@@ -37,7 +37,7 @@ STAGES = {"train": "main", "distill": "assistant", "eval": "eval"}  # and the fo
 PARTS = {"labels": "shard-*.parquet", "eval": "decoded/clips-*.json"}  # what they keep as they go
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
 DOCS = ROOT / "docs" / "faults.md"
-MOST = 8  # kills of one stage on one road: then it is left to end, so that every stage has its share
+MOST = 8  # kills of one stage in one run; then it is left to end, so that every stage is killed often enough
 FAILED = 99  # a stage whose own code failed
 
 
@@ -107,7 +107,7 @@ def digest(path: Path) -> str:
 
 
 def outcome(output: Path) -> dict[str, str]:
-    """What a whole road must always give; the clock's figures are not among it."""
+    """What a complete run must always give; figures that depend on the clock are left out."""
     report = json.loads((output / "eval" / "report.json").read_text())
     figures = {name: report[name] for name in ("quality", "identity", "data")}
     figures["quality"]["long_form"] = {  # which holds seconds, too
@@ -161,9 +161,9 @@ class Soak:
         self.folder, self.chance = folder, random.Random(seed)
         self.log = folder / "stage.log"
         self.kills: Counter[tuple[str, str]] = Counter()
-        self.road: Counter[str] = Counter()  # kills by stage on the present road
+        self.kills_of_run: Counter[str] = Counter()  # kills by stage in the current run
         self.lost: list[str] = []
-        self.roads: list[bool] = []  # whether each ended like the undisturbed one
+        self.outcomes: list[bool] = []  # whether each ended like the undisturbed one
         self.seconds: dict[str, float] = {}  # of each stage, undisturbed
 
     def undisturbed(self, config: Path) -> None:
@@ -181,7 +181,7 @@ class Soak:
     def cycle(self, config: Path, output: Path) -> None:
         """One process, killed; or at its end, where that comes first."""
         stage = next((s for s, folder in STAGES.items() if not (output / folder).is_dir()), "eval")
-        if self.road[stage] == MOST:
+        if self.kills_of_run[stage] == MOST:
             return self.finish(stage, config)
         before = whole_parts(output)
         pid, begun = start(stage, config, self.log), time.monotonic()
@@ -194,7 +194,7 @@ class Soak:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 self.kills[stage, f"writing {half}" if half else "any moment"] += 1
-                self.road[stage] += 1
+                self.kills_of_run[stage] += 1
                 break
             time.sleep(0.0005)
         else:
@@ -224,8 +224,8 @@ def soak(cycles: int, seed: int, folder: Path) -> Soak:
     config, output = write_config(folder, folder / "speech", "killed"), folder / "killed"
 
     def judge() -> None:
-        made.roads.append(outcome(output) == wanted)
-        made.road.clear()
+        made.outcomes.append(outcome(output) == wanted)
+        made.kills_of_run.clear()
         shutil.rmtree(output)
 
     bar = tqdm(total=cycles, unit="kill")
@@ -248,10 +248,10 @@ def tell(result: dict) -> None:
         stages[row["stage"], row["moment"] == "any moment"] += row["kills"]
     lines = ["| stage | killed at any moment | killed while writing |", "| --- | ---: | ---: |"]
     lines += [f"| {stage} | {stages[stage, True]} | {stages[stage, False]} |" for stage in STAGES]
-    kills, lost, roads = (target for target in result["targets"].values())
+    kills, lost, outcomes = (target for target in result["targets"].values())
     summary = (
         f"`{result['command']}`, {result['date'][:10]}: {kills['reached']} kills (target {kills['target']}), "
-        f"{lost['reached']} parts lost, {roads['reached']} of {roads['target']} roads with the undisturbed run's end."
+        f"{lost['reached']} parts lost, {outcomes['reached']} of {outcomes['target']} runs ended like the undisturbed one."
     )
     text = DOCS.read_text(encoding="utf-8")
     filled = "\n".join([*lines, "", summary, ""])
@@ -282,8 +282,8 @@ def main() -> int:
         "targets": {
             "kill and resume cycles": {"target": 200, "reached": made.kills.total(), "higher_is_better": True},
             "parts lost": {"target": 0, "reached": len(made.lost), "higher_is_better": False},
-            "roads whose end equals the undisturbed one's": {
-                "target": len(made.roads), "reached": sum(made.roads), "higher_is_better": True,
+            "runs that end like the undisturbed one": {
+                "target": len(made.outcomes), "reached": sum(made.outcomes), "higher_is_better": True,
             },
         },
     }  # fmt: skip
@@ -291,7 +291,7 @@ def main() -> int:
     if args.out == RESULT:
         tell(result)
     print(json.dumps(result["targets"], indent=1))
-    return 0 if not made.lost and all(made.roads) else 1
+    return 0 if not made.lost and all(made.outcomes) else 1
 
 
 if __name__ == "__main__":
