@@ -57,7 +57,7 @@ def test_the_metric_and_all_that_follows_a_language_see_its_code(tmp_path, given
     parser = argparse.ArgumentParser()
     evaluate.add(parser)
     arguments = ["--main", "m", "--assistant", "a", "--data", ".", "--out", "o", "--language", given]
-    assert evaluate.question(parser.parse_args(arguments))["language"] == "ja"
+    assert evaluate.config_from_arguments(parser.parse_args(arguments))["language"] == "ja"
 
 
 def test_a_config_says_what_to_expect_of_its_hours(tmp_path, monkeypatch, capsys):

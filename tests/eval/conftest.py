@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import eval.common
+from eval import common
 from eval.measuring import cost
 from whisper_pair.config.schema import load_config
 
@@ -20,12 +20,12 @@ SMALL = {
 
 
 @pytest.fixture
-def question(pair, material, tmp_path, monkeypatch):
-    """A config that judges the pair; keyword arguments replace its eval settings, `test` and `main` its parts. The
-    pictures, which take most of a small evaluation's time, are left to the tests of `judged`."""
+def eval_config(pair, material, tmp_path, monkeypatch):
+    """Makes a config that evaluates the pair. Keyword arguments replace its eval settings or, `main`, `test` and `train`,
+    its other parts. Plots, which take most of a small evaluation's time, are left to the tests of `judged`."""
     monkeypatch.setattr(cost, "TIMES", 1)
-    monkeypatch.setattr(eval.common, "draw", lambda figures, folder: None)
-    monkeypatch.setattr(eval.common, "page", lambda document, clips: "")
+    monkeypatch.setattr(common, "draw", lambda figures, folder: None)
+    monkeypatch.setattr(common, "page", lambda document, clips: "")
 
     def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
         tree = {
@@ -36,7 +36,7 @@ def question(pair, material, tmp_path, monkeypatch):
             "data": {"train": list(train), "validation": [], "test": [{"folder": str(test)}], "workers": 0},
             "eval": {"assistant": str(pair[1]), **SMALL, **settings},
         }
-        (tmp_path / "question.yaml").write_text(yaml.safe_dump(tree))
-        return load_config(tmp_path / "question.yaml")
+        (tmp_path / "pair.yaml").write_text(yaml.safe_dump(tree))
+        return load_config(tmp_path / "pair.yaml")
 
     return ask

@@ -10,7 +10,7 @@ from tests.eval.reports import report_of
 from whisper_pair.config.schema import load_config
 
 
-def test_the_articles_config_prints_our_figures_beside_its_own(question, pair, material, tmp_path):
+def test_the_articles_config_prints_our_figures_beside_its_own(eval_config, pair, material, tmp_path):
     """On a stand-in of 75 clips for its data, micro models for large-v2 and tiny, and a few timed clips of the 73."""
     clips = tmp_path / "clips"
     clips.mkdir()

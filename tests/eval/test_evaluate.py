@@ -162,8 +162,8 @@ def test_the_best_draft_length_is_written_where_transformers_reads_it(pair, tmp_
 # Half precision
 
 
-def test_in_half_precision_differences_are_explained_beside_what_batching_alone_changes(question):
-    config = question(precision="bf16")
+def test_in_half_precision_differences_are_explained_beside_what_batching_alone_changes(eval_config):
+    config = eval_config(precision="bf16")
     assert evaluate(config) == 0
     identity = report_of(config)["identity"]
     assert identity["unexplained"] == 0

@@ -23,8 +23,8 @@ from whisper_pair.data.clips import Clip
 from whisper_pair.data.corpus import load_test_clips
 
 
-def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_decoded(question, monkeypatch, capsys):
-    whole = question()
+def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_decoded(eval_config, monkeypatch, capsys):
+    whole = eval_config()
     assert evaluate(whole) == 0
     monkeypatch.setattr(decoded_clips, "AT_ONCE", 1)
     config = replace(whole, output=whole.output + "-again")
@@ -47,11 +47,11 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
         assert one[section] == two[section], section
 
 
-def test_processes_decode_each_clip_once_and_all_hear_the_whole(question, pair, tmp_path, monkeypatch):
+def test_processes_decode_each_clip_once_and_all_hear_the_whole(eval_config, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(decoded_clips, "AT_ONCE", 2)
     main = load_main(pair[0], torch.float32)
     ours = Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)
-    config = question()
+    config = eval_config()
     log_mel = LogMel(WhisperProcessor.from_pretrained(pair[0]).feature_extractor)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     read, barrier = [], threading.Barrier(2, timeout=60)

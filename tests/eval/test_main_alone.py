@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from whisper_pair.commands.evaluate import question
+from whisper_pair.commands.evaluate import config_from_arguments
 from whisper_pair.config.schema import load_config
 from whisper_pair.errors import InputError
 from whisper_pair.report.schema import problems
@@ -53,7 +53,7 @@ def test_evaluate_needs_no_assistant_and_takes_one(assistant, tmp_path):
         main="main", assistant=assistant, data=str(tmp_path), text="text", speaker=None, language="nl",
         task="transcribe", out=str(tmp_path), limit=None, quick=False,
     )  # fmt: skip
-    assert question(arguments)["eval"] == {"assistant": assistant, "main_alone": assistant is None}
+    assert config_from_arguments(arguments)["eval"] == {"assistant": assistant, "main_alone": assistant is None}
 
 
 def test_a_main_alone_has_no_assistant_and_nothing_to_train(tmp_path, write_config):

@@ -39,7 +39,7 @@ def alive(monkeypatch):
     return SimpleNamespace(made=made, most=most)
 
 
-def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tmp_path, monkeypatch, alive):
+def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(eval_config, pair, tmp_path, monkeypatch, alive):
     """With another assistant beside ours: two pairs, and each assistant alone while the test set is decoded, whatever
     the number of clips, draft lengths and measurements."""
     shutil.copytree(pair[1], tmp_path / "other")
@@ -63,7 +63,7 @@ def test_there_is_one_engine_a_pair_and_one_cache_of_the_main(question, pair, tm
         return found
 
     monkeypatch.setattr(RoundTimes, "untried", untried)
-    config = question(compare=[str(tmp_path / "other")], draft_tokens=[1, 2], batch_sizes=[1, 2])
+    config = eval_config(compare=[str(tmp_path / "other")], draft_tokens=[1, 2], batch_sizes=[1, 2])
     assert evaluate(config) == 0
     assert max(alive.most) == 4  # two pairs and, once, both assistants alone; the judged one again while it is timed
     assert len(alive.made) == 6  # the other pair and the assistant alone are made again for timing

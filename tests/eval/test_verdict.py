@@ -111,14 +111,14 @@ def test_a_pair_that_drafts_nowhere_earns_nothing(verdict_of):
     assert not verdict["passed"]
 
 
-def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, question):
+def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, eval_config):
     assert verdict_of(FASTER, FASTER, speedup=1.3)[1] == []
     assert verdict_of(FASTER, OFF, speedup=1.5)[1] == ["speedup_batch_1"]
     assert verdict_of(FASTER, FASTER, agreement=0.7, assistant_speedup=3.0)[1] == ["agreement", "assistant_speedup"]
     with pytest.raises(InputError, match=r"eval\.require\.speedup: expected a number of at least 1, found 0"):
-        question(require={"speedup": 0})
+        eval_config(require={"speedup": 0})
     with pytest.raises(InputError, match=r"eval\.require\.speedup: expected .* found null"):
-        question(require={"speedup": None})
+        eval_config(require={"speedup": None})
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_gate_may_ask_for_more_but_not_for_no_speed(verdict_of, question):
         ({"timed_clips": 9, "limit": 9, "batch_sizes": [1]}, None),  # but the test set holds 5
     ],
 )
-def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(question, settings, message):
-    config = question(**settings)
+def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(eval_config, settings, message):
+    config = eval_config(**settings)
     if message is None:
         check_enough_timings(config.eval)
         check_enough_timings(config.eval, 5)
@@ -148,18 +148,18 @@ def test_a_verdict_that_could_say_nothing_of_speed_is_refused_before_any_work(qu
 # Planted faults
 
 
-def test_an_assistant_over_another_encoder_is_refused(question, pair, tmp_path):
+def test_an_assistant_over_another_encoder_is_refused(eval_config, pair, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(pair[0], other)
     main = WhisperForConditionalGeneration.from_pretrained(other)
     main.model.encoder.layers[0].fc1.weight.data[0, 0] += 1e-3
     main.save_pretrained(other)
     with pytest.raises(InputError, match="was distilled over another encoder"):
-        evaluate(question(main=other))
+        evaluate(eval_config(main=other))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_engine_that_commits_one_wrong_token_fails_the_run(question, monkeypatch, precision):
+def test_an_engine_that_commits_one_wrong_token_fails_the_run(eval_config, monkeypatch, precision):
     advance = Row.advance
 
     def wrong(row, result):
@@ -167,7 +167,7 @@ def test_an_engine_that_commits_one_wrong_token_fails_the_run(question, monkeypa
         return advance(row, result._replace(following=result.following + 7) if begins else result)
 
     monkeypatch.setattr(Row, "advance", wrong)
-    config = question(precision=precision)
+    config = eval_config(precision=precision)
     assert evaluate(config) == 1
     report = report_of(config)
     assert report["identity"]["unexplained"] == 1
@@ -177,7 +177,7 @@ def test_an_engine_that_commits_one_wrong_token_fails_the_run(question, monkeypa
     assert evaluate(config) == 1  # found finished, it fails again
 
 
-def test_a_baseline_under_other_suppress_tokens_is_no_baseline(question, monkeypatch):
+def test_a_baseline_under_other_suppress_tokens_is_no_baseline(eval_config, monkeypatch):
     generate = contenders._generate
 
     def other(main, features, options, assistant=None):
@@ -190,14 +190,14 @@ def test_a_baseline_under_other_suppress_tokens_is_no_baseline(question, monkeyp
             main.generation_config.suppress_tokens = usual
 
     monkeypatch.setattr(contenders, "_generate", other)
-    config = question()
+    config = eval_config()
     evaluate(config)
     found = criterion(report_of(config), "baseline_unexplained")
     assert found["figure"] > 0
     assert not found["passed"]
 
 
-def test_a_leaked_test_clip_fails_the_verdict(question, material, tmp_path):
+def test_a_leaked_test_clip_fails_the_verdict(eval_config, material, tmp_path):
     trained = tmp_path / "trained"
     shutil.copytree(material / "train", trained)
     lines = (trained / "metadata.csv").read_text().splitlines()
@@ -206,7 +206,7 @@ def test_a_leaked_test_clip_fails_the_verdict(question, material, tmp_path):
     columns = lines[0].split(",")
     new = ["harmless.wav" if c == "file_name" else "iets anders" if c == "text" else "x" for c in columns]
     (trained / "metadata.csv").write_text("\n".join([*lines, ",".join(new)]) + "\n")
-    config = question(train=({"folder": str(trained)},), limit=5)
+    config = eval_config(train=({"folder": str(trained)},), limit=5)
     evaluate(config)
     report = report_of(config)
     assert [Path(name).name for name in report["data"]["leaks"]["clips"]] == [first.name]

@@ -1,7 +1,7 @@
-"""`whisper-pair evaluate --main M [--assistant A] --data D --language L --out DIR`: judge any two checkpoints, or one.
+"""`whisper-pair evaluate --main M [--assistant A] --data D --language L --out DIR`: evaluate any two checkpoints, or one.
 
-What is asked becomes a config without training, which the eval stage reads and leaves in DIR: `whisper-pair eval
-DIR/config.yaml` asks the same again.
+The arguments become a config without training, which the eval stage reads and writes to DIR: `whisper-pair eval
+DIR/config.yaml` repeats the evaluation.
 """
 
 import argparse
@@ -50,14 +50,14 @@ def run(args: argparse.Namespace) -> int:
     """Runs the eval stage on a config made from the arguments."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "evaluate.yaml"
-        file.write_text(yaml.safe_dump(question(args), allow_unicode=True), encoding="utf-8")
+        file.write_text(yaml.safe_dump(config_from_arguments(args), allow_unicode=True), encoding="utf-8")
         load_config(file, args.overrides)  # a mistake is answered before the stage's process starts
         flags = [f"--{name}" for name in ("strict", "overwrite", "debug") if getattr(args, name)]
         command = [sys.executable, "-m", "whisper_pair.stages.eval", str(file), *args.overrides, *flags]
         return status_of(command)
 
 
-def question(args: argparse.Namespace) -> dict[str, Any]:
+def config_from_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """A config that trains nothing."""
     settings = (QUICK if args.quick else {}) | ({} if args.limit is None else {"limit": args.limit})
     test = source(args.data) | {"text": args.text, "speaker": args.speaker}
