@@ -251,7 +251,8 @@ def tell(result: dict) -> None:
     kills, lost, outcomes = (target for target in result["targets"].values())
     summary = (
         f"`{result['command']}`, {result['date'][:10]}: {kills['reached']} kills (target {kills['target']}), "
-        f"{lost['reached']} parts lost, {outcomes['reached']} of {outcomes['target']} runs ended like the undisturbed one."
+        f"{lost['reached']} parts lost, {outcomes['reached']} of {outcomes['target']} runs ended like the undisturbed "
+        "one."
     )
     text = DOCS.read_text(encoding="utf-8")
     filled = "\n".join([*lines, "", summary, ""])

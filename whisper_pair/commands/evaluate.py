@@ -1,4 +1,4 @@
-"""`whisper-pair evaluate --main M [--assistant A] --data D --language L --out DIR`: evaluate any two checkpoints, or one.
+"""`whisper-pair evaluate --main M [--assistant A] --data D --language L --out DIR`: evaluate two checkpoints, or one.
 
 The arguments become a config without training, which the eval stage reads and writes to DIR: `whisper-pair eval
 DIR/config.yaml` repeats the evaluation.

@@ -381,8 +381,7 @@ def _check(config: Config) -> None:
                 require(source.text is not None, f"{path}.text", "a column with the human text to score by", None)
     slow, fast = config.data.min_characters_per_second, config.data.max_characters_per_second
     require(slow < fast, "data.max_characters_per_second", f"more than min_characters_per_second, {slow}", fast)
-    distill = config.distill
-    losses = distill.losses
+    distill, losses = config.distill, config.distill.losses
     trained = losses.cross_entropy > 0 or losses.first_three > 0 or losses.divergences
     require(trained, "distill.losses", "a weight above 0 for one of them", 0)
     if config.train is not None and config.train.cache_encoder:
