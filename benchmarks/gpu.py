@@ -112,7 +112,7 @@ def end(process: subprocess.Popen) -> None:
 
 
 def record_failure(name: str, out: Path, machine: str, failed: str, since: float) -> None:
-    """In the part's own result, where it wrote one, beside what it measured; else in one that says nothing more."""
+    """In the part's own result, where it wrote one, beside its figures; otherwise in a result of its own."""
     written = out.is_file() and out.stat().st_mtime >= since
     result = json.loads(out.read_text(encoding="utf-8")) if written else {"rows": [], "targets": {}}
     result.setdefault("command", f"python benchmarks/gpu.py --machine {machine} --only {name}")

@@ -4,7 +4,7 @@
     python benchmarks/timestamps.py configs/real-dutch-base.yaml --runs outputs/timestamps --shares 0 0.25 0.5 0.75 1 \
         --machine cpu
 
-For the checkpoint as it stands, and for a main fine-tuned at each share, on the config's test clips:
+For the checkpoint as it is, and for a main fine-tuned at each share, on the config's test clips:
 
 - error rate without timestamps and with them, each clip by itself;
 - boundary error: test clips of one speaker are joined with silences into windows, so that their true ends are known.

@@ -41,7 +41,7 @@ def read_labels(path: Path) -> list[LabelRow]:
 
 
 def write_labels(path: Path, rows: Sequence[LabelRow]) -> None:
-    """Writes a file, whole or not at all; without rows where none of the windows could be read."""
+    """Writes a file, completely or not at all; without rows where none of the windows could be read."""
     import pyarrow
 
     write_table(path, pyarrow.Table.from_pylist([vars(row) for row in rows], _schema()))

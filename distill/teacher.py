@@ -2,7 +2,7 @@
 
 Main and labels are fixed, so its distribution is a function of the window. `distill.teacher_tokens` says how much of it
 the student learns from, and so what is cached of each token: the hidden state before the head, which gives all of it
-(large-v3, half precision: 2.6 kB), or the k likeliest tokens and the mass of the others (32: 0.2 kB; TopKTeacher says
+(large-v3, half precision: 2.6 kB), or the k most likely tokens and the mass of the others (32: 0.2 kB; TopKTeacher says
 what that loses). Computed or read, targets are rounded alike, so that the cache changes no loss.
 """
 

@@ -42,7 +42,7 @@ def config_page() -> str:
 
 
 def sections(kind: type, path: str) -> Iterator[tuple[str, type]]:
-    """(where it stands in a config, dataclass), depth first, each once."""
+    """(where it is in a config, dataclass), depth first, each once."""
     yield path, kind
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         if inner := dataclass_in(hint):

@@ -20,7 +20,7 @@ TOKEN = "hf_aSecretThatNoOutputMayHold"
 
 @dataclass(frozen=True)
 class Pointer:
-    """A file that lies in the Xet storage."""
+    """A file that is in the Xet storage."""
 
     sha256: str
     size: int
@@ -255,7 +255,7 @@ def xet_hash(storage: Path, oid: str) -> str:
 
 
 def swapped(content: bytes) -> bytes:
-    """Hashes lie in shards as words of eight bytes, the least first."""
+    """Hashes are in shards as words of eight bytes, the least first."""
     return b"".join(content[i : i + 8][::-1] for i in range(0, len(content), 8))
 
 

@@ -27,7 +27,7 @@ FENCE = re.compile(r"(?:<!-- (needs [^>]+|run by [^>]+) -->\n)?```(\w+)\n(.*?)``
 
 
 def fences(page: Path, language: str) -> list[tuple[str | None, str]]:
-    """(what stands above it, content)"""
+    """(what is above it, content)"""
     found = FENCE.findall(page.read_text(encoding="utf-8"))
     return [(mark or None, body) for mark, kind, body in found if kind == language]
 

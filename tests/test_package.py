@@ -9,7 +9,7 @@ SOURCES = {f"whisper_pair.stages.{stage}": ROOT / stage for stage in ("train", "
 
 
 def folder_of(package: str):
-    """Where a package of the wheel lies in a checkout."""
+    """Where a package of the wheel is in a checkout."""
     for name, folder in SOURCES.items():
         if package == name or package.startswith(f"{name}."):
             return folder.joinpath(*package.removeprefix(name).split(".")[1:])

@@ -91,7 +91,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     """
     settings, data = config.train, config.data
     if settings is None:
-        raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it stands.")
+        raise InputError("train: null, so there is nothing to fine-tune; distill uses the checkpoint as it is.")
     start = checkpoint_folder(config.model, config.revision)
     precision = resolved(settings.precision, device_type(), "train.precision", trains=True)
     stage, saved_as = stage_of(config, start, precision), saved_dtype(settings.save_dtype, start)

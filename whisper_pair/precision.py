@@ -2,8 +2,7 @@
 
 Whatever the type in which a checkpoint is stored, its trained weights and their optimizer are float32. Frozen models
 (the main that labels, validates and teaches, an encoder that is not trained) run in the stage's `precision`, whose
-`auto` is bf16 on a GPU that has it, else fp16, and fp32 on a CPU: their weights are cast once, and no autocast touches
-them. What a stage saves has the type of the checkpoint that it came from, unless its `save_dtype` asks for another.
+`auto` is bf16 on a GPU that has it, otherwise fp16, and fp32 on a CPU: their weights are cast once, without autocast. What a stage saves has the type of the checkpoint that it came from, unless its `save_dtype` asks for another.
 """
 
 import copy
@@ -28,7 +27,7 @@ STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}  #
 
 
 def resolved(precision: str, device: torch.device | str, key: str = "precision", trains: bool = False) -> str:
-    """fp32, bf16 or fp16: `auto` by what the device has. `key` stands in messages; `trains`: under autocast too.
+    """fp32, bf16 or fp16: `auto` by what the device has. `key` is in messages; `trains`: under autocast too.
 
     Raises InputError for a precision that the device lacks.
     """

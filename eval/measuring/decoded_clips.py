@@ -1,7 +1,7 @@
 """Every contender's tokens for every test clip, from which acceptance, quality and identity are computed.
 
 The long part of an evaluation, so the processes of a launch share it, and it is stored as it goes: a few clips at a
-time make a file, whole or absent. Which clips go together depends neither on the processes nor on restarts.
+time make a file, complete or absent. Which clips go together depends neither on the processes nor on restarts.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Is the pair's output the main's own? In float32 it must be, token for token.
 
 In half precision, checking several tokens at once rounds differently from one at a time, so a near tie can flip: each
-difference is reported with its position and the gap between the main's two likeliest tokens there. A gap beyond twice
+difference is reported with its position and the gap between the main's two most likely tokens there. A gap beyond twice
 the noise of the logits, measured as what batching alone changes, is no tie but a bug.
 """
 
@@ -32,7 +32,7 @@ class NearTieCheck:
 
     @torch.no_grad()
     def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
-        """The main's two likeliest allowed tokens after `tokens`, their distance, and the logits' noise.
+        """The main's two most likely allowed tokens after `tokens`, their distance, and the logits' noise.
 
         Noise is the largest change of a logit between batch 1 and 8. Both come from transformers' forward, which shares
         no code with the engine.
@@ -49,7 +49,7 @@ class NearTieCheck:
 
     def difference(self, row: int, plain: Sequence[int], other: Sequence[int]) -> Difference:
         """The first position where two transcripts of a clip differ. A near tie explains it where the two tokens are
-        the main's likeliest and no further apart than twice the noise."""
+        the main's most likely and no further apart than twice the noise."""
         position = first_difference(plain, other)
         end = self.main.generation_config.eos_token_id
         one, two = (tokens[position] if position < len(tokens) else end for tokens in (plain, other))

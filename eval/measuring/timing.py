@@ -48,7 +48,7 @@ class Timing:
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Of a whole pass: each chunk's quartiles, added up. The figure itself always lies between them."""
+        """Of a whole pass: each chunk's quartiles, added up. The figure itself is always between them."""
         low, high = np.quantile(self.cells, [0.25, 0.75], axis=1).sum(axis=1)
         return float(low), float(high)
 

@@ -56,7 +56,7 @@ def compare(paths: list[str]) -> str:
         for name, r, file in zip(names, reports, files, strict=True)
     ]
     text = (
-        f"{len(rows[0])} utterances are shared. Differences stand with the 95 % intervals of a paired bootstrap; "
+        f"{len(rows[0])} utterances are shared. Differences are shown with the 95 % intervals of a paired bootstrap; "
         f"error rates are {' and '.join(sorted({r['quality']['metric'].upper() for r in reports}))}."
     )
     parts = ["\n".join(f"- {markdown(line)}" for line in legend), text, ratios(names, rows)]

@@ -156,7 +156,7 @@ def _utterance(row: Utterance | MainUtterance, sound: str) -> dict[str, str]:
 
 
 def _timeline(timeline: Timeline, sound: str) -> str:
-    """The waveform, and under it the rounds. Tokens stand in order, not under their sound."""
+    """The waveform, and under it the rounds. Tokens are in order, not under their sound."""
     bars = "".join(
         f'<rect x="{i * 4}" y="{40 - 38 * peak:.1f}" width="3" height="{max(1.0, 76 * peak):.1f}"/>'
         for i, peak in enumerate(timeline["peaks"])
@@ -176,6 +176,6 @@ def _timeline(timeline: Timeline, sound: str) -> str:
         f"{escape(timeline['clip'])}, {timeline['seconds']:.1f} s, {timeline['draft_tokens']} draft tokens per "
         'round. Each group is one verification by the main: <span class="accepted">draft, accepted</span>, '
         '<span class="rejected">draft, rejected</span>, <span class="own">the main&#39;s own token</span>. Tokens '
-        "stand in order, not under their sound."
+        "are in order, not under their sound."
     )
     return f'{waveform}<p>{sound}</p><p class="timeline">{rounds}</p><p class="faint">{legend}</p>'

@@ -1,6 +1,6 @@
 """report.json -> plots: PNG files beside the report, and the same as SVG inside its page.
 
-A plot is as wide as a phone, so that its text is legible there too; names and figures stand on the bars.
+A plot is as wide as a phone, so that its text is legible there too; names and figures are on the bars.
 """
 
 import io
@@ -50,7 +50,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its name stands above it, its figures at its end."""
+    """One bar: its name is above it, its figures at its end."""
 
     name: str
     value: float

@@ -27,7 +27,7 @@ def anchor(title: str) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; what stands in its cells is plain text."""
+    """A Markdown table; what is in its cells is plain text."""
     header, *rows = [[escaping.markdown(cell) for cell in line] for line in (header, *rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
 

@@ -2,7 +2,7 @@
 
 Four things must hold. The output is the main's own. The measurement is sound: counters equal to the offline account, a
 baseline whose text is the main's, no test clip that was trained on. The assistant agrees with the main. And the
-pair gains: at every timed batch size the interval of its speedup over the main alone lies above 1, or the pair is kept
+pair gains: at every timed batch size the interval of its speedup over the main alone is above 1, or the pair is kept
 there at no cost, and at one batch size at least it does gain.
 
 Kept at no cost: with `auto` the engine itself leaves drafting off where it would lose. It is off at a batch size where

@@ -43,7 +43,7 @@ def add_words(folder: Path, *words: str, resize: bool = True, **settings) -> Non
 
 
 def refused(match: str, folder: Path) -> None:
-    """At every door."""
+    """Everywhere."""
     doors = (
         load_processor,
         lambda place: load_main(place, torch.float32),

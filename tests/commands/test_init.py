@@ -170,7 +170,7 @@ def test_the_config_and_its_output_never_stand_in_each_others_way(tmp_path, monk
     assert main(["init", "nl", "--out", "outputs/dutch"]) == 2
     assert "expected a file that ends in .yaml" in capsys.readouterr().err
     assert main(["init", "nl", "--out", "small.yaml"]) == 0
-    assert load_config(tmp_path / "small.yaml").output == "outputs/small-2"  # another run's results lie in small
+    assert load_config(tmp_path / "small.yaml").output == "outputs/small-2"  # another run's results are in small
     assert main(["init", "nl", "--out", "large.yaml"]) == 0
     assert load_config(tmp_path / "large.yaml").output == "outputs/large"
 

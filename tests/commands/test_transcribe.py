@@ -1,4 +1,4 @@
-"""`whisper-pair transcribe`: files in, text and subtitles out, and where a pair may lie."""
+"""`whisper-pair transcribe`: files in, text and subtitles out, and where a pair may be."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whatever stands in a config or an override, it gives a Config or a refusal, and never another exception."""
+"""Whatever is in a config or an override, it gives a Config or a refusal, and never another exception."""
 
 import copy
 

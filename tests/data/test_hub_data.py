@@ -53,7 +53,7 @@ READER = textwrap.dedent("""
 
 
 def read(hub: DataHub, place: Path, *sources: dict) -> list[dict]:
-    """What comes of each source in a new process, whose caches lie in `place`."""
+    """What comes of each source in a new process, whose caches are in `place`."""
     env = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     env |= {"HF_HOME": str(place / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_TOKEN": TOKEN}
     command = [sys.executable, "-c", READER, str(place / "cache")]

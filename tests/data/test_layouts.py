@@ -1,4 +1,4 @@
-"""Corpora of every layout that people have, pointed at directly: the same clips, told apart by what lies there."""
+"""Corpora of every layout that people have, pointed at directly: the same clips, told apart by what is there."""
 
 import contextlib
 import csv
@@ -208,7 +208,7 @@ def test_a_damaged_zip_is_refused_in_one_sentence(tmp_path, damage):
     assert "\n" not in str(refused.value)
 
 
-# Audio that lies elsewhere
+# Audio that is elsewhere
 
 
 def names_outside(folder: Path, name: str) -> dict[str, Source]:
@@ -238,7 +238,7 @@ def test_audio_outside_of_the_corpus_is_refused_unless_root_names_its_folder(tmp
         inside = {"cv": "clips", "lj": "wavs"}.get(kind, ".")
         os.symlink(tmp_path / "private" / "a.wav", tmp_path / "sets" / kind / inside / "link.wav")
     assert "outside of" in (message := refusal(source)) or "leaves the folder" in message
-    assert "name the folder that its audio may lie in as the source's root" in message
+    assert "name the folder that its audio may be in as the source's root" in message
     if way == "absolute" and kind not in ("cv", "lj"):
         from dataclasses import replace
 

@@ -57,7 +57,7 @@ def test_rows_with_a_begin_and_a_length_are_clips_of_their_segments(long, way, c
         ({"offset": "a", "duration": 3.0}, "its begin is not a number of seconds"),
         ({"offset": -1, "duration": 3.0}, "its begin is not a number of seconds"),
         ({"start": 5.0, "end": 4.0}, "before it begins"),
-        ({"start": 5.0, "end": 8.0, "duration": 9.0}, "does not lie between"),
+        ({"start": 5.0, "end": 8.0, "duration": 9.0}, "is not between"),
         ({"duration": 3.0}, "set segments: true to cut, or false"),
         ({"duration": 12_000}, "set segments: true to cut, or false"),
     ],

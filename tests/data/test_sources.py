@@ -213,7 +213,7 @@ def test_duplicates_are_dropped_whatever_their_names(tmp_path):
 
 
 def test_a_path_in_place_of_audio_is_not_followed_to_anyones_files(tmp_path):
-    """A data set may say where its audio lies; that is no leave to read there."""
+    """A data set may say where its audio is; that is no leave to read there."""
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -259,7 +259,7 @@ def test_half_a_stream_is_not_taken_for_the_whole(tmp_path, monkeypatch):
 @pytest.mark.real
 @pytest.mark.parametrize("form", FORMS)
 def test_real_dutch_comes_alike_out_of_every_form(tmp_path, form):
-    """Ogg Vorbis files, and copies of them as the Hub's sets hold audio; none of training's stands in another split."""
+    """Ogg Vorbis files, and copies of them as the Hub's sets hold audio; none of training's is in another split."""
     dutch = Path(os.environ["WHISPER_PAIR_REALDATA"]) / "dutch"
     sources = {split: Source(folder=str(dutch / split), speaker="speaker") for split in ("train", "validation", "test")}
     settings = data(tmp_path, validation=(sources["validation"],), test=(sources["test"],))

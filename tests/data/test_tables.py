@@ -98,7 +98,7 @@ def test_lines_of_anything_are_read_whole_or_refused(tmp_path_factory, lines, en
         ('file_name,text\na.wav,"Ja\nb.wav,Nee"\nc.wav,Goed\n', "line 2: a cell in quotation marks goes on over"),
         ('text,file_name\n"Ja,a.wav\nNee",b.wav\nGoed,c.wav\n', "line 2: a cell in quotation marks goes on over"),
         ('file_name,text\na.wav,"Hij zei "ja" en ging"\n', "line 2"),
-        ('file_name,text\na.wav, "Ja dat klopt"\n', "line 2: a quotation mark stands after a space"),
+        ('file_name,text\na.wav, "Ja dat klopt"\n', "line 2: a quotation mark is after a space"),
         ("file_name,text, text\na.wav,een,twee\n", "the columns 'text' and 'text' could each be 'text'"),
         ("file_name,Text,TEXT\na.wav,een,twee\n", "the columns 'Text' and 'TEXT' could each be 'text'"),
     ],

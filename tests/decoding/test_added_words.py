@@ -116,7 +116,7 @@ def test_padding_changes_nothing_that_is_decoded_with_timestamps():
 
 
 def test_sampling_weighs_added_words_as_text():
-    """With the mask of probabilities: what `choose` takes is the likeliest under `mask`."""
+    """With the mask of probabilities: what `choose` takes is the most likely under `mask`."""
     special = SpecialTokens.of(with_words(0))
     rules = LogitsRules(special, True, None, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)

@@ -190,7 +190,7 @@ def dark(browser, on: bool) -> None:
 
 
 def contrast(browser, selectors: list[str]) -> float:
-    """The least ratio of luminances (WCAG 2) of text over the ground that it stands on."""
+    """The least ratio of luminances (WCAG 2) of text over the ground that it is on."""
     return browser.execute_script(
         "const light = (css) => { const [r, g, b] = css.match(/[\\d.]+/g).map((v) => { const c = v / 255;"
         " return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });"

@@ -53,7 +53,7 @@ ONE, FOUR = row(1, 1.62, "faster"), row(4, 1.31, "faster")
         ),
         (
             [row(1, 1.65, "unclear")],
-            "This pair writes what its main writes; on a CPU too few timings tell of a gain at batch 1.",
+            "This pair writes what its main writes; on a CPU there are too few timings to show a gain at batch 1.",
         ),
         (
             [row(1, 0.99, "unclear", drafted=0)],

@@ -166,7 +166,7 @@ def test_a_lock_that_is_another_name_of_someones_file_is_refused(precious):
 
 
 def test_links_within_a_run_and_the_output_as_a_link_are_let_be(tmp_path):
-    """A tracker links to its latest run; an output may lie on another disk."""
+    """A tracker links to its latest run; an output may be on another disk."""
     (tmp_path / "disk" / "logs" / "run-1").mkdir(parents=True)
     (tmp_path / "disk" / "logs" / "latest").symlink_to("run-1")
     (tmp_path / "disk" / "config.yaml").touch()

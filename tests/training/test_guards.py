@@ -126,7 +126,7 @@ def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_pat
         disk.require_disk(work, 5 * 10**9, "keep: 1")
     work.mkdir(parents=True)
     (work / "states").write_bytes(b"x" * 2_000_000)
-    disk.require_disk(work, 10**9 + 2_000_000, "keep: 1")  # what lies there need not be found again
+    disk.require_disk(work, 10**9 + 2_000_000, "keep: 1")  # what is there need not be found again
     assert not list(tmp_path.glob("run/*.yaml"))
 
 

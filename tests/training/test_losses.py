@@ -307,7 +307,7 @@ def test_autocast_rounds_the_products_and_nothing_else():
 def test_teacher_targets_cached_in_half_precision_are_read_under_autocast_as_without():
     hidden, head, teacher, labels = tensors(10)
     known = TopKTeacher.of(F.log_softmax(F.linear(teacher.hidden, teacher.head), dim=-1), 4, 2.0)
-    known = TopKTeacher(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it lies on disk
+    known = TopKTeacher(known.ids, known.log_probabilities.half(), known.rest, known.temperature)  # as it is on disk
     exact = mixed(hidden, head, labels, known, Losses())
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(mixed(hidden, head, labels, known, Losses()), exact, rtol=0.02, atol=0)

@@ -1,4 +1,4 @@
-"""Checkpoints: where they lie, whether they are whole, how they are loaded, and pair.json."""
+"""Checkpoints: where they are, whether they are whole, how they are loaded, and pair.json."""
 
 from .capabilities import CAPABILITIES_FILE, Capabilities, ShortWindows
 from .ctranslate2 import QUANTIZATIONS, refuse_missing_converter, to_ctranslate2

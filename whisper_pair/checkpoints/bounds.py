@@ -54,7 +54,7 @@ def check_weights(config: Mapping[str, Any], folder: Path, decoder_only: bool) -
     there = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if parameters > there:
         raise InputError(
-            f"{folder}: config.json tells of {parameters:,} parameters, its weights have {there:,} bytes; fetch the "
+            f"{folder}: config.json states {parameters:,} parameters, its weights have {there:,} bytes; fetch the "
             "checkpoint again."
         )
 

@@ -46,7 +46,7 @@ class Capabilities:
         return self.previous_text > 0
 
     def save(self, folder: Path) -> None:
-        """Writes `folder`/capabilities.json, whole or not at all."""
+        """Writes `folder`/capabilities.json, completely or not at all."""
         write_json(folder / CAPABILITIES_FILE, asdict(self))
 
     @classmethod

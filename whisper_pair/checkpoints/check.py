@@ -1,7 +1,7 @@
 """What a checkpoint folder must hold, looked at as a whole before its weights are loaded.
 
 Weights, tokenizer and feature extractor come from different files, and often from different hands. A checkpoint whose
-tokenizer is missing or another model's would write empty or wrong text in silence; so every part is held against the
+tokenizer is missing or another model's would write empty or wrong text silently; so every part is held against the
 model's configuration first. What can be derived from it is derived and logged; everything else is refused with the fix.
 """
 

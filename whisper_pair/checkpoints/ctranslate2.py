@@ -38,7 +38,7 @@ def to_ctranslate2(checkpoint: Path, out: Path, quantization: str | None = None)
 
 @contextlib.contextmanager
 def _with_files(checkpoint: Path) -> Iterator[Path]:
-    """The checkpoint itself where it has the files that CTranslate2 copies, else a folder of links with them."""
+    """The checkpoint itself where it has the files that CTranslate2 copies, otherwise a folder of links with them."""
     if all((checkpoint / name).is_file() for name in BESIDE):
         yield checkpoint
         return

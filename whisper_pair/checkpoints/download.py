@@ -1,7 +1,7 @@
 """What is fetched of a repository on the Hub: settings, tokenizer and one set of weights.
 
 Repositories often hold the same weights twice or more: whole and in shards, in float16 and float32 (`model.fp32-...`),
-and those of other libraries. transformers loads `model.safetensors` where there is one, else the shards that
+and those of other libraries. transformers loads `model.safetensors` where there is one, otherwise the shards that
 `model.safetensors.index.json` names; nothing else is fetched.
 """
 

@@ -50,7 +50,7 @@ class DraftVocabulary:
         return torch.tensor(self.tokens, dtype=torch.long)
 
     def save(self, folder: Path) -> None:
-        """Writes `folder`/draft_vocabulary.json, whole or not at all."""
+        """Writes `folder`/draft_vocabulary.json, completely or not at all."""
         write_text(folder / DRAFT_VOCABULARY_FILE, json.dumps(asdict(self)) + "\n")
 
     @classmethod

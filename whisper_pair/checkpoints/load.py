@@ -37,7 +37,7 @@ def is_decoder_only(config: dict[str, Any]) -> bool:
 def load_main(folder: Path, dtype=None, device="cpu"):
     """A complete Whisper in eval mode, in the torch `dtype` whatever it is stored in; None: float32.
 
-    A decoder alone is refused: it would get a random encoder in silence.
+    A decoder alone is refused: it would get a random encoder silently.
     """
     from transformers import WhisperForConditionalGeneration
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a folder, a run's finished main, or a repository on the Hub."""
+"""Where a checkpoint is: a folder, a run's finished main, or a repository on the Hub."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from .download import fetch, shards_of
 
 
 def checkpoint_folder(name: str, revision: str | None = None) -> Path:
-    """A checkpoint's folder: `name` itself where it is one, else the Hub's, fetched into the cache.
+    """A checkpoint's folder: `name` itself where it is one, otherwise the Hub's, fetched into the cache.
 
     On the Hub `name` is owner/name or owner/name@revision.
 

@@ -1,4 +1,4 @@
-"""Where a pair lies: a run's folder, a published repository, or two checkpoints named one by one.
+"""Where a pair is: a run's folder, a published repository, or two checkpoints named one by one.
 
 A pair in one place has one of four shapes: `main/` and `assistant/` side by side (a run's folder), a main with its
 `assistant/` inside (published in one repository), an assistant alone, whose pair.json names its main's repository, or
@@ -56,7 +56,7 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
         manifest, folder = (
             PairManifest.load(folder / "assistant"),
             folder / "assistant",
-        )  # the main lies elsewhere
+        )  # the main is elsewhere
     if manifest is None and not local:
         assistant = _published_assistant(place, assistant_revision)
         return at(place, revision), str(assistant)

@@ -1,6 +1,6 @@
 """pair.json: what an assistant was made for.
 
-It lies beside the assistant and names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers
+It is beside the assistant and names the main, the SHA-256 of the encoder's tensors and of the vocabulary, the layers
 taken, the language and the task.
 """
 
@@ -36,7 +36,7 @@ class PairManifest:
     version: int = VERSION
 
     def save(self, folder: Path) -> None:
-        """Whole or not at all."""
+        """Written completely or not at all."""
         write_json(folder / PAIR_FILE, asdict(self))
 
     @classmethod
@@ -76,7 +76,7 @@ class PairManifest:
 
 
 def origin(config: Config, folder: Path) -> tuple[str, str | None]:
-    """The name by which others find a run's main, and its revision on the Hub; `folder` is where it lies here."""
+    """The name by which others find a run's main, and its revision on the Hub; `folder` is where it is here."""
     if config.train is not None or Path(config.model).is_dir():
         return str(folder), None
     return config.model, folder.name if folder.parent.name == "snapshots" else config.revision

@@ -21,7 +21,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=("auto", "fp32", "bf16", "fp16"),
-        help="auto: bf16 on a GPU that has it, else fp16; fp32 elsewhere",
+        help="auto: bf16 on a GPU that has it, otherwise fp16; fp32 elsewhere",
     )
 
 

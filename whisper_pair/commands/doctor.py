@@ -36,7 +36,7 @@ class Finding:
     name: str
     found: str
     fix: str = ""  # the command or step that fixes it; empty: all is well
-    needed: bool = True  # without it nothing works; else something is slower or closed
+    needed: bool = True  # without it nothing works; otherwise something is slower or closed
 
     @property
     def fails(self) -> bool:

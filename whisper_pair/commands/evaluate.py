@@ -73,7 +73,7 @@ def config_from_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def source(name: str) -> dict[str, str]:
-    """A folder where there is one of that name, else a data set on the Hub."""
+    """A folder where there is one of that name, otherwise a data set on the Hub."""
     if Path(name).exists() or name.startswith((".", "/", "~")):
         return {"folder": name}
     hub, *rest = name.split(":")

@@ -36,7 +36,7 @@ ADVICE = (
 MUCH_AUDIO = "Audio enough for a close assistant. The main has about {written} hours of text, from which it gains some."
 OWN = (
     "From about 5 transcribed hours fine-tuning begins to pay; under that, set train: null below and distil for Whisper"
-    " as it stands. The assistant also learns from audio alone (text: null), by the hundred hours if you have them."
+    " as it is. The assistant also learns from audio alone (text: null), by the hundred hours if you have them."
 )
 COMMON_VOICE = (
     "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); download its tar and add",
@@ -140,7 +140,7 @@ def _looked_at(clips: str, cache: str) -> Own:
 
 def config_text(code: str, model: str, slug: str, own: Own | None = None, file: str | None = None) -> str:
     """A config, commented. `slug` names its output; `own`: one's own speech, or None for the Hub's corpora; `file`:
-    where the config will lie."""
+    where the config will be."""
     found = [] if own else corpora(code)
     hours = sum(corpus.hours for corpus in found)
     written = sum(corpus.hours for corpus in found if corpus.written)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 WINDOWS, TOKENS, DRAFT_TOKENS = 4, 48, 4
-END, START, NO_TIMESTAMPS, SIZE = 1000, 1001, 1002, 1100  # text lies below END, timestamps above NO_TIMESTAMPS
+END, START, NO_TIMESTAMPS, SIZE = 1000, 1001, 1002, 1100  # text is below END, timestamps above NO_TIMESTAMPS
 
 
 @dataclass(frozen=True)

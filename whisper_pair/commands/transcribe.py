@@ -327,6 +327,6 @@ class Bar:
         return nullcontext() if self.tqdm is None else self.tqdm.external_write_mode(file=sys.stdout)
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Leaves the bar as it is."""
         if self.tqdm is not None:
             self.tqdm.close()

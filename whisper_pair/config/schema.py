@@ -26,7 +26,7 @@ AtLeastOne = Annotated[float, Bound("a number of at least 1", lambda x: x >= 1)]
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
 DraftLength = Annotated[int, Bound("a whole number from 1 to 16", lambda n: 1 <= n <= 16)]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU
+Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 on a GPU that has it, otherwise fp16; fp32 on a CPU
 Name = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
@@ -38,13 +38,13 @@ KINDS = ("corpus", "folder", "hub", "parquet", "webdataset", "manifest")
 class Source:
     """One corpus: exactly one of the KINDS."""
 
-    corpus: str | None = None  # a folder, file or tar of any layout in docs/data.md; what lies there says which it is
+    corpus: str | None = None  # a folder, file or tar of any layout in docs/data.md; what is there says which it is
     folder: str | None = None  # audio files beside a metadata.csv, .jsonl or .parquet; with text: null, audio alone
     hub: str | None = None  # a data set on the Hugging Face Hub
     parquet: str | None = None  # Parquet files with the audio inside: a file, a folder or a pattern such as a/*.parquet
     webdataset: str | None = None  # tar files of audio with .txt or .json beside each: a file, a folder or a pattern
     manifest: str | None = None  # a CSV or JSONL file that names audio files
-    root: str | None = None  # corpus, manifest: the folder that their audio must lie in; null: their own
+    root: str | None = None  # corpus, manifest: the folder that their audio must be in; null: their own
     config: str | None = None  # the Hub data set's configuration, usually the language
     split: str | ShareAboveZero = "train"  # hub, corpus: by name; 0.05: a share of the speakers, the same each time
     revision: str | None = None  # a branch, tag or commit of the Hub data set
@@ -204,7 +204,7 @@ class Distill(Optimization):
     start: Name | None = None  # an assistant of as many layers whose weights are the first; null: the main's layers
     losses: Losses = field(default_factory=Losses)
     perturb: Perturb = field(default_factory=Perturb)
-    # of the main's distribution at each token: all, or the likeliest so many and the rest as one outcome
+    # of the main's distribution at each token: all, or so many of the most likely and the rest as one outcome
     teacher_tokens: Literal["all"] | Count = "all"
     # what is cached on disk: encoder states; with `all` the teacher targets too (large-v3, half precision: 3.8 MB a
     # window; 2.6 kB a token of all, 0.2 kB of 32). auto: what is cheaper to read than to compute
@@ -274,7 +274,7 @@ class Config:
     task: Literal["transcribe", "translate"] = "transcribe"  # translate: Whisper writes English
     seed: int = 0  # of orders, masks and perturbations: the same one repeats a run
     tracker: Literal["none", "wandb", "tensorboard", "trackio"] = "none"  # where losses and figures are sent
-    train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it stands
+    train: Train | None = field(default_factory=Train)  # null: the checkpoint is the main as it is
     distill: Distill = field(default_factory=Distill)
     eval: Eval = field(default_factory=Eval)
 
@@ -349,7 +349,7 @@ def _pass_over_old_keys(tree: dict[str, Any]) -> None:
     if k != 32:
         raise InputError(
             "distill.cache_top_k: is now distill.teacher_tokens, which says what is learned from, cached or not: "
-            f"{show(k)} for the {show(k)} likeliest tokens, all for the whole distribution."
+            f"{show(k)} for the {show(k)} most likely tokens, all for the whole distribution."
         )
 
 

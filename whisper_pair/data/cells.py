@@ -105,7 +105,7 @@ def segment_in(cells: Cells, listed: bool, segments: bool | None) -> Segment | N
     if last is not None and last <= first:
         raise ValueError(f"its segment ends at {last:g} s, before it begins")
     if end is not None and length is not None and abs(first + length - end) > SLACK:
-        raise ValueError(f"its segment of {length:g} s does not lie between {first:g} and {end:g} s")
+        raise ValueError(f"its segment of {length:g} s is not between {first:g} and {end:g} s")
     return Segment(first, last, "part" if listed or segments else "cut already")
 
 

@@ -1,4 +1,4 @@
-"""A clip, where its audio lies, and the window that holds it. Audio is read when a window is used."""
+"""A clip, where its audio is, and the window that holds it. Audio is read when a window is used."""
 
 import hashlib
 from collections.abc import Sequence

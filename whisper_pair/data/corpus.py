@@ -1,7 +1,7 @@
 """Which clips of some sources are used, and why the others are not.
 
 A training clip that cannot be used is counted by the first reason that holds. A validation or test set loses nothing in
-silence: a bad clip is refused by name. No clip of theirs may stand in training.
+silence: a bad clip is refused by name. No clip of theirs may be in training.
 """
 
 import logging

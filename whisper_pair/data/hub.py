@@ -29,7 +29,7 @@ class ParquetFiles:
 
     @property
     def files(self) -> list[Path]:
-        """The files that the rows lie in."""
+        """The files that the rows are in."""
         return matching_files("parquet", self.pattern, ".parquet")
 
     def load(self) -> Any:

@@ -1,4 +1,4 @@
-"""Audio files that a table lists: a folder with its metadata, and a manifest that may lie elsewhere."""
+"""Audio files that a table lists: a folder with its metadata, and a manifest that may be elsewhere."""
 
 import os
 from collections.abc import Iterator
@@ -94,7 +94,7 @@ class Manifest:
     def rows(self) -> Iterator[Row]:
         """Each row of the corpus."""
         metadata = self.metadata
-        way_out = "; if it is meant, name the folder that its audio may lie in as the source's root"
+        way_out = "; if it is meant, name the folder that its audio may be in as the source's root"
         return Listing(metadata, self.root, str(metadata), self.columns, way_out).rows()
 
 

@@ -1,7 +1,7 @@
 """A share of a corpus, divided by speakers: the same division every time, its parts without a speaker in common.
 
-Speakers stand in order of how much they say, the fewest clips first and a digest of the name where these are equal; a
-part holds those whose middle lies between its two bounds. So the small parts, which are held out, have many voices. A
+Speakers are in order of how much they say, the fewest clips first and a digest of the name where these are equal; a
+part holds those whose middle is between its two bounds. So the small parts, which are held out, have many voices. A
 corpus of few speakers is divided by its clips instead, in the order of their names' digests.
 """
 

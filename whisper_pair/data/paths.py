@@ -31,7 +31,7 @@ def resolved(folder: Path, name: str) -> tuple[Path, bool]:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a resolved path lies in a resolved folder.
+    """Whether a resolved path is in a resolved folder.
 
     In the Hub's cache the files of a snapshot are links to its blobs, which count as inside:
     datasets--ORG--NAME/snapshots/COMMIT/a.wav -> datasets--ORG--NAME/blobs/SHA.

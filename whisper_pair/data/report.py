@@ -109,7 +109,7 @@ def _named(names: list[str]) -> str:
 def _repeated(clips: Sequence[Clip]) -> list[str]:
     texts = Counter(clip.text.strip() for clip in clips if clip.text is not None)
     repeated = [[str(count), text[:200]] for text, count in texts.most_common(TOP) if count > 1]
-    return _table(["times", "text"], repeated) if repeated else ["No text stands twice."]
+    return _table(["times", "text"], repeated) if repeated else ["No text is there twice."]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

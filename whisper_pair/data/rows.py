@@ -1,4 +1,4 @@
-"""One row of a corpus: where a clip's audio lies, its text and its speaker, read from the cells of a record."""
+"""One row of a corpus: where a clip's audio is, its text and its speaker, read from the cells of a record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Row:
 class Columns:
     """The columns of a corpus that a row is read from."""
 
-    audio: str | None  # None: the audio stands in no column
+    audio: str | None  # None: the audio is in no column
     text: str | None  # None: speech without text
     speaker: str | None
     segments: bool | None  # whether start, end, offset and duration choose a part of the audio; None: where they can
@@ -44,7 +44,7 @@ class Columns:
         return cls(audio, source.text, source.speaker, source.segments)
 
     def found_in(self, names: Sequence[str], table: str) -> dict[Role, int]:
-        """Where in `names` each column stands, and those that choose a part of the audio.
+        """Where in `names` each column is, and those that choose a part of the audio.
 
         Raises InputError, naming the table, for a column that is missing or ambiguous.
         """

@@ -63,7 +63,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class KeptClip:
-    """A clip of a streamed source: its row, where its audio lies in the part's file, and its audit."""
+    """A clip of a streamed source: its row, where its audio is in the part's file, and its audit."""
 
     name: str
     text: str | None
@@ -191,7 +191,7 @@ def _part(segment: Segment, audio: Openable, name: str, longest: float | None) -
 
 @lru_cache(4096)
 def _seconds_of(audio: Path, changed: int) -> float:
-    """The length of a file; many segments lie in one file, and its length may take decoding all of it."""
+    """The length of a file; many segments are in one file, and its length may take decoding all of it."""
     return audio_seconds(audio)
 
 
@@ -287,7 +287,7 @@ def _parts(folder: Path | None, kind: type[Kept]) -> Iterator[tuple[Path, list[K
 
 
 def _write_part(folder: Path, number: int, kept: Sequence[Audit] | Sequence[KeptClip]) -> Path:
-    """Writes one part, whole or not at all."""
+    """Writes one part, completely or not at all."""
     import pyarrow as pa
 
     kinds = {"seconds": pa.float64(), "start": pa.float64(), "offset": pa.int64(), "size": pa.int64()}

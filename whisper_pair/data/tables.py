@@ -24,7 +24,7 @@ LONGEST_LINE = 1 << 26  # characters
 INFLATION = 100  # times its size that a Parquet file may unpack to, once it is ...
 LARGE = 1 << 30  # bytes: audio and text shrink far less
 
-Choice = Callable[[list[str]], dict[Role, int]]  # a table's columns -> what is wanted of them, and where it stands
+Choice = Callable[[list[str]], dict[Role, int]]  # a table's columns -> what is wanted of them, and where it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _refuse_stray_quotes(fields: list[str], line: str, delimiter: str, where: st
     """`a.wav, "yes"`: marks after a space quote nothing, and a comma between them would cut the cell."""
     for field in fields:
         if field[:1].isspace() and field.lstrip()[:1] == '"' and delimiter + field in line:
-            raise InputError(f"{where}: a quotation mark stands after a space; remove the space before it.")
+            raise InputError(f"{where}: a quotation mark is after a space; remove the space before it.")
 
 
 def _refuse_swallowed_rows(fields: list[str], audio: int | None, delimiter: str, where: str) -> None:
@@ -218,7 +218,7 @@ def _parsed(line: str) -> tuple[dict[str, Any], str | None]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, also for deep nesting and for a key that stands twice."""
+    """The value of a JSON text. Raises ValueError, also for deep nesting and for a key that is there twice."""
     try:
         return json.loads(text, object_pairs_hook=_each_once)
     except RecursionError as error:

@@ -67,7 +67,7 @@ def members(path: Path, tar: tarfile.TarFile, endings: Collection[str]) -> Itera
             content = tar.extractfile(member)
             _add(clip, name, content.read() if content else b"")
         if cut:
-            break  # nothing lies beyond
+            break  # nothing is beyond
     if clip is not None:
         yield clip
 
@@ -111,7 +111,7 @@ class Tars:
 
     @property
     def files(self) -> list[Path]:
-        """The files that the rows lie in."""
+        """The files that the rows are in."""
         return matching_files("webdataset", self.pattern, ".tar")
 
     def rows(self) -> Iterator[Row]:

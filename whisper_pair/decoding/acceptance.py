@@ -30,7 +30,7 @@ class TokenMatches:
 
     agrees: tuple[bool, ...]  # [T] the draft's choice is the main's token
     ends: tuple[bool, ...]  # [T] the draft would have ended the text
-    finished: bool  # the last token is the end of text; else the length limit came first
+    finished: bool  # the last token is the end of text; otherwise the length limit came first
     limit: int  # tokens that the length limit allows; T in an unfinished text
 
     @classmethod
@@ -51,7 +51,7 @@ class TokenRanks:
 
     ranks: tuple[int, ...]  # [T] which of the draft's choices the main's token is; 0: the first
     end_ranks: tuple[int, ...]  # [T] which the end of text is
-    finished: bool  # the last token is the end of text; else the length limit came first
+    finished: bool  # the last token is the end of text; otherwise the length limit came first
     limit: int  # tokens that the length limit allows; T in an unfinished text
     choices: tuple[int, ...] = ()  # [T] the draft's first choices themselves, where they are known
 

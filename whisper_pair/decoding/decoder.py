@@ -1,4 +1,4 @@
-"""One forward of Whisper's text decoder over Hugging Face weights, for batches whose rows stand at different lengths.
+"""One forward of Whisper's text decoder over Hugging Face weights, for batches whose rows are at different lengths.
 
 Each row writes its keys and values in the slots of its own positions in a preallocated cache and sees only keys at
 positions up to its own. So a rejected draft needs no cropping: its keys and values are past the row's length

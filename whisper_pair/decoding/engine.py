@@ -269,7 +269,7 @@ class Engine:
         options: Options = Options(),  # noqa: B008 (frozen)
         prompts: Sequence[Sequence[int] | None] | None = None,
         *,
-        languages: Sequence[str | None] | None = None,  # one a window, where they differ; else options.language
+        languages: Sequence[str | None] | None = None,  # one a window, where they differ; otherwise options.language
         of_main: bool = False,  # ask the main instead of the draft
     ) -> list[list[int]]:
         """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""

@@ -9,7 +9,7 @@ The rules (openai/whisper, `decoding.py`; transformers, `WhisperTimeStampLogitsP
 - suppressed tokens never come, and some never come first;
 - with timestamps on, the first token is a timestamp, no later than `max_initial_timestamp`;
 - timestamps come in pairs, except before the end; they never decrease, and a segment is never empty;
-- a timestamp comes if all timestamps together are likelier than the likeliest other token.
+- a timestamp comes if all timestamps together are more likely than the most likely other token.
 
 `mask` states them over the logits: the reference, used where probabilities are needed. `choose` is its argmax without
 a copy of the logits: the vocabulary consists of runs, text < end of text <= special < timestamps < added words (usually
@@ -58,7 +58,7 @@ class LogitsRules:
         self.timestamp_ids = ids[self.others : self.stamped]
 
     def choose(self, logits: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
-        """The likeliest allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
+        """The most likely allowed tokens: logits [B, T, K], `bias` added already -> ids [B, T]. May write into logits.
 
         begins=False: no position is a row's first.
         """
@@ -68,7 +68,7 @@ class LogitsRules:
         return choice if self.vocabulary is None else self.vocabulary[choice]
 
     def choose_several(self, logits: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
-        """The `count` likeliest allowed tokens, likeliest first: logits as for `choose` -> ids [B, T, count].
+        """The `count` most likely allowed tokens, most likely first: logits as for `choose` -> ids [B, T, count].
 
         Where fewer are allowed, forbidden ones follow them, and where fewer exist, the last one again.
         """

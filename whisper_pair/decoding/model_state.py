@@ -31,11 +31,11 @@ class Head(NamedTuple):
         return linear(hidden, self.weight, self.bias)
 
     def choose(self, hidden: Tensor, history: TokenHistory, begins: bool = True) -> Tensor:
-        """The likeliest allowed tokens: hidden [B, T, d] -> ids [B, T]. `begins`: see LogitsRules.choose."""
+        """The most likely allowed tokens: hidden [B, T, d] -> ids [B, T]. `begins`: see LogitsRules.choose."""
         return self.rules.choose(self.logits(hidden), history, begins)
 
     def choose_several(self, hidden: Tensor, history: TokenHistory, count: int, begins: bool = True) -> Tensor:
-        """The `count` likeliest allowed tokens, likeliest first: hidden [B, T, d] -> ids [B, T, count]."""
+        """The `count` most likely allowed tokens, most likely first: hidden [B, T, d] -> ids [B, T, count]."""
         return self.rules.choose_several(self.logits(hidden), history, count, begins)
 
     def masked(self, hidden: Tensor, history: TokenHistory, size: int) -> Tensor:

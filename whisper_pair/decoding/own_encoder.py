@@ -5,7 +5,7 @@ saves D (1 - 1/S) seconds a window, with D the main's own decoding and S the cos
 than the encoder takes. A call begins with the main alone, which gives D. While D itself is less than the encoder would
 take (at first estimated from its size), nothing is tried. Otherwise one window that has ended is asked about: its
 encoder states and one parallel pass over its text give the rank shares (rank_shares.py) without drafting a token. Only
-if that could pay are tokens drafted, so that what rounds cost is learnt (round_times.py), and S is known. An encoder
+if that could pay are tokens drafted, so that what rounds cost is learned (round_times.py), and S is known. An encoder
 that is tiny beside the main's is used from the first window on, and given up like any other.
 """
 

@@ -19,7 +19,7 @@ from .special_tokens import SpecialTokens
 def language_tokens(
     main: Decoder, cross: list[tuple[Tensor, Tensor]], count: int, special: SpecialTokens, options: Options
 ) -> list[int | None]:
-    """The language's token for each of the rows: given, or the likeliest after <|startoftranscript|>; None in an
+    """The language's token for each of the rows: given, or the most likely after <|startoftranscript|>; None in an
     English-only model. `cross`: the rows' cross-attention keys and values."""
     if not special.languages:
         return [None] * count

@@ -35,7 +35,7 @@ class Proposer:
         self.state, self.graphs, self.size = state, graphs, vocabulary_size
 
     def greedy(self, inputs: Tensor, shape: RoundShape) -> Tensor:
-        """-> the draft's likeliest tokens [B, N], or fewer if the tree is a chain and every row's end is among them."""
+        """-> the draft's most likely tokens [B, N]; fewer if the tree is a chain and every row's end is among them."""
         if not shape.tree:
             return inputs[:, :0]
         return self._chain(inputs, shape) if shape.tree.is_chain else self._tree(inputs, shape)

@@ -20,7 +20,7 @@ LATER = (0.28, 0.17, 0.12)
 class Share:
     """The running estimate of a chance: successes over trials.
 
-    Starts at `prior` with the weight of `weight` trials. While nothing is drafted nothing is learnt and what was seen
+    Starts at `prior` with the weight of `weight` trials. While nothing is drafted nothing is learned and what was seen
     fades, so that drafting is tried again.
     """
 

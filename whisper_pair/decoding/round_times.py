@@ -1,7 +1,7 @@
-"""What a round costs for each kind of drafts and batch size, as far as "auto" needs it, learnt while decoding.
+"""What a round costs for each kind of drafts and batch size, as far as "auto" needs it, learned while decoding.
 
 Nothing is run for it: where a batch size is unknown (rounded up to a power of two), the rounds of a call try one kind
-of drafts after another, and what they take is what is learnt. Each wins tokens as any round does. A call learns about
+of drafts after another, and what they take is what is learned. Each wins tokens as any round does. A call learns about
 the largest batch that it has had, since it soon ends once rows no longer fill it; for other sizes serve the straight
 line between known ones, or the nearest. Lengths are tried upwards, and a longer one only while the longest yet would be
 the best for a draft that is nearly always right. Then come trees, from the smallest, each only while the one before
@@ -142,7 +142,7 @@ class RoundTimes:
 
     def taken(self, batch_size: int, timestamps: bool) -> Relative | None:
         """A round's time over a plain step's, for 0 drafts up to the longest chain that was measured, and for the trees
-        that were; None: not known yet. Between two measured batch sizes, on the straight line; else of the nearest."""
+        that were; None: not known yet. Between two measured batch sizes, interpolated; otherwise of the nearest."""
         self._load()
         key = batch_size, timestamps
         if key not in self._taken:

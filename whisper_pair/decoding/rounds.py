@@ -55,7 +55,7 @@ class Rounds:
     def _greedy(self, inputs: Tensor, shape: RoundShape) -> Tensor:
         """-> what `unpacked_result` reads: [B, N + D + 1], or [B, N + 2] of a chain.
 
-        With log-probabilities, those of the main's N + 1 choices stand behind. All of it is float64 then, which
+        With log-probabilities, those of the main's N + 1 choices follow. All of it is float64 then, which
         holds a token's number and a float32 exactly, so that it goes to the host in one transfer.
         """
         drafts = inputs[:, :0] if self.proposer is None else self.proposer.greedy(inputs, shape)

@@ -15,7 +15,7 @@ from torch import Tensor
 class Sampling(NamedTuple):
     """How a round with probabilities draws."""
 
-    temperature: float  # 0: the likeliest token
+    temperature: float  # 0: the most likely token
     confidence: float | None  # a row's drafting ends after a token that the draft holds less likely than this
     generator: torch.Generator
 

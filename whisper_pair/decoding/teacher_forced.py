@@ -18,7 +18,7 @@ Read = Callable[[Tensor, TokenHistory, Tensor], Tensor]
 
 
 def choices(head: Head) -> Read:
-    """Reads the model's choice at each position: the likeliest allowed token."""
+    """Reads the model's choice at each position: the most likely allowed token."""
     return lambda hidden, history, _: head.choose(hidden, history)
 
 

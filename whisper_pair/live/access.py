@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST = 100_000_000  # bytes of a request: an hour and a half of MP3 at 128 kbit/s
-MOST = 1_000_000_000  # bytes of recordings that lie there at once
+MOST = 1_000_000_000  # bytes of recordings that are there at once
 KEPT = 1800  # seconds that a recording stays
 TOO_LARGE = f"A recording may have {LARGEST // 1_000_000} MB here."
 HOSTS = ("localhost", "localhost.localdomain")

@@ -1,7 +1,7 @@
 """The page around a contest, by gradio: a microphone or a file, the choices, and one contest at a time.
 
 It listens on this machine alone unless another address is given, and sends nothing anywhere: no analytics, no share
-link, no font or script from elsewhere. Recordings lie in a folder that is removed with the server. Visitors wait in
+link, no font or script from elsewhere. Recordings are in a folder that is removed with the server. Visitors wait in
 one queue, and nobody blocks it for long: recordings have a longest length, contests a longest time.
 """
 

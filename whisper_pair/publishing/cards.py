@@ -114,7 +114,7 @@ def _packing(config: Config) -> str:
 
 
 def _source(source: Source) -> str:
-    """A folder's name means nothing to others, and shows where it lies on this machine."""
+    """A folder's name means nothing to others, and shows where it is on this machine."""
     if source.hub is None:
         return "clips that are not published"
     page = f"https://huggingface.co/datasets/{quote(source.hub)}"

@@ -32,7 +32,7 @@ from .names import Names, Release
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
 
-# A stock checkpoint and its processor. What else lies there is not sent: it may be anything, and names this machine.
+# A stock checkpoint and its processor. What else is there is not sent: it may be anything, and names this machine.
 CHECKPOINT = re.compile(
     r"(?:config|generation_config|(?:pre)?processor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens"
     r"|vocab|normalizer|draft_vocabulary|draft_trees|capabilities|model\.safetensors\.index)\.json|merges\.txt"
@@ -128,7 +128,7 @@ def release(
 
     `dry_run`: nothing is written beside the run, so that the standalone Whisper's weights are a size alone.
     `licence`: None: the base model's, where it is known. `example`: the cards show a test clip's text even where the
-    clips lie in a folder; those of the Hub are public.
+    clips are in a folder; those of the Hub are public.
     """
     if not HUB_ID.fullmatch(to):
         raise InputError(f"--to {to}: expected a repository of the form org/name.")
@@ -177,10 +177,10 @@ def repositories_of(
 
 
 def naming(config: Config, to: str, layout: str, standalone: bool) -> Names:
-    """Where each part goes. A main that is someone's published checkpoint as it stands is not published again."""
+    """Where each part goes. A main that is someone's unchanged published checkpoint is not published again."""
     theirs = config.train is None and not Path(config.model).is_dir()
     if theirs and layout == "one":
-        raise InputError(f"--layout one: the main is {config.model} as it stands; publish the assistant alone.")
+        raise InputError(f"--layout one: the main is {config.model} as it is; publish the assistant alone.")
     if theirs and not HUB_ID.fullmatch(config.model):
         raise InputError(f"model {config.model}: expected a folder, or a repository of the form org/name.")
     return Names(

@@ -36,7 +36,7 @@ class LongForm(LongFormRates):
     mode: Literal["sequential", "chunked"]
     recordings: int
     clips: int  # that the recordings were joined from
-    speakers_told: bool  # False: clips of several speakers may stand in one recording
+    speakers_told: bool  # False: clips of several speakers may be in one recording
     seconds: float
     batch_size: int
     draft_tokens: DraftTokens

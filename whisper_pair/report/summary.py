@@ -53,25 +53,25 @@ def _times(row: SpeedRow) -> str:
 
 
 def _without_gain(rows: list[SpeedRow]) -> list[str]:
-    """What is said of the batch sizes without a gain, those together of which the same is said."""
+    """A sentence for the batch sizes without a gain; those with the same outcome share it."""
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(_rest(row), []).append(str(row["batch_size"]))
     return [
-        said.format(at=f"at batch{'es' if len(batches) > 1 else ''} {_joined(batches)}")
-        for said, batches in found.items()
+        outcome.format(at=f"at batch{'es' if len(batches) > 1 else ''} {_joined(batches)}")
+        for outcome, batches in found.items()
     ]
 
 
 def _rest(row: SpeedRow) -> str:
     """A batch size without a gain; {at} is where."""
     if drafts_nothing(row):
-        return "drafting does not pay {at}"
+        return "drafting does not pay off {at}"
     if row["speedup_verdict"] == "slower":
         return f"it is slower than its main {{at}} ({row['speedup']:.2g}x)"
     low, high = row["speedup_interval"]
     if low > 1 or high < 1:
-        return "too few timings tell of a gain {at}"
+        return "there are too few timings to show a gain {at}"
     return "there is no clear gain {at}"
 
 

@@ -35,7 +35,7 @@ def is_pair(row: SpeedRow) -> bool:
 
 
 def gain_text(row: SpeedRow) -> str:
-    """The speedup over the main alone, called a gain only where its interval lies above 1."""
+    """The speedup over the main alone, called a gain only where its interval is above 1."""
     if (row["engine"], row["mode"]) == ("pair", "greedy"):
         return "1"
     low, high = row["speedup_interval"]

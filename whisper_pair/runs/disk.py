@@ -32,7 +32,7 @@ def _each(parameters: Iterable) -> list:
 
 
 def require_disk(work: Path, needed: int, fix: str, *also: Path) -> None:
-    """InputError where the disk of a stage's work folder has less than it needs beyond what lies there already, and in
+    """InputError where the disk of a stage's work folder has less than it needs beyond what is there already, and in
     the folders `also`."""
     if not needed:
         return

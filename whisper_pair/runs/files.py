@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what a disk says when it fails.
+"""Files written completely or not at all, and what a disk says when it fails.
 
 A file is written under another name in its folder, brought past the system's buffers and renamed: whoever reads it
 finds the old one or the new one, never a part. A disk may fail at any write of anyone, libraries in C and Rust
@@ -80,19 +80,19 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _aside(name: str) -> str:
-    """File systems take names of 255 bytes; one that is too long with its ending gives way to its digest."""
+    """File systems take names of 255 bytes; one that is too long with its ending is replaced by its digest."""
     fits = len(os.fsencode(name)) <= 255 - len(ENDING)
     return (name if fits else hashlib.sha256(os.fsencode(name)).hexdigest()) + ENDING
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all, in UTF-8."""
+    """Written completely or not at all, in UTF-8."""
     with whole_file(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))  # lone surrogates: a JSON escape as well
 
 
 def write_table(path: Path, table) -> None:
-    """A pyarrow table as Parquet, whole or not at all."""
+    """A pyarrow table as Parquet, completely or not at all."""
     import pyarrow.parquet
 
     with whole_file(path) as file:
@@ -131,7 +131,7 @@ def as_json(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Written completely or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -1,6 +1,6 @@
 """A run's folder: which stage is finished, and with what inputs.
 
-A stage writes into a folder beside its final one and takes its place only when whole. What it was made from stands in
+A stage writes into a folder beside its final one and takes its place only when whole. What it was made from is in
 `inputs.json`; a stage whose inputs are unchanged is skipped, one whose inputs changed is refused until the user says
 --overwrite. A setting that an older version did not know counts as its default.
 """

@@ -47,7 +47,7 @@ class Throughput:
         }
 
     def save(self, folder: Path, processes: int = 1) -> None:
-        """Writes `folder`/work.json, whole or not at all."""
+        """Writes `folder`/work.json, completely or not at all."""
         write_json(folder / WORK_FILE, self.figures(processes))
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 A tokenizer's own decode takes every token for byte-level BPE, in which a letter such as ë stands for a byte that is no
 character by itself. A word that was added to the vocabulary is plain text, so "Coëvorden" would lose its ë. Here added
-words are put in as they were added, and what lies between them is decoded.
+words are put in as they were added, and what is between them is decoded.
 """
 
 import re

@@ -3,8 +3,8 @@
     state-0000120/     weights, optimizer and random states, by accelerate; progress.json with every file's SHA-256
     best-0000100/      a loadable checkpoint, from the best validation so far
 
-Folders are written aside and renamed, so each is whole or absent. A state that does not match its own digests (a disk
-that filled, a machine that lost power) is passed over for the one before it. The newest `keep` states stay, and every
+Folders are written under another name and renamed, so each is complete or absent. A state that does not match its own
+digests (after a full disk or a power failure) is skipped, and the one before it is used. The newest `keep` states stay, and every
 best checkpoint that one of them counts on.
 """
 

@@ -22,7 +22,7 @@ def identity(report: Report) -> Section:
         [d["clip"], str(d["position"]), quoted(d["main"]), quoted(d["other"]), f"{d['gap']:.4f}", f"{d['noise']:.4f}"]
         for d in section["differences"]
     ]
-    header = ["clip", "first differing token", "main", "pair", "gap of the two likeliest logits", "noise of a logit"]
+    header = ["clip", "first differing token", "main", "pair", "gap of the two highest logits", "noise of a logit"]
     return Section("Identity", text, (Table(header, rows),) if rows else ())
 
 

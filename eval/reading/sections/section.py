@@ -18,4 +18,4 @@ class Section:
     title: str
     text: str = ""
     tables: tuple[Table, ...] = ()
-    figures: tuple[str, ...] = ()  # plots that stand beside it, by name
+    figures: tuple[str, ...] = ()  # plots that are beside it, by name

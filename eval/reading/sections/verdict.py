@@ -9,7 +9,7 @@ def verdict(section: VerdictSection) -> Section:
     """The criteria, and the article's marks in a table of their own."""
     outcome = "passed" if section["passed"] else "not passed"
     text = (
-        "Does the pair earn its place on this machine? A speedup counts where its interval lies above 1 and it was "
+        "Does the pair earn its place on this machine? A speedup counts where its interval is above 1 and it was "
         "timed often enough to tell. The marks of the article, in the second table, decide nothing."
     )
     if any(c["kept"] for c in section["criteria"]):

@@ -1,6 +1,6 @@
-"""The layouts of corpora that people have, each read in place: what lies there says which it is.
+"""The layouts of corpora that people have, each read in place: what is there says which it is.
 
-recognize: which layout; described: what they all come to, and where audio may lie; common_voice, lists (LJSpeech and
+recognize: which layout; described: what they all come to, and where audio may be; common_voice, lists (LJSpeech and
 LibriSpeech), kaldi, lhotse, beside (texts in files of the same name) with timed_text; archives: unpacked once.
 """
 

@@ -3,7 +3,7 @@
     cv-corpus-17.0-2024-03-15/nl/train.tsv      client_id  path  sentence  ...
     cv-corpus-17.0-2024-03-15/nl/clips/common_voice_nl_1.mp3
 
-Each line is split at its tabs. A sentence may stand in quotation marks, with those within it doubled, where the release
+Each line is split at its tabs. A sentence may be in quotation marks, with those within it doubled, where the release
 was written so; a sentence that merely begins with a quotation mark is left as it is.
 """
 

@@ -1,6 +1,6 @@
-"""What every layout comes to: utterances, each a file or a part of one, and the rule for where their audio may lie.
+"""What every layout comes to: utterances, each a file or a part of one, and the rule for where their audio may be.
 
-Audio must lie in the corpus's own folder, links followed, or in the folder that the source's `root` names. So no
+Audio must be in the corpus's own folder, links followed, or in the folder that the source's `root` names. So no
 metadata, whoever wrote it, can make a run read any other file of the machine.
 """
 
@@ -35,7 +35,7 @@ class Described:
 
     name: str  # as the config names it
     kind: str  # the layout, for a reader
-    root: Path  # where relative paths start, and where audio may lie
+    root: Path  # where relative paths start, and where audio may be
     metadata: tuple[Path, ...]  # the files that describe it
     utterances: Callable[[], Iterator[Utterance]]
 
@@ -60,8 +60,8 @@ class Described:
         if not is_inside(path, root):
             where = ", ".join(filter(None, [self.name, utterance.place]))
             raise InputError(
-                f"{where}: {shown(utterance.audio)!r} lies outside of {root}; if it is meant, name the folder that its "
-                "audio may lie in as the source's root."
+                f"{where}: {shown(utterance.audio)!r} is outside of {root}; if it is meant, name the folder that its "
+                "audio may be in as the source's root."
             )
         segment, problem = None, utterance.problem
         name = shown(f"{self.name}/{os.path.relpath(path, root) if there else utterance.audio}")

@@ -1,6 +1,6 @@
 """Lhotse manifests: cuts, or recordings beside supervisions, in .jsonl or .jsonl.gz; lhotse itself is not needed.
 
-Each supervision of a cut is an utterance; a cut without any is one without text. Audio that lies in no file (commands,
+Each supervision of a cut is an utterance; a cut without any is one without text. Audio that is in no file (commands,
 addresses, bytes in the manifest) is refused, and so are cuts mixed of several recordings.
 """
 

@@ -1,4 +1,4 @@
-"""What a corpus is, by what lies there: the layouts that people have, each known by the files that only it has.
+"""What a corpus is, by what is there: the layouts that people have, each known by the files that only it has.
 
 A named split is a table or a folder of that name, or of one that is used for it (dev, valid); "train" is everything
 where a corpus has no splits.
@@ -71,7 +71,7 @@ def kind_of(layout: Recognized) -> str:
 
 
 def _inner(folder: Path) -> Path:
-    """The first folder that holds more than one other folder: releases lie in cv-corpus-17.0/nl, LibriSpeech/dev."""
+    """The first folder that holds more than one other folder: releases are in cv-corpus-17.0/nl, LibriSpeech/dev."""
     while True:
         inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir() or inside[0].is_symlink():
@@ -222,7 +222,7 @@ def _names_audio(path: Path) -> bool:
 
 
 def _audio_lies_in(folder: Path) -> bool:
-    """Whether audio lies in the folder itself."""
+    """Whether audio is in the folder itself."""
     return any(path.is_file() and holds_sound(path) for path in folder.iterdir())
 
 

@@ -1,7 +1,7 @@
 """How far the student's distribution q is from the teacher's p: pure functions, a figure a token.
 
 Each takes log-probabilities [tokens, outcomes] of student and teacher, over the whole vocabulary or over the teacher's
-likeliest tokens and one outcome for all others, and returns [tokens].
+most likely tokens and one outcome for all others, and returns [tokens].
 
 What speculation pays for is the acceptance a = sum_x min(p(x), q(x)) = 1 - TV(p, q): the chance that a token drawn
 from q is kept where the main samples (Leviathan et al., 2211.17192, corollary 3.6).
@@ -61,7 +61,7 @@ def lk(student: Tensor, teacher: Tensor, eta: float = 3.0) -> Tensor:
 
 
 def truncated_cross_entropy(student: Tensor, labels: Tensor, first: int) -> Tensor:
-    """log(1 + sum over j of exp(s_j - s_label)), j all other outcomes but the `first` - 1 likeliest: nearly 0 once the
+    """log(1 + sum over j of exp(s_j - s_label)), j all other outcomes but the `first` - 1 best: nearly 0 once the
     label is among the `first` choices, cross-entropy where `first` is 1 (Lapin et al., 1512.00486, equation 14).
 
     student [tokens, outcomes], logits or log-probabilities; labels [tokens].

@@ -55,7 +55,7 @@ class WholeTeacher:
 
 @dataclass(frozen=True)
 class TopKTeacher:
-    """The teacher's k likeliest tokens, and all others as one outcome with the mass that remains.
+    """The teacher's k most likely tokens, and all others as one outcome with the mass that remains.
 
     At a temperature T both whole distributions are softened first and their tails joined after: an outcome has the mass
     that softened(p, T) gives it. This needs the teacher's sum over its tail of p^(1/T), which is computed while its
@@ -87,7 +87,7 @@ class TopKTeacher:
         return self.ids, self.log_probabilities, self.rest
 
     def outcomes(self, student: Tensor, ids: Tensor, best: Tensor, rest: Tensor) -> Outcomes:
-        """Of some of the tokens: the k likeliest and the rest, at the temperature 1 or T.
+        """Of some of the tokens: the k most likely and the rest, at the temperature 1 or T.
 
         student [some, vocabulary]: log-probabilities; ids, best [some, k]; rest [some, 2].
         """

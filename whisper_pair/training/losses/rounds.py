@@ -16,7 +16,7 @@ from . import chunks
 def mismatch_weights(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
     """Weights [tokens], of mean 1.
 
-    agrees [tokens], bool: the student's likeliest token is the label; starts [tokens], bool: a row begins here;
+    agrees [tokens], bool: the student's most likely token is the label; starts [tokens], bool: a row begins here;
     decay: weight of each further token since the last mismatch, above 0, up to 1.
     """
     place = torch.arange(len(agrees), device=agrees.device)
@@ -28,5 +28,5 @@ def mismatch_weights(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
 
 @torch.no_grad()
 def likeliest_tokens(hidden: Tensor, head: Tensor) -> Tensor:
-    """The likeliest tokens [tokens], a chunk of logits at a time. hidden [tokens, width], head [vocabulary, width]."""
+    """The most likely tokens [tokens], in chunks of logits. hidden [tokens, width], head [vocabulary, width]."""
     return torch.cat([F.linear(part, head).argmax(-1) for part in torch.split(hidden, chunks.CHUNK)])
