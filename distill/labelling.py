@@ -2,8 +2,8 @@
 
 For greedy decoding its own transcripts are the on-policy data: an assistant only ever sees the main's prefixes. A batch
 holds the same windows whatever the number of processes and restarts, and its rows are written together into a shard,
-which is complete or absent. So a run that is killed loses at most one batch, and ends with the same rows as an undisturbed
-one. At the end the shards become one file, in the windows' order.
+which is complete or absent. So a run that is killed loses at most one batch, and ends with the same rows as an
+undisturbed one. At the end the shards become one file, in the windows' order.
 """
 
 import logging

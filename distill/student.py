@@ -13,9 +13,9 @@ from whisper_pair.training.losses import (
     IGNORE,
     SummedLoss,
     TeacherTargets,
-    likeliest_tokens,
     mismatch_weights,
     mixed_loss,
+    top_tokens,
 )
 
 
@@ -98,7 +98,5 @@ class DistillationLoss(nn.Module):
         weights = None
         if self.losses.mismatch_decay < 1:
             begins = counted & (counted.cumsum(1) == 1)
-            weights = mismatch_weights(
-                likeliest_tokens(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay
-            )
+            weights = mismatch_weights(top_tokens(hidden, head) == wanted, begins[counted], self.losses.mismatch_decay)
         return mixed_loss(hidden, head, wanted, teacher, self.losses, weights)

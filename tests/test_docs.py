@@ -110,7 +110,7 @@ def test_tables_are_those_of_the_committed_results(page):
     assert fill(text) == text
 
 
-def test_the_drawn_rounds_are_those_that_the_account_gives():
+def test_the_drawn_rounds_are_those_of_the_replay():
     drawing = ElementTree.parse(ROOT / "docs" / "figures" / "rounds.svg").getroot()
     agrees = tuple(mark == "1" for mark in drawing.attrib["data-matches"].split())
     last = len(agrees) - 1
@@ -122,7 +122,7 @@ def test_the_drawn_rounds_are_those_that_the_account_gives():
         assert [accepted for _, accepted in rounds] == [int(count) for count in group["data-accepted"].split()]
 
 
-def test_the_drawn_tree_wins_what_the_account_says():
+def test_the_drawn_tree_wins_what_the_replay_gives():
     drawing = ElementTree.parse(ROOT / "docs" / "figures" / "tree.svg").getroot()
     tree = DraftTree.of_text(drawing.attrib["data-paths"])
     ranks = tuple(map(int, drawing.attrib["data-ranks"].split()))

@@ -92,7 +92,7 @@ def test_a_terminal_gets_one_line_without_control(text):
 
 @quick
 @given(anything)
-def test_markdown_is_plain_text_wherever_it_stands(text):
+def test_markdown_is_plain_text_wherever_it_is(text):
     no_markup(markdown(text))
     assert kinds(f"| a | b |\n| --- | --- |\n| {markdown(text)} | x |") >= {"table_open"}
     assert text_of(markdown(text)).split() == terminal(" ".join(text.split())).split()
@@ -249,7 +249,7 @@ def test_a_models_card(material, write_config, tmp_path):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_subtitles_of_whatever_was_said(text):
+def test_subtitles_of_any_text(text):
     transcribed = Transcription(text, "nl", 9.0, [Segment(0.0, 4.0, text, []), Segment(4.0, 9.0, text, [])], 1, 0, 0)
     for written in (as_srt(transcribed), as_vtt(transcribed)):
         blocks = written.removeprefix("WEBVTT\n\n").strip("\n").split("\n\n")

@@ -51,7 +51,7 @@ def test_a_config_with_any_value_anywhere(tmp_path_factory, key, value, name):
     "content",
     [DEEP, "!!python/object/apply:os.system ['touch broken']", "a: &a [*a]", "? [1]\n: 2", "\0", "a: 1e999", "&a [*a]"],
 )
-def test_configs_made_to_hurt(tmp_path, content):
+def test_hostile_configs_are_refused(tmp_path, content):
     path = tmp_path / "pair.yaml"
     path.write_text(content)
     assert refused(lambda: load_config(path))
@@ -154,7 +154,7 @@ def test_no_path_in_metadata_leaves_its_folder(corpus, clip, name):
 
 
 @pytest.mark.parametrize("name", ["\\u0000", "a" * 5000, "loop.wav", "pipe.wav", "", ".", "clip.wav/x"])
-def test_file_names_made_to_hurt(corpus, name):
+def test_hostile_file_names_are_refused(corpus, name):
     (corpus / "loop.wav").symlink_to("loop.wav")
     os.mkfifo(corpus / "pipe.wav")  # whose reading would never end
     (corpus / "metadata.jsonl").write_text(f'{{"file_name": "{name}", "text": "x"}}\n')

@@ -89,7 +89,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
     assert MeasuredRounds(engine()).load() == {}
 
 
-def test_the_file_lies_in_the_users_cache(monkeypatch, tmp_path):
+def test_the_file_is_in_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.delenv("WHISPER_PAIR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert folder() == tmp_path / "whisper-pair" / "costs"

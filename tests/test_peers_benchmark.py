@@ -30,7 +30,7 @@ def test_ours_and_transformers_write_the_same_tokens_in_every_mode(asked):
 
 
 @pytest.mark.parametrize("clock", ["wall", "cpu"])
-def test_a_worker_decodes_all_clips_each_time_it_is_asked(asked, clock):
+def test_a_worker_decodes_all_clips_on_each_request(asked, clock):
     alone = asked | {"engine": "ours", "assistant": None, "draft_tokens": 0}
     worker = Worker(Contender("Whisper Pair", "greedy", "float32", alone), asked["clips"], threads=1, clock=clock)
     try:

@@ -225,7 +225,7 @@ def test_a_killed_run_from_half_stored_weights_goes_on_bit_for_bit(stored, confi
 # Saving
 
 
-def test_the_type_of_what_is_saved_can_be_asked_for(stored, configured):
+def test_the_type_of_what_is_saved_can_be_chosen(stored, configured):
     start = stored(torch.float16)
     config = configured(start, save_dtype="fp32")
     assert kinds(finetune(config)) == {torch.float32}

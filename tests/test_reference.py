@@ -13,7 +13,7 @@ reference = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(reference)
 
 
-def test_every_key_of_a_config_is_told_with_its_type_and_its_reason():
+def test_every_key_of_a_config_is_documented_with_its_type_and_its_reason():
     page = reference.config_page()
     for path, kind in reference.sections(Config, ""):
         assert not path or f"## {path}\n" in page
@@ -31,7 +31,7 @@ def test_a_default_is_shown_as_yaml_has_it():
     assert "| `revision` | text or null | `null` |" in page
 
 
-def test_every_command_and_every_exported_name_is_told():
+def test_every_command_and_every_exported_name_is_documented():
     commands, python = reference.commands_page(), reference.python_page()
     assert all(f"## whisper-pair {name}\n" in commands for name in COMMANDS)
     for name in whisper_pair.__all__:

@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on. What it has saved stays good.
+    """Training cannot go on. What it has saved stays valid.
 
     The message is one sentence that names the step and what to change. Commands print it and exit with status 1.
     """

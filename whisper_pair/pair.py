@@ -1,4 +1,4 @@
-"""The pair as its users meet it: `Pair.from_pretrained(main, assistant).transcribe(files)`."""
+"""The Python API: `Pair.from_pretrained(main, assistant).transcribe(files)`."""
 
 import logging
 import re
@@ -54,10 +54,10 @@ class Transcript:
 
 
 class Pair:
-    """A main and its assistant, ready to transcribe. The text is the main's own; the assistant makes it come sooner.
+    """A main and its assistant, ready to transcribe. The text is the main's own; the assistant makes it faster.
 
-    What the main was trained to do is gone by where it is known (`capabilities`): one that was trained without
-    timestamps is not asked for them, and one that was trained in a single language is taken to hear that one.
+    `capabilities`, where they are known, are followed: a main that was trained without timestamps is decoded without
+    them, and one that was trained in a single language is decoded in that language.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Pair:
             engine = Engine(main, draft, draft_vocabulary=draft_vocabulary, trees=draft_trees)
             engine.round_times.store = MeasuredRounds(engine)
         self.engine = engine
-        # whether the main may be asked for timestamps; None: not known until its first windows tell
+        # whether the main writes timestamps; None: unknown until its first windows are decoded
         self.writes_timestamps: bool | None = None if capabilities is None else capabilities.writes_timestamps
         if not engine.special.timestamps:
             self.writes_timestamps = False
@@ -174,8 +174,8 @@ class Pair:
 
         Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`,
         `language` (detected in a recording's first window) and `more` are as in `transcribe`.
-        `timestamps` None: used where the main writes them, which its record or otherwise the first windows tell; a main
-        that does not is decoded without, in chunks, each of them a segment. False goes with `chunked` alone.
+        `timestamps` None: used where the main writes them, by its capabilities or else by its first windows; a main
+        that does not is decoded without them, in chunks, each of them a segment. False requires `chunked`.
         """
         from .longform import transcribe
 
@@ -190,7 +190,7 @@ class Pair:
     def options(
         self, language: str | None, task: str, draft_tokens: int | Literal["auto"] = "auto", **more: Any
     ) -> Options:
-        """How to decode, completed by what the main was trained for; warns where that is something else.
+        """Options, completed by what the main was trained for; warns about a task or language beyond that.
 
         `language` by any of its names, or None (see `transcribe`); `more` goes to Options.
         """
@@ -201,7 +201,7 @@ class Pair:
                 code = trained.languages[0]
             if task not in trained.tasks or code not in (None, *trained.languages):
                 logger.warning(
-                    "the main was trained to %s %s, not to %s %s, of which its text may be wrong",
+                    "the main was trained to %s %s, not to %s %s, so its text may be wrong",
                     " and ".join(trained.tasks), ", ".join(trained.languages), task, code or "",
                 )  # fmt: skip
         return Options(language=code, task=task, draft_tokens=drafts, **more)
@@ -209,12 +209,12 @@ class Pair:
     def _refuse_timestamps(self) -> None:
         if self.writes_timestamps is False:
             raise InputError(
-                "timestamps: the main was trained without them, and would write wrong text; leave the option out, or "
+                "timestamps: the main was trained without them, and would write wrong text; remove the option, or "
                 "fine-tune with data.timestamps above 0."
             )
 
     def _code(self, language: str | None) -> str | None:
-        """Of a language by any of its names; what is no text is left for the engine to refuse."""
+        """The code of a language by any of its names; a value that is not text is left for the engine to refuse."""
         if not isinstance(language, str) or language in self.engine.special.languages:
             return language
         return code_of(language)

@@ -2,7 +2,8 @@
 
 Whatever the type in which a checkpoint is stored, its trained weights and their optimizer are float32. Frozen models
 (the main that labels, validates and teaches, an encoder that is not trained) run in the stage's `precision`, whose
-`auto` is bf16 on a GPU that has it, otherwise fp16, and fp32 on a CPU: their weights are cast once, without autocast. What a stage saves has the type of the checkpoint that it came from, unless its `save_dtype` asks for another.
+`auto` is bf16 on a GPU that has it, otherwise fp16, and fp32 on a CPU: their weights are cast once, without autocast.
+What a stage saves has the type of the checkpoint that it came from, unless its `save_dtype` asks for another.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Does the pair earn its place on this machine?
+"""Is the pair worth using on this machine?
 
 Four things must hold. The output is the main's own. The measurement is sound: counters equal to the offline account, a
 baseline whose text is the main's, no test clip that was trained on. The assistant agrees with the main. And the

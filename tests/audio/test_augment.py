@@ -56,7 +56,7 @@ def test_speed_changes_length_and_pitch_together(speed):
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 30.0])
-def test_noise_stands_as_far_below_the_speech_as_asked(snr):
+def test_noise_is_as_far_below_the_speech_as_requested(snr):
     speech = tone(2.0)
     noise = with_noise(speech, snr, np.random.default_rng(0)) - speech
     assert 10 * np.log10((speech**2).mean() / (noise**2).mean()) == pytest.approx(snr, abs=0.1)
@@ -105,7 +105,7 @@ def test_a_copy_is_a_window_of_its_own_with_the_text_of_its_clips(tmp_path: Path
 
 
 @pytest.mark.parametrize("joins", [True, False])
-def test_copies_join_other_clips_where_asked_but_never_across_speakers(joins):
+def test_copies_join_other_clips_on_request_but_never_across_speakers(joins):
     clips = [Clip(f"{i}", Path(), 1.0, f"tekst {i}", "ab"[i % 2]) for i in range(60)]
     joined = {window.clips for window in pack(clips, PLAIN, 10.0, seed=0)}
     copies = perturbed_copies(clips, PLAIN, Perturb(copies=2, joins=joins), 10.0, 0, 10 * SECOND)

@@ -143,7 +143,7 @@ def test_sound_that_starts_late_is_late(ending, picture):
 
 
 @pytest.mark.parametrize("ending", ["mka", "m4a", "webm", "ts"])
-def test_a_hole_is_silence_and_what_follows_stands_where_it_belongs(ending):
+def test_a_gap_is_filled_with_silence_and_what_follows_keeps_its_time(ending):
     found, notes = read(encode(melody(4.0, CODINGS[ending][2]), ending, hole=(2.0, 3.0)))
     assert len(found) / RATE == pytest.approx(7.0, abs=0.15)
     assert where(found, melody(4.0)[3 * RATE : -RATE // 4]) == pytest.approx(6.0, abs=0.1)
@@ -210,7 +210,7 @@ def test_channels_that_would_be_lost_in_the_mean_are_kept(left, right, message):
     assert any(message in note for note in notes)
 
 
-def test_two_voices_on_two_channels_are_both_heard():
+def test_two_voices_on_two_channels_are_both_kept():
     one, two, quiet = melody(12.0), melody(12.0, seed=5)[::-1], np.zeros(12 * RATE, np.float32)
     talk = np.stack([np.concatenate([one, quiet, one]), np.concatenate([quiet, two, two])], 1)
     found, _ = read(written(talk))

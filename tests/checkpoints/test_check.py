@@ -23,7 +23,7 @@ from whisper_pair.synthetic.micro import MicroWhisper, build
 
 
 @pytest.mark.parametrize("left", [(), ("vocab.json",)])
-def test_a_checkpoint_without_a_tokenizer_is_refused_at_every_door(main, left):
+def test_a_checkpoint_without_a_tokenizer_is_refused_everywhere(main, left):
     (main / "tokenizer.json").unlink()
     for name in left:  # the half of a tokenizer
         (main / name).write_text("{}")
@@ -42,7 +42,7 @@ def test_nothing_is_trained_or_distilled_without_a_tokenizer(main, tmp_path, wri
     assert not (tmp_path / "output").exists()
 
 
-def test_a_tokenizer_of_2022_is_read_and_its_timestamps_are_known_all_the_same(stock, main):
+def test_a_tokenizer_of_2022_is_read_and_its_timestamps_are_found(stock, main):
     """It came as vocab.json, merges.txt and added_tokens.json, and named no timestamps."""
     parts = json.loads((main / "tokenizer.json").read_text())
     times = re.compile(r"<\|\d+\.\d+\|>")
@@ -72,7 +72,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(main, tmp_path):
         load_main(main, torch.float32)
 
 
-def test_the_feature_extractor_must_give_what_the_model_takes(main):
+def test_the_feature_extractor_must_fit_the_model(main):
     WhisperFeatureExtractor(feature_size=128, chunk_length=4).save_pretrained(main)
     edit(main, "processor_config.json", feature_extractor={"feature_size": 128, "chunk_length": 4, "n_fft": 400,
          "hop_length": 160, "sampling_rate": RATE, "feature_extractor_type": "WhisperFeatureExtractor"})  # fmt: skip
@@ -85,7 +85,7 @@ def test_a_window_of_another_length_is_refused(main):
     refused("nb_max_frames 3000, expected 400", main)
 
 
-def test_a_missing_feature_extractor_is_the_one_that_the_model_asks_for(stock, main, caplog):
+def test_a_missing_feature_extractor_is_replaced_by_the_one_that_the_model_needs(stock, main, caplog):
     (main / "processor_config.json").unlink()
     transcribed = [
         Pair.from_pretrained(str(folder), None).transcribe([speech()], language="nl") for folder in (stock, main)

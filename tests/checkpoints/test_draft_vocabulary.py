@@ -41,7 +41,7 @@ def assistant(material, tmp_path):
     return folder
 
 
-def test_a_pair_drafts_from_the_list_beside_its_assistant_and_says_the_same(material, assistant):
+def test_a_pair_drafts_from_the_list_beside_its_assistant_and_writes_the_same(material, assistant):
     pair = Pair.from_pretrained(material / "micro-whisper", assistant)
     assert pair.engine.draft_vocabulary.tolist() == list(DraftVocabulary.load(assistant).tokens)
     clips = sorted((material / "test").glob("*.wav"))[:3]

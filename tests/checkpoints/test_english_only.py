@@ -37,7 +37,7 @@ def english(main) -> Path:
     return main
 
 
-def test_an_english_only_main_is_asked_for_english_or_for_nothing(english):
+def test_an_english_only_main_takes_english_or_no_language(english):
     pair = Pair.from_pretrained(str(english), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
     message = pair.main.generate(features, num_beams=1, return_dict_in_generate=True, force_unique_generate_call=True)

@@ -78,20 +78,20 @@ def test_the_librarys_default_length_cuts_no_transcript(stock, main, caplog):
     model = load_main(main, torch.float32)
     message = caplog.text
     assert model.generation_config.max_length == SpecialTokens.of(model).max_length == 128
-    assert "max_length 20, transformers' default, would cut transcripts and is taken as 128" in message
+    assert "max_length 20, transformers' default, would cut transcripts; 128 is used" in message
     assert "max_new_tokens=3 ignored" in message
     ours, theirs = (Pair.from_pretrained(str(f), None).transcribe([speech()], language="nl") for f in (main, stock))
     assert ours[0].tokens == theirs[0].tokens
 
 
-def test_a_length_that_somebody_chose_holds_and_is_said(main, caplog):
+def test_a_length_that_someone_chose_is_kept_and_reported(main, caplog):
     edit(main, max_length=7)
     (transcribed,) = Pair.from_pretrained(str(main), None).transcribe([speech()], language="nl")
     assert len(transcribed.tokens) == 7
     assert "max_length 7 ends transcripts before the model's 128 tokens" in caplog.text
 
 
-def test_what_bends_likelihoods_in_transformers_is_ignored_and_said(stock, main, caplog):
+def test_what_changes_likelihoods_in_transformers_is_ignored_with_a_warning(stock, main, caplog):
     edit(main, repetition_penalty=3.0, no_repeat_ngram_size=1)
     model = load_main(main, torch.float32)
     assert "repetition_penalty=3.0, no_repeat_ngram_size=1 ignored" in caplog.text

@@ -55,14 +55,14 @@ def test_a_pair_json_of_any_tree(tmp_path_factory, tree):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", DEEP.encode(), b'{"layers": null}', b'{"layers": ["a"]}'])
-def test_pair_jsons_made_to_hurt(copy, content):
+def test_hostile_pair_jsons_are_refused(copy, content):
     (copy[1] / "pair.json").write_bytes(content)
     assert refused(lambda: load(*copy))
 
 
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"])
 @pytest.mark.parametrize("content", ["", "[]", "null", DEEP, '{"model_type": 3}', '{"model_type": "whisper"}', "\0"])
-def test_a_checkpoints_own_files_made_to_hurt(copy, file, content):
+def test_hostile_files_of_a_checkpoint_are_refused(copy, file, content):
     if file == "generation_config.json" and content.startswith("{"):
         return  # lacks what it lacks, which the engine names
     (copy[0] / file).write_text(content)
@@ -117,7 +117,7 @@ WHOLE = b'{"model.encoder.x":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}
     ],
 )
 @pytest.mark.parametrize("which", [0, 1])
-def test_weights_made_to_hurt(copy, which, content):
+def test_hostile_weights_are_refused(copy, which, content):
     (copy[which] / "model.safetensors").write_bytes(content)
     message = refused(lambda: load(*copy))
     assert str(copy[which]) in message

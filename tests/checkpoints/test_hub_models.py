@@ -118,7 +118,7 @@ def test_a_repository_without_safetensors_is_refused(hub, files):
         checkpoint_folder("some/whisper")
 
 
-def test_a_repository_that_is_not_there_is_said_to_be_so(hub):
+def test_a_repository_that_does_not_exist_is_reported(hub):
     with pytest.raises(InputError, match=r"no/where: is no local folder, and the Hub did not give it"):
         checkpoint_folder("no/where")
 

@@ -28,7 +28,7 @@ def say_instead(folder: Path, word_id: int, token: int) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
-def test_an_added_word_is_said_in_every_output(main, tmp_path):
+def test_an_added_word_is_written_in_every_output(main, tmp_path):
     pair = Pair.from_pretrained(str(main), None)
     (before,) = pair.transcribe([speech()], language="nl")
     old, *_ = pair.engine.special.text(before.tokens)[2:]

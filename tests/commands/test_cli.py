@@ -102,7 +102,7 @@ def test_a_stage_takes_settings_after_options_too(command, tmp_path):
     assert done.stderr.startswith("error: data: missing")
 
 
-def test_the_version_is_told_at_once(command):
+def test_the_version_is_printed_at_once(command):
     done = command("-c", "import sys; from whisper_pair.cli import main\ntry: main(['--version'])\n"
                    "finally: assert not {'torch', 'transformers'} & set(sys.modules)")  # fmt: skip
     assert done.returncode == 0, done.stderr

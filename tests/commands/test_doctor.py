@@ -15,7 +15,7 @@ def findings(part) -> dict[str, doctor.Finding]:
     return {finding.name: finding for finding in part}
 
 
-def test_a_sound_machine_is_told_so(command):
+def test_a_machine_without_faults_is_reported_as_such(command):
     done = command("-m", "whisper_pair.cli", "doctor", HF_TOKEN=SECRET, HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("torch:", "transformers:", "CPU:", "attention:", "audio by soundfile:", "Hub:", "disk of the output:"):

@@ -89,7 +89,7 @@ def own_speech(folder: Path, texts: list[str], speakers: int = 3, splits: bool =
 WRITTEN = [f"Dit is zin {word}." for word in ("één", "twee", "drie", "vier")]
 
 
-def test_a_config_for_ones_own_speech_says_what_was_found_and_loads(tmp_path, monkeypatch, capsys):
+def test_a_config_for_your_own_speech_lists_what_was_found_and_loads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own_speech(Path("my-clips"), WRITTEN, splits=True)
     assert main(["init", "Dutch", "--clips", "my-clips", "--model", "openai/whisper-small"]) == 0
@@ -144,7 +144,7 @@ def test_an_archive_is_looked_into_and_unpacked_for_the_run(tmp_path, monkeypatc
     assert main(["init", "nl", "--clips", "mls_dutch.zip", "--out", "again.yaml"]) == 0
 
 
-def test_speech_without_text_serves_the_assistant_of_the_main_as_it_stands(tmp_path, monkeypatch):
+def test_speech_without_text_is_enough_for_the_assistant_of_an_unchanged_main(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for split in ("train", "validation", "test"):
         own_speech(Path("my-clips") / split, WRITTEN)
@@ -193,7 +193,7 @@ def test_a_model_that_has_not_the_language_is_refused_at_once(tmp_path, monkeypa
         load_config(path, [f"model={model}"])
 
 
-def test_normalized_text_is_left_to_the_assistant_and_its_reason_stands_there():
+def test_normalized_text_is_left_to_the_assistant_with_the_reason():
     text = config_text("nl", "openai/whisper-large-v3", "dutch")
     assert text.count("      text: null\n") == 2
     assert text.count("text: raw_transcription") == 3

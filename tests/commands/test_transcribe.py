@@ -135,7 +135,7 @@ def test_whatever_one_file_is_the_others_are_done_and_each_has_its_reason(run, c
     assert "5 of 10 files failed" in message
 
 
-def test_names_that_the_folder_cannot_hold_are_told_before_a_model_is_loaded(clips, tmp_path, capsys):
+def test_names_that_the_folder_cannot_hold_are_reported_before_a_model_is_loaded(clips, tmp_path, capsys):
     path = tmp_path / ("m" * 251 + ".wav")
     path.write_bytes(Path(clips[0]).read_bytes())
     requested = ["transcribe", str(path), "--pair", "nowhere", "--format", "json", "--output", str(tmp_path / "out")]
@@ -144,7 +144,7 @@ def test_names_that_the_folder_cannot_hold_are_told_before_a_model_is_loaded(cli
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_track_is_chosen_and_what_was_odd_is_said(pair, clips, tmp_path, capsys):
+def test_a_track_is_chosen_and_what_was_odd_is_noted(pair, clips, tmp_path, capsys):
     film, speech = tmp_path / "film.mka", read_audio(clips[0])
     film.write_bytes(encode(np.zeros_like(speech), "mka", tracks=(speech, np.stack([speech, -speech]))))
     arguments = ["transcribe", str(film), "--main", str(pair[0]), "--language", "nl"]
@@ -161,7 +161,7 @@ def test_a_track_is_chosen_and_what_was_odd_is_said(pair, clips, tmp_path, capsy
     assert main([*arguments, "--track", "0"]) == 2
 
 
-def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
+def test_a_reader_that_goes_away_is_reported_in_a_sentence(run, clips):
     command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", *clips, "--pair", str(run), "--language", "nl"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     reading, writing = os.pipe()
@@ -169,7 +169,7 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
     done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
     os.close(writing)
     assert done.returncode == 141  # 128 + SIGPIPE, as a shell has it
-    assert "whoever read the output has gone" in done.stderr
+    assert "the reader of the output has gone away" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -195,7 +195,7 @@ def test_a_reader_that_goes_away_is_told_in_a_sentence(run, clips):
         (["{clip}", "--pair", "{run}", "--device", "cuda"], "sees no GPU"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, message):
+def test_what_cannot_be_done_is_reported_in_one_sentence(run, clips, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "empty.wav").touch()
     (tmp_path / "hollow").mkdir()
@@ -215,7 +215,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(run, clips, tmp_path, capsy
     assert error.count("\n") == 1
 
 
-def test_a_folder_is_transcribed_as_it_lies_in_several_formats(run, clips, tmp_path, capsys):
+def test_a_folder_is_transcribed_into_several_formats(run, clips, tmp_path, capsys):
     speech, out = tmp_path / "speech", tmp_path / "out"
     (speech / "day one").mkdir(parents=True)
     for name in ("a.wav", "day one/a.wav"):

@@ -189,12 +189,12 @@ def test_a_source_is_of_exactly_one_kind(write, source, found):
         ({"folder": "a", "root": "b"}, "root"),
     ],
 )
-def test_a_key_that_its_source_cannot_heed_is_refused(write, source, key):
+def test_a_key_that_its_source_cannot_use_is_refused(write, source, key):
     with pytest.raises(InputError, match=rf"^data\.train\.0\.{key}: expected it only beside"):
         load_config(write(changed("data.train.0", source)))
 
 
-def test_the_survey_of_the_audio_lies_in_the_run_unless_a_folder_is_named(smallest):
+def test_the_survey_of_the_audio_is_in_the_run_unless_a_folder_is_named(smallest):
     assert load_config(smallest).data.cache == "outputs/smallest/data"
     assert load_config(smallest, ["data.cache=shared"]).data.cache == "shared"
 
@@ -212,7 +212,7 @@ def test_speech_without_text_may_train_but_not_judge(write):
         load_config(write(changed("data.test", [silent])))
 
 
-def test_a_checkpoint_can_be_the_main_as_it_stands(write):
+def test_a_checkpoint_can_be_the_main_unchanged(write):
     path = write(changed("train", None))
     assert load_config(path).train is None
 

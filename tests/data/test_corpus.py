@@ -187,7 +187,7 @@ def test_prompts_take_time_in_proportion_to_the_clips_even_of_one_speaker():
         assert sum(clips[int(number)].seconds for number in re.findall(r"\d+", window.previous)) <= 30 + 7
 
 
-def test_a_share_of_the_clips_also_stands_alone():
+def test_a_share_of_the_clips_also_has_a_window_of_its_own():
     clips = [Clip(f"{i}", Path("none"), 1.0, "ja", "anna") for i in range(400)]
     windows = pack(clips, data(unpacked_share=0.25), 30, seed=1)
     alone = [window for window in windows if len(window.clips) == 1]
@@ -209,7 +209,7 @@ def test_a_window_is_its_clips_with_silence_between(tmp_path):
     assert pcm[: SAMPLE_RATE - 10].any()
 
 
-def test_the_key_of_a_window_tells_windows_apart():
+def test_windows_that_differ_have_different_keys():
     clips = [Clip(f"{i}", Path("none"), 1.0, "ja", None) for i in range(3)]
     keys = [window.key for window in pack(clips, data(pack=False), 30, 0)]
     assert len(set(keys)) == 3

@@ -144,7 +144,7 @@ def test_what_is_not_there_is_refused_in_one_sentence_that_names_what_is(answers
     assert "\n" not in message
 
 
-def test_a_stream_that_breaks_off_is_told_in_a_sentence_and_goes_on_without_loss_or_repetition(hub, tmp_path):
+def test_a_stream_that_breaks_off_is_reported_in_a_sentence_and_continues_without_loss_or_repetition(hub, tmp_path):
     rows = clips(20)
     files = {f"train-{i:02d}.parquet": parquet(tmp_path, rows[2 * i : 2 * i + 2]) for i in range(10)}
     hub.sets["org/long"] = DataSet({"main": files})

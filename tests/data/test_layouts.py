@@ -51,7 +51,7 @@ def refusal(source: Source) -> str:
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
-def test_a_corpus_is_known_by_what_lies_there_and_gives_its_clips(tmp_path, kind, caplog):
+def test_a_corpus_is_recognized_by_its_files_and_gives_its_clips(tmp_path, kind, caplog):
     LAYOUTS[kind](tmp_path / "set")
     source = Source(corpus=str(tmp_path / "set"))
     with caplog.at_level(logging.INFO, "whisper_pair"):

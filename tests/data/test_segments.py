@@ -71,7 +71,7 @@ def test_a_segment_that_is_none_is_its_rows_problem(long, row, message):
     assert "list.jsonl, line 1" in refused
 
 
-def test_segments_can_be_asked_for_and_passed_over(long):
+def test_segments_can_be_requested_and_ignored(long):
     source = listing(long, [{"text": "Ja", "duration": 3.0}])
     assert [clip.seconds for clip in clips_of(replace(source, segments=True), "test")] == [3.0]
     assert [clip.seconds for clip in clips_of(replace(source, segments=False), "test")] == [12.0]
@@ -83,7 +83,7 @@ def test_a_length_that_is_the_files_changes_nothing(long):
     assert [clip.seconds for clip in clips_of(listing(long, [{"text": "Ja", "duration": 12.02}]), "test")] == [12.0]
 
 
-def test_a_channel_that_is_asked_for_is_not_mixed_with_the_others(long):
+def test_a_requested_channel_is_not_mixed_with_the_others(long):
     soundfile.write(long / "two.wav", np.stack([tone(2, 10), tone(2, 30)], axis=1), SAMPLE_RATE)
     source = listing(long, [{"text": "Ja", "audio": "two.wav", "channel": 1}, {"text": "Nee nee", "channel": 0}])
     assert [clip.text for clip in clips_of(source, "training")] == ["Nee nee"]

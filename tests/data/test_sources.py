@@ -54,7 +54,7 @@ def test_every_form_of_source_gives_the_same_clips_and_windows_twice(tmp_path, f
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_fingerprint_tells_contents_apart(tmp_path, form):
+def test_fingerprints_of_different_contents_differ(tmp_path, form):
     source = write(tmp_path / "one", form, clips())
     before = fingerprint([source])
     assert fingerprint([source]) == before
@@ -120,7 +120,7 @@ def test_a_pass_that_is_killed_goes_on_where_it_stood(tmp_path, form):
     assert len(parts) == 10
 
 
-def test_streamed_audio_is_kept_as_16_khz_flac_and_the_set_is_not_asked_again(tmp_path):
+def test_streamed_audio_is_kept_as_16_khz_flac_and_not_fetched_again(tmp_path):
     rows = [{"audio": wav(tone(1, 9, 44_100), 44_100), "text": "ja", "speaker": "a"}]
     source = write(tmp_path / "set", "streamed", rows)
     (clip,) = load_training_clips([source], data(tmp_path), 30).clips

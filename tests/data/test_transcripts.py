@@ -89,7 +89,7 @@ def marked(tmp_path) -> Source:
     return Source(folder=str(tmp_path))
 
 
-def test_they_are_taken_out_counted_and_said(marked, caplog):
+def test_they_are_taken_out_counted_and_reported(marked, caplog):
     corpus = load_training_clips([marked], data(), 30)
     assert [clip.text for clip in corpus.clips] == ["een twee", "drie", "vier", "vijf"]
     assert corpus.report("training").endswith("took special tokens out of 3 texts")
@@ -97,13 +97,13 @@ def test_they_are_taken_out_counted_and_said(marked, caplog):
     assert "test: took special tokens out of 3 of 4 texts" in caplog.text
 
 
-def test_they_are_refused_with_file_and_line_where_that_is_asked(marked):
+def test_they_are_refused_with_file_and_line_on_request(marked):
     for load in (load_training_clips, lambda *given: load_test_clips(*given, "test")):
         with pytest.raises(InputError, match=r"0\.wav \(metadata\.csv, line 2\): its text holds <\|0\.00\|>; take"):
             load([marked], data(special_tokens="refuse"), 30)
 
 
-def test_times_become_the_targets_of_windows_with_timestamps_where_that_is_asked(marked, targets):
+def test_times_become_the_targets_of_windows_with_timestamps_on_request(marked, targets):
     corpus = load_training_clips([marked], data(special_tokens="times"), 30)
     assert [clip.text for clip in corpus.clips] == ["een twee", "drie", "vier"]
     assert corpus.dropped == {"times out of order": 1}

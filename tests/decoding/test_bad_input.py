@@ -186,7 +186,7 @@ def test_what_an_english_only_model_cannot_do():
     refused("which can only transcribe", lambda: engine.decode(features(1), Options(task="translate")))
 
 
-def test_a_generation_config_that_lacks_what_is_asked():
+def test_a_generation_config_that_lacks_what_is_requested():
     bare = tiny_whisper()
     bare.generation_config.no_timestamps_token_id = None
     refused("has no no_timestamps_token_id", lambda: Engine(bare).decode(features(1), Options(timestamps=True)))

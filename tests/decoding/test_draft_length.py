@@ -65,7 +65,7 @@ def test_the_best_is_no_worse_than_any_other(agreement, c, slope):
     assert speedup(best) >= 1 - 1e-9
 
 
-def test_costs_lie_on_straight_lines_between_what_was_measured():
+def test_costs_between_measured_ones_are_interpolated():
     assert between({0: 1.0, 4: 3.0, 8: 11.0}, 6) == 7.0
     assert between({1: 1.0, 8: 8.0}, 16) == 16.0
     middle = blend(costs(0.1, 0.0, 1), costs(0.3, 0.4, 9), 5)

@@ -96,7 +96,7 @@ def recorded(main, draft, **more):
     ],
     ids=lambda changes: str(changes),
 )
-def test_replayed_rounds_say_what_called_ones_say(timestamps, changes):
+def test_replayed_rounds_equal_called_ones(timestamps, changes):
     main, windows = tiny_whisper(4), features(9, 4)
     draft = cut(main)
     options = Options(**{"language": "nl", "timestamps": timestamps, "batch_size": 3, "draft_tokens": 3} | changes)

@@ -103,7 +103,7 @@ def test_the_last_rows_of_a_call_try_nothing_and_go_by_the_nearest_size():
     assert times.in_call(False).untried(3) == DraftTree.chain(0)  # in a call of its own it is worth knowing
 
 
-def test_a_round_that_nobody_asked_for_is_not_counted():
+def test_a_round_that_was_not_requested_is_not_counted():
     times = RoundTimes()
     call = times.in_call(False)
     call.untried(1)
@@ -111,7 +111,7 @@ def test_a_round_that_nobody_asked_for_is_not_counted():
     assert call.untried(1) == DraftTree.chain(0)
 
 
-def test_the_engine_learns_from_its_rounds_what_it_needs_and_says_the_same():
+def test_the_engine_learns_from_its_rounds_what_it_needs_and_writes_the_same():
     main, windows = tiny_whisper(4), features(6, 4)
     expected = [row.tokens for row in Engine(main).decode(windows, Options(language="nl"))]
     engine = Engine(main, cut(main))

@@ -118,7 +118,7 @@ def test_a_model_that_is_gone_is_not_kept_and_the_other_is_still_looked_after():
         sources.check()
 
 
-def test_a_sample_is_small_and_lies_in_many_rows_and_columns():
+def test_a_sample_is_small_and_spread_over_many_rows_and_columns():
     for shape in ((1280, 1280), (5120, 1280), (1280, 5120), (51866, 1280), (384, 80, 3), (512, 512)):
         numbers = sample(torch.arange(torch.Size(shape).numel()).view(shape))
         width = torch.Size(shape[1:]).numel()

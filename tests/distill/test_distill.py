@@ -264,7 +264,7 @@ def test_held_out_clips_are_joined_as_training_joins_them(write_config, tmp_path
     assert joined(clips, dataclasses.replace(config, data=dataclasses.replace(config.data, pack=False)), 4.0) == []
 
 
-def test_labels_are_not_asked_for_what_the_main_was_not_trained_to_do(caplog):
+def test_labels_do_not_need_what_the_main_was_not_trained_to_do(caplog):
     wanted = Data((), (), (), timestamps=0.5, previous_text=0.2)
     forgetful = Capabilities(0.0, 0.0, ("transcribe",), ("nl",))
     assert taught(wanted, forgetful) == dataclasses.replace(wanted, timestamps=0.0, previous_text=0.0)

@@ -178,7 +178,7 @@ def test_labels_of_other_inputs_are_started_again_with_the_reason_printed(labell
         new.refuse_other_inputs(overwrite=False)
     new.refuse_other_inputs(overwrite=True)
     new.begin(config)
-    assert 'was made with main.model.safetensors = "aa", not "bb"; starting afresh' in caplog.text
+    assert 'was made with main.model.safetensors = "aa", not "bb"; starting again' in caplog.text
     assert [path.name for path in new.work.iterdir()] == ["inputs.json"]
 
 

@@ -50,7 +50,7 @@ def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_t
     assert 0 < report["acceptance"]["agreement"] < 1  # else the above says little
 
 
-def test_every_contender_says_the_mains_text_at_every_batch(judged):
+def test_every_contender_writes_the_mains_text_at_every_batch(judged):
     report = json.loads((judged / "eval" / "report.json").read_text())
     rows = report["speed"]["rows"]
     known = {("pair", "greedy"), ("pair", "speculative"), ("pair", "assistant")}
@@ -66,7 +66,7 @@ def test_every_contender_says_the_mains_text_at_every_batch(judged):
             assert sum(row["parts"].values()) == pytest.approx(row["seconds"])
 
 
-def test_pair_and_main_hear_the_same_in_long_recordings(judged):
+def test_pair_and_main_write_the_same_text_of_long_recordings(judged):
     report = json.loads((judged / "eval" / "report.json").read_text())
     long = report["quality"]["long_form"]
     assert long["mode"] == "chunked"  # its first windows tell that it writes no timestamps

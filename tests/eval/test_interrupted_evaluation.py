@@ -47,7 +47,7 @@ def test_an_evaluation_that_is_stopped_ends_with_143_and_goes_on_with_what_it_de
         assert one[section] == two[section], section
 
 
-def test_processes_decode_each_clip_once_and_all_hear_the_whole(eval_config, pair, tmp_path, monkeypatch):
+def test_processes_decode_each_clip_once_and_all_get_every_result(eval_config, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(decoded_clips, "AT_ONCE", 2)
     main = load_main(pair[0], torch.float32)
     ours = Assistant("ours", pair[1], load_draft(pair[1], torch.float32), None)

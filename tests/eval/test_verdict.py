@@ -69,7 +69,7 @@ def verdict_of(judged):
     return of
 
 
-def test_a_pair_earns_its_place_by_a_gain_at_every_timed_batch_size(verdict_of):
+def test_a_pair_passes_with_a_gain_at_every_timed_batch_size(verdict_of):
     """No mark of the article is met, which decides nothing."""
     verdict, failed = verdict_of(FASTER, FASTER)
     assert verdict["passed"]
@@ -105,7 +105,7 @@ def test_a_batch_size_without_drafts_is_kept_if_that_costs_nothing(verdict_of, t
     )
 
 
-def test_a_pair_that_drafts_nowhere_earns_nothing(verdict_of):
+def test_a_pair_that_drafts_nowhere_does_not_pass(verdict_of):
     verdict, failed = verdict_of(OFF, OFF)
     assert failed == ["batch_sizes_faster"]
     assert not verdict["passed"]

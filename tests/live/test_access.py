@@ -120,7 +120,7 @@ def test_a_contest_that_takes_too_long_makes_place(pair, material, monkeypatch):
     assert not shown.contest._thread.is_alive()
 
 
-def test_the_server_stands_behind_its_door(pair):
+def test_the_server_uses_its_access_middleware(pair):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

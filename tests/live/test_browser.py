@@ -142,7 +142,7 @@ def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
     }
 
 
-def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_told(browser, server, material):
+def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_shown(browser, server, material):
     resize(browser, DESK)
     transcribe(browser, server, min((material / "test").glob("*.wav")))
     verdict = until(lambda: shown(browser, ".same, .different, .sentence[role=alert]"))[0]
@@ -224,7 +224,7 @@ def test_the_report_is_legible_by_day_and_by_night(browser, judged):
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_the_report_can_be_read_heard_and_sorted_without_a_network(browser, judged, size):
+def test_the_report_can_be_read_played_and_sorted_without_a_network(browser, judged, size):
     resize(browser, size)
     address = (judged / "eval" / "report.html").as_uri()
     browser.get(address)

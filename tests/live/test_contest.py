@@ -36,7 +36,7 @@ def over(contest: Contest) -> Contest:
     return [*contest.watch()][-1]
 
 
-def test_both_sides_say_what_the_engine_says_and_never_at_once(loaded, clips, monkeypatch):
+def test_both_sides_show_the_engines_text_and_never_run_at_once(loaded, clips, monkeypatch):
     monkeypatch.setattr("whisper_pair.live.contest.REFRESH", 0.001)
     contest = Contest(loaded, clips[0], ASKED)
     for seen in contest.watch():
@@ -55,7 +55,7 @@ def test_both_sides_say_what_the_engine_says_and_never_at_once(loaded, clips, mo
     assert contest.first_difference is None
 
 
-def test_a_recording_longer_than_the_window_is_heard_whole_in_the_windows_of_longform(loaded, clips, spelling):
+def test_a_recording_longer_than_the_window_is_transcribed_completely_in_longform_windows(loaded, clips, spelling):
     samples = np.concatenate(clips)
     contest = over(Contest(loaded, samples, ASKED))
     assert len(contest.windows) >= 2
@@ -75,7 +75,7 @@ def test_a_contest_that_is_called_off_ends_at_once_and_leaves_the_engine_good(lo
     assert over(Contest(loaded, clips[1], ASKED)).main.tokens == loaded.transcribe([clips[1]], language="nl")[0].tokens
 
 
-def test_texts_that_differ_are_said_loudly_and_equal_ones_are_told_from_their_ids(loaded, clips, spelling):
+def test_texts_that_differ_are_shown_loudly_and_compared_by_their_ids(loaded, clips, spelling):
     contest = over(Contest(loaded, clips[0], ASKED))
     assert f"all {len(contest.main.tokens)} token ids are the same" in contest_html(contest, spelling, "")
     last = contest.pair.rounds[-1]
@@ -143,7 +143,7 @@ def test_nothing_that_is_said_or_named_becomes_markup(loaded, clips, spelling):
         (["--main", "x", "--assistant", "y"], "pip install 'whisper-pair[server]'"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_sentence(arguments, message, capsys, monkeypatch):
+def test_what_cannot_be_shown_is_reported_in_one_sentence(arguments, message, capsys, monkeypatch):
     monkeypatch.setattr(demo_server, "find_spec", lambda name: None)
     assert main(["demo-server", *arguments]) == 2
     error = capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_silent_windows_are_passed_over_as_transformers_does():
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_tokens_end_when_transformers_says(seed):
+def test_tokens_end_when_transformers_ends_them(seed):
     pair = tiny_pair(seed)
     for frames in (90, WINDOW):
         (features,) = recordings([frames], seed)
@@ -316,7 +316,7 @@ def test_one_recording_that_cannot_be_read_does_not_stop_the_others(pair, long_a
         list(transcribe(pair, [tmp_path / "bad.wav"], options))
 
 
-def test_a_main_that_forgot_timestamps_is_heard_in_chunks_without_them(pair, long_audio):
+def test_a_main_that_forgot_timestamps_is_decoded_in_chunks_without_them(pair, long_audio):
     plain = pair.transcribe([long_audio[2]], language="nl", max_new_tokens=20)[0].text
     (transcribed,) = pair.transcribe_long(
         [long_audio[2]], language="nl", chunked=True, timestamps=False, max_new_tokens=20

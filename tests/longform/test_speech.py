@@ -64,7 +64,7 @@ def recording(stretches: list[tuple[int, int]] | None, chunks: bool) -> Recordin
     return Recording(0, Whole(features, 400), 4.0, 2 * FRAMES, 2, stamps, "nl", chunks, stretches)
 
 
-def test_chunks_lie_in_speech_alone_and_cover_all_of_it():
+def test_chunks_are_within_speech_and_cover_all_of_it():
     speech_at = [(30, 60), (150, 260)]
     windows = list(recording(speech_at, chunks=True).windows(True))
     covered = [frame for window in windows for frame in range(window.first, window.first + window.frames)]

@@ -20,7 +20,7 @@ def transcribed() -> Transcription:
     return Transcription("Hallo en verder", "nl", 3700.0, segments, 3, 9, 6)
 
 
-def test_subtitles_keep_their_syntax_whatever_is_said(transcribed):
+def test_subtitles_keep_their_syntax_whatever_the_text(transcribed):
     assert as_srt(transcribed).startswith(
         "1\n00:00:00,000 --> 00:00:02,000\nHallo -> <allen>\n\n2\n00:00:02,000 --> 00:00:03"
     )

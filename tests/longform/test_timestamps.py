@@ -83,7 +83,7 @@ def test_the_decision_is_that_of_both_texts_and_their_likelihoods(seed):
     assert writes_timestamps(pair, some, OPTIONS) == wanted
 
 
-def test_too_little_speech_tells_nothing(monkeypatch):
+def test_too_little_speech_decides_nothing(monkeypatch):
     monkeypatch.setattr(found_out, "LEAST", 10_000)
     pair = tiny(tiny_whisper(0))
     assert writes_timestamps(pair, recording(160), OPTIONS) is None
@@ -102,7 +102,7 @@ def test_a_main_that_writes_none_is_decoded_in_chunks_without_them(known, monkey
     assert pair.writes_timestamps is False  # and is not looked into again
 
 
-def test_a_main_that_writes_them_is_decoded_as_asked(monkeypatch):
+def test_a_main_that_writes_them_is_decoded_as_requested(monkeypatch):
     pair = tiny(tiny_whisper(2))
     module = sys.modules["whisper_pair.longform.transcribe"]
     monkeypatch.setattr(module, "writes_timestamps", lambda *_: True)
@@ -154,8 +154,8 @@ def test_another_task_or_language_than_it_was_trained_for_is_warned_of(pair, cap
     pair.options("Dutch", "translate")
     pair.options("de", "transcribe")
     assert [record.getMessage() for record in caplog.records] == [
-        "the main was trained to transcribe nl, not to translate nl, of which its text may be wrong",
-        "the main was trained to transcribe nl, not to transcribe de, of which its text may be wrong",
+        "the main was trained to transcribe nl, not to translate nl, so its text may be wrong",
+        "the main was trained to transcribe nl, not to transcribe de, so its text may be wrong",
     ]
 
 

@@ -118,7 +118,7 @@ def test_a_rate_over_several_test_sets_is_named_for_none_of_them(run, tmp_path):
     assert (judged.dataset_type, judged.dataset_name) == ("mixed", "google/fleurs nl_nl + held-out clips")
 
 
-def test_the_card_tells_where_the_pair_drafts_nothing_and_an_older_verdict_is_refused(run, capsys):
+def test_the_card_names_batch_sizes_without_drafts_and_an_older_verdict_is_refused(run, capsys):
     file = run / "eval" / "report.json"
     report = json.loads(file.read_text())
     sixteen = next(c for c in report["verdict"]["criteria"] if c["name"] == "speedup_batch_16")
@@ -127,7 +127,7 @@ def test_the_card_tells_where_the_pair_drafts_nothing_and_an_older_verdict_is_re
         file.write_text(json.dumps(report))
         assert publish(run, "--to", "me/pair", "--dry-run") == 0
         message = " ".join(capsys.readouterr().out.split())
-        assert "By these figures the pair earns its place. At batch 16 it drafts nothing, at no cost." in message
+        assert "By these figures the pair is worth using. At batch 16 it drafts nothing, at no cost." in message
         del sixteen["kept"]
         file.write_text(json.dumps(report))
         with pytest.raises(InputError, match=r"an older version of this toolkit; whisper-pair eval CONFIG"):

@@ -61,7 +61,7 @@ def test_by_xet_a_repeated_upload_sends_and_changes_nothing(run, xet_hub, tmp_pa
     assert TOKEN not in again.stdout + again.stderr
 
 
-def test_a_hub_without_xet_and_one_out_of_reach_are_said_in_one_sentence(run, hub, monkeypatch, capsys):
+def test_a_hub_without_xet_and_one_out_of_reach_are_reported_in_one_sentence(run, hub, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
     assert publish(run, "--to", "me/pair") == 2
     assert "HF_HUB_DISABLE_XET=1" in capsys.readouterr().err

@@ -14,13 +14,13 @@ from whisper_pair.errors import InputError
 from whisper_pair.publishing.release import release, run_config
 
 
-def test_a_pair_that_failed_is_published_only_when_told(run, capsys):
+def test_a_pair_that_failed_is_published_only_on_request(run, capsys):
     write_report(run, failed=["agreement"])
     try:
         with pytest.raises(InputError, match=r"the pair failed \(agreement\)"):
             release(run_config(str(run)), "me/pair", "two", False, whatever_the_verdict=False)
         assert publish(run, "--to", "me/pair", "--dry-run", "--whatever-the-verdict") == 0
-        assert "It did not reach: share of the main's tokens that the assistant predicts." in capsys.readouterr().out
+        assert "It did not meet: share of the main's tokens that the assistant predicts." in capsys.readouterr().out
     finally:
         write_report(run, failed=[])
 
@@ -47,7 +47,7 @@ def test_a_dry_run_writes_nothing_and_names_what_the_release_holds(run, capsys):
         (["{gone}", "--to", "me/pair"], "cannot be read"),
     ],
 )
-def test_what_cannot_be_published_is_said_in_one_sentence(run, tmp_path, capsys, arguments, message):
+def test_what_cannot_be_published_is_reported_in_one_sentence(run, tmp_path, capsys, arguments, message):
     assert publish(*(argument.format(run=run, gone=tmp_path / "gone.yaml") for argument in arguments)) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -95,7 +95,7 @@ def test_a_link_that_leads_out_of_a_checkpoint_is_not_sent(own, part, name):
         release(run_config(str(own)), "me/pair", "two", False, False)
 
 
-def test_a_checkpoint_that_lies_elsewhere_is_not_sent(own):
+def test_a_checkpoint_that_is_a_link_to_elsewhere_is_not_sent(own):
     (own / "main").rename(own.parent / "someone")
     (own / "main").symlink_to(own.parent / "someone")
     with pytest.raises(InputError, match="is a link; put the folder itself"):

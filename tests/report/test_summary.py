@@ -39,7 +39,7 @@ ONE, FOUR = row(1, 1.62, "faster"), row(4, 1.31, "faster")
         ([ONE, FOUR], SAME + "1.6x as fast at batch 1 and 1.3x as fast at batch 4 on a CPU."),
         (
             [ONE, row(16, 1.0, "unclear", drafted=2)],
-            SAME + "1.6x as fast at batch 1 on a CPU; drafting does not pay at batch 16.",
+            SAME + "1.6x as fast at batch 1 on a CPU; drafting does not pay off at batch 16.",
         ),
         (
             [ONE, row(4, 1.1, "unclear"), row(16, 0.83, "slower")],
@@ -57,7 +57,7 @@ ONE, FOUR = row(1, 1.62, "faster"), row(4, 1.31, "faster")
         ),
         (
             [row(1, 0.99, "unclear", drafted=0)],
-            "This pair writes what its main writes; on a CPU drafting does not pay at batch 1.",
+            "This pair writes what its main writes; on a CPU drafting does not pay off at batch 1.",
         ),
     ],
 )  # fmt: skip

@@ -170,7 +170,7 @@ def write_picture(path):
 
 
 @pytest.mark.parametrize("write", [write_to, write_torch, write_parquet, write_picture])
-def test_whoever_writes_to_a_full_disk_it_is_said_in_a_sentence(write, full, capsys):
+def test_a_full_disk_is_reported_in_a_sentence_whichever_library_writes(write, full, capsys):
     assert guarded(lambda: write(full)) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: the disk is full")
@@ -212,7 +212,7 @@ runpy.run_module(sys.argv[0], run_name="__main__")
 """
 
 
-def test_a_training_whose_weights_find_no_room_says_so_and_goes_on_later(write_config, tmp_path, command):
+def test_a_training_without_room_for_its_weights_says_so_and_continues_later(write_config, tmp_path, command):
     """Under a limit on files' sizes the kernel refuses a library's writes as a full disk does."""
     config = write_config(tmp_path / "pair.yaml")
     done = command("-c", LIMITED, "train", 1_000_000, config)
@@ -270,7 +270,7 @@ def piped(*arguments, to: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     ("to", "status", "message"),
-    [("| true", 141, "stopped, since whoever read"), ("> /dev/full", 1, "error: the disk is full"), (">&-", 0, "")],
+    [("| true", 141, "stopped because the reader"), ("> /dev/full", 1, "error: the disk is full"), (">&-", 0, "")],
 )
 def test_output_that_nobody_takes_is_one_sentence(to, status, message):
     done = piped("init", "nl", "--out", "-", to=to)
@@ -294,7 +294,9 @@ def test_a_device_that_is_not_here_is_one_sentence(device, monkeypatch):
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio", "tensorboard"])
-def test_a_tracker_that_is_not_installed_is_told_before_anything_is_read(tracker, write_config, tmp_path, monkeypatch):
+def test_a_tracker_that_is_not_installed_is_reported_before_anything_is_read(
+    tracker, write_config, tmp_path, monkeypatch
+):
     monkeypatch.setattr("whisper_pair.runs.trackers.find_spec", lambda name: None)
     config = write_config(tmp_path / "pair.yaml", tracker=tracker, model="gone")
     with pytest.raises(InputError, match=f"^tracker: {tracker} is not installed; pip install {tracker}"):
@@ -312,7 +314,7 @@ def test_a_tracker_that_does_not_start_is_one_sentence():
 
 
 @pytest.mark.parametrize(("name", "why"), [("SIGKILL", "out of memory"), ("SIGBUS", "a disk may be full")])
-def test_a_stage_that_a_signal_ended_is_told(name, why, capfd):
+def test_a_stage_that_a_signal_ended_is_reported(name, why, capfd):
     number = signal.Signals[name]
     kill = f"import os; os.kill(os.getpid(), {int(number)})"
     assert status_of([sys.executable, "-c", kill]) == 128 + number

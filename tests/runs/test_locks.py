@@ -41,7 +41,7 @@ def holder(tmp_path):
         process.wait()
 
 
-def test_a_second_run_is_refused_while_the_first_lives_and_told_which_it_is(holder, tmp_path):
+def test_a_second_run_is_refused_while_the_first_lives_with_its_process_named(holder, tmp_path):
     first = holder()
     with (
         pytest.raises(InputError, match=rf"another run is at work in it \(process {first.pid} on "),

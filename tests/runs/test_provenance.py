@@ -37,7 +37,7 @@ def test_of_a_checkout_its_commit_is_named(checkout):
     assert git_commit(checkout) == head
 
 
-def test_changes_of_tracked_files_are_said(checkout):
+def test_changes_of_tracked_files_are_recorded(checkout):
     (checkout / "__init__.py").write_text("changed = True\n")
     assert git_commit(checkout) == git(checkout, "rev-parse", "HEAD") + "-dirty"
 

@@ -86,7 +86,7 @@ def test_the_longest_sentences_fit_the_window_in_every_voice(tmp_path):
     speech.speak(tmp_path, {"train": clips}, SMALL.window)  # raises where one does not
 
 
-def test_noise_has_unit_power_and_the_asked_colour():
+def test_noise_has_unit_power_and_the_requested_colour():
     brown = speech.noise(40000, 2.0, np.random.default_rng(0))
     assert np.mean(brown**2) == pytest.approx(1)
     power = np.abs(np.fft.rfft(brown)) ** 2
@@ -102,7 +102,7 @@ def test_a_second_call_finds_its_work_done(material):
     assert {path: path.stat().st_mtime_ns for path in material.rglob("*")} == before
 
 
-def test_other_material_is_not_replaced_unless_asked(material, tmp_path, capsys):
+def test_other_data_is_not_replaced_unless_requested(material, tmp_path, capsys):
     assert synthetic.main([str(material), "--clips", "7"]) == 2
     assert "--overwrite" in capsys.readouterr().err
     (tmp_path / "train").mkdir()

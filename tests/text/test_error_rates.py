@@ -48,7 +48,7 @@ def test_languages_without_spaces_are_judged_by_characters():
     assert rate_of("今日は いい天気", "今日はいい電気。", "ja") == ErrorRate(1, 7)
 
 
-def test_an_empty_reference_counts_what_was_said_as_inserted():
+def test_an_empty_reference_counts_all_words_as_inserted():
     assert rate_of("", "ja wel", "nl") == ErrorRate(2, 0)
     assert rate_of("...", "", "nl") == ErrorRate(0, 0)
     assert ErrorRate(0, 0).rate == 0.0
@@ -112,7 +112,7 @@ def test_evaluate_loads_the_metrics_offline_and_they_are_jiwers(loaded):
     assert found["cer"] == pytest.approx(jiwer.cer(bare[1], bare[0]))
 
 
-def test_the_metrics_heed_the_language(loaded):
+def test_the_metrics_depend_on_the_language(loaded):
     for language, reference, hypothesis, errors, length in LINES:
         name, spelling = metric_name(language), {"colours": "colors"}
         found = loaded[name].compute(
@@ -129,7 +129,7 @@ def test_errors_of_aligned_parts_add_up_to_those_of_the_whole(parts, hypothesis)
     assert [rate.length for rate in found] == [len(part.split()) for part in parts]
 
 
-def test_an_error_belongs_to_the_part_it_stands_in():
+def test_an_error_belongs_to_the_part_it_is_in():
     found = aligned_errors(["een twee", "drie vier", "vijf"], "een twee mist mist vijf zes", "nl", Normalizer("nl"))
     assert found == [ErrorRate(0, 2), ErrorRate(2, 2), ErrorRate(1, 1)]
     assert aligned_errors(["...", "ja"], "ja", "nl", Normalizer("nl")) == [ErrorRate(0, 0), ErrorRate(0, 1)]

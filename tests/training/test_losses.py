@@ -129,7 +129,7 @@ def test_a_top_k_teacher_with_all_tokens_is_the_whole_teacher(losses, naive):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_the_loss_of_the_likeliest_tokens_alone_is_what_the_docstring_says(temperature):
+def test_the_loss_of_the_top_tokens_alone_is_what_the_docstring_says(temperature):
     hidden, head, teacher, labels = tensors(4)
     only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
     p, q = probabilities(teacher, temperature), (hidden @ head.T / temperature).softmax(-1)
@@ -172,7 +172,7 @@ def likeliest(teacher, k, temperature):
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0, 4.0])
-def test_the_gradient_on_the_likeliest_tokens_is_that_of_the_whole_distribution(temperature):
+def test_the_gradient_on_the_top_tokens_is_that_of_the_whole_distribution(temperature):
     logits, teacher = like_whisper(4)
     only = Losses(**NONE | {"kl": 1.0, "temperature": temperature})
     _, exact = divergence_and_gradient(whole(teacher), logits, only)

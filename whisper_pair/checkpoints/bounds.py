@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 
-MODEL = {  # of config.json; far above any Whisper, far below what hurts
+MODEL = {  # of config.json; far above any Whisper, far below what is harmful
     "vocab_size": 1_000_000,
     "d_model": 16_384,
     "encoder_layers": 256,
@@ -42,7 +42,7 @@ def check_model(config: Mapping[str, Any], file: Path) -> None:
 
 
 def check_weights(config: Mapping[str, Any], folder: Path, decoder_only: bool) -> None:
-    """InputError for a model of more parameters than its weights have bytes: what lacks would be filled with chance."""
+    """InputError for a model of more parameters than its weights have bytes: missing ones would be random."""
     wide = {name: size for name in MODEL if isinstance(size := config.get(name), int)}
     if not {"vocab_size", "d_model", "decoder_layers", "decoder_ffn_dim"} <= wide.keys():
         return  # transformers' defaults, which are small

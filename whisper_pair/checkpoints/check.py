@@ -1,8 +1,8 @@
-"""What a checkpoint folder must hold, looked at as a whole before its weights are loaded.
+"""What a checkpoint folder must hold, checked as a whole before its weights are loaded.
 
-Weights, tokenizer and feature extractor come from different files, and often from different hands. A checkpoint whose
-tokenizer is missing or another model's would write empty or wrong text silently; so every part is held against the
-model's configuration first. What can be derived from it is derived and logged; everything else is refused with the fix.
+Weights, tokenizer and feature extractor come from different files, and often from different people. A checkpoint whose
+tokenizer is missing or another model's would write empty or wrong text silently; so every part is checked against
+the model's configuration first. What can be derived is derived and logged; everything else is refused with the fix.
 """
 
 import json
@@ -18,7 +18,7 @@ NEEDED = ("<|endoftext|>", "<|startoftranscript|>")
 
 
 def refuse_adapter(folder: Path) -> None:
-    """A LoRA adapter is no checkpoint: transformers would go and look for its base, or load the base alone."""
+    """A LoRA adapter is not a checkpoint: transformers would look for its base, or load only the base."""
     if not (folder / ADAPTER).is_file():
         return
     try:
@@ -112,7 +112,9 @@ def _check_tokenizer(folder: Path, tokenizer, size: int) -> None:
     lacking = [name for name in NEEDED if name not in names]
     if lacking or names[NEEDED[0]] < BYTES:
         what = f"lacks {lacking[0]}" if lacking else f"has {names[NEEDED[0]]} tokens of text"
-        raise InputError(f"{folder}: its tokenizer {what}, so it is not Whisper's whole one; {_from_its_base(folder)}.")
+        raise InputError(
+            f"{folder}: its tokenizer {what}, so it is not Whisper's complete one; {_from_its_base(folder)}."
+        )
     name, last = max(names.items(), key=lambda item: item[1])
     if last >= size:
         raise InputError(
@@ -132,7 +134,7 @@ def _check_feature_extractor(folder: Path, extractor, config: dict[str, Any]) ->
         if found != wanted:
             raise InputError(
                 f"{folder}: its feature extractor has {key} {found}, expected {wanted}, {whose}; remove its "
-                "preprocessor_config.json and processor_config.json, and the one that the model asks for is taken."
+                "preprocessor_config.json and processor_config.json, and the one that the model needs is used."
             )
 
 

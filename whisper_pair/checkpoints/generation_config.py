@@ -1,9 +1,9 @@
-"""A checkpoint's generation_config, completed from its tokenizer, so that transformers and we go by the same one.
+"""A checkpoint's generation_config, completed from its tokenizer, which transformers and this engine then share.
 
 Checkpoints come with generation configs that are missing, of 2022 (no languages and tasks in them), of another model,
 or full of a library's defaults. The tokenizer knows every special token's id, and its text decides whether the model is
 multilingual. What is changed is changed in memory and logged in one line; ids that contradict the tokenizer's are
-refused, since nobody can tell which of the two is the model's.
+refused, since it is impossible to tell which of the two is the model's.
 """
 
 import logging
@@ -45,7 +45,7 @@ NEUTRAL = {  # transformers bends the likelihoods by these, and greedy decoding 
 
 @cache
 def say(line: str) -> None:
-    """Once a run, and by one of its processes."""
+    """Logs once a run, on one of its processes."""
     if os.environ.get("RANK", "0") == "0":
         logger.warning(line)
 
@@ -215,14 +215,14 @@ def _mark_what_lies_beyond(config, tokenizer, size: int) -> None:
 
 
 def _free_lengths(config, positions: int) -> list[str]:
-    """No limit that a library set, and no silence about one that somebody chose."""
+    """Removes a limit that is a library's default, and warns about one that someone chose."""
     length = config.max_length
     if length is None or length == LIBRARY_LENGTH:
         config.max_length = positions
     if length is None or length >= positions:
         return []
     if length == LIBRARY_LENGTH:
-        return [f"max_length {length}, transformers' default, would cut transcripts and is taken as {positions}"]
+        return [f"max_length {length}, transformers' default, would cut transcripts; {positions} is used"]
     return [f"max_length {length} ends transcripts before the model's {positions} tokens"]
 
 

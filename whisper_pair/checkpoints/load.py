@@ -1,4 +1,4 @@
-"""Loading checkpoints: safetensors alone, every weight present, in the type that is asked for."""
+"""Loading checkpoints: only safetensors, every weight present, in the requested type."""
 
 import contextlib
 import copy
@@ -37,7 +37,7 @@ def is_decoder_only(config: dict[str, Any]) -> bool:
 def load_main(folder: Path, dtype=None, device="cpu"):
     """A complete Whisper in eval mode, in the torch `dtype` whatever it is stored in; None: float32.
 
-    A decoder alone is refused: it would get a random encoder silently.
+    A decoder alone is refused: transformers would silently give it a random encoder.
     """
     from transformers import WhisperForConditionalGeneration
 
@@ -61,7 +61,7 @@ def load_draft(folder: Path, dtype=None, device="cpu"):
 
 
 def _loaded(kind, folder: Path, dtype):
-    """Weights from safetensors alone, and all of them: transformers would fill a missing one with chance."""
+    """Weights from safetensors only, and all of them: transformers would fill a missing one with random values."""
     import torch
 
     from ..precision import check_finite, stored_dtype

@@ -39,7 +39,7 @@ def stage_command(
     args = parsed(parser, argv)
 
     def stage() -> int | None:
-        show_messages("stdout")  # they are all that a stage has to say
+        show_messages("stdout")  # a stage's only output
         config = load_config(args.config, args.overrides)
         warn_of_one_process_alone()
         refuse_missing_tracker(config)
@@ -86,7 +86,7 @@ def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
 
 
 def _let_go_of_closed_output() -> None:
-    """What can no longer be written is not tried again when the process ends, which would change its status."""
+    """Drops output that can no longer be written: Python would try again at exit, and change the exit status."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -105,9 +105,9 @@ def _sentence_of(error: BaseException) -> tuple[int, str | None]:
         case StoppedError():
             return error.status, str(error)
         case KeyboardInterrupt():
-            return 130, "stopped by SIGINT; what was saved stays good, and the same command goes on."
+            return 130, "stopped by SIGINT; what was saved stays valid, and the same command goes on."
         case BrokenPipeError():
-            gone = "stopped, since whoever read the output has gone; what was saved stays good."
+            gone = "stopped because the reader of the output has gone away; what was saved stays valid."
             return 128 + getattr(signal, "SIGPIPE", 13), gone
         case _ if (refused := disk_failure(error)) is not None:
             return 1, f"error: {refused}"

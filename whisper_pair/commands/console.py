@@ -1,4 +1,4 @@
-"""How a command shows what the library logs: plain lines beside tqdm's bars, the first process's alone.
+"""How a command shows what the library logs: plain lines beside tqdm's bars, from the first process only.
 
 Library code says what it does through `logging`, under the logger `whisper_pair`, and prints nothing. A Python caller
 configures that as usual: `logging.getLogger("whisper_pair").setLevel(...)`. Only the commands install what is here.

@@ -174,7 +174,7 @@ def encoded(wave: "np.ndarray", container: str, codec: str, rate: int) -> bytes:
 
 
 def hub() -> Iterator[Finding]:
-    """Whether the Hub answers, and would know us. The token is looked for and never shown."""
+    """Whether the Hub answers and accepts the token, which is never shown."""
     from huggingface_hub import HfApi, constants, get_token
 
     if constants.HF_HUB_OFFLINE:

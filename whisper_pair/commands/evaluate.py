@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..text import code_of
 from .run import status_of
 
-SUMMARY = "judge any main and assistant: acceptance, quality, identity, speed and a verdict; or a main alone"
+SUMMARY = "evaluate any main and assistant: acceptance, quality, identity, speed and a verdict; or a main alone"
 
 # about a minute
 QUICK = {"timed_clips": 6, "repeats": 2, "batch_sizes": [1], "draft_tokens": [4], "limit": 24, "long_form_minutes": 0}

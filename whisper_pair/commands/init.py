@@ -30,13 +30,13 @@ ADVICE = (
     (
         0,
         "Little: expect the main to gain some and the assistant to agree far less than the 70 to 80 % of published"
-        " pairs. Add audio without text (text: null) by the hundred hours: it needs no transcripts, only the main.",
+        " pairs. Add hundreds of hours of audio without text (text: null): it needs no transcripts, only the main.",
     ),
 )
 MUCH_AUDIO = "Audio enough for a close assistant. The main has about {written} hours of text, from which it gains some."
 OWN = (
     "From about 5 transcribed hours fine-tuning begins to pay; under that, set train: null below and distil for Whisper"
-    " as it is. The assistant also learns from audio alone (text: null), by the hundred hours if you have them."
+    " as it is. The assistant also learns from audio alone (text: null), hundreds of hours if you have them."
 )
 COMMON_VOICE = (
     "# Common Voice may have more: it left the Hub in October 2025 (Mozilla Data Collective); download its tar and add",
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
     if own is not None:
         print(f"{args.clips}: {own.about}")
-    print(f"{path}: read its head, then: whisper-pair run {path}")
+    print(f"{path}: read the comments at its top, then: whisper-pair run {path}")
 
 
 def _output(slug: str) -> Path:

@@ -1,4 +1,4 @@
-"""What each transcript in an output folder was made with, so that a rerun takes none for what it is not.
+"""What each transcript in an output folder was made with, so that a rerun never reuses one that was made otherwise.
 
 A JSON file in the folder maps a result's name to its settings. Results that it does not name are somebody else's, or
 were made before it: they are left alone.

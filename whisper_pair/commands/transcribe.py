@@ -49,7 +49,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=home, metavar="DIR", help="where the results go, one file each; unset: printed"
     )
-    parser.add_argument("--overwrite", action="store_true", help="do files again whose results are in DIR already")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="transcribe files again whose results are in DIR already"
+    )
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows decoded at once (8)")
     parser.add_argument("--draft-tokens", default="auto", metavar="N", help="drafted a round (auto); 0: the main alone")
     parser.add_argument("--chunked", action="store_true", help="cut at quiet places: faster for few, long files")
@@ -57,13 +59,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--no-timestamps", action="store_true",
         help="never ask the main for timestamps; unset: where it was trained with them. Implies --chunked",
     )  # fmt: skip
-    parser.add_argument("--vad", action="store_true", help="decode speech alone, as silero-vad finds it")
+    parser.add_argument("--vad", action="store_true", help="decode only speech, as silero-vad finds it")
     parser.add_argument("--track", type=int, default=1, metavar="N", help="which of a file's audio tracks (1)")
     parser.add_argument("--words", action="store_true", help="the time of each word; subtitles by it")
     parser.add_argument(
         "--fallback", action="store_true", help="sample again where the text repeats itself; skip silence"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress, notes or summary: errors alone")
+    parser.add_argument("--quiet", action="store_true", help="no progress, notes or summary, only errors")
     add_device(parser)
 
 
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             made.refuse_others(target, made_with | size_of(file))
     if not work.files:
         there = len(set(work.there.values()))
-        note(f"{args.output}: all {there} are there already; --overwrite does them again", args.quiet)
+        note(f"{args.output}: all {there} exist already; --overwrite replaces them", args.quiet)
         return 0
     pair = load(main, assistant, args.device, args.precision, language)
     options = pair.options(
@@ -219,14 +221,14 @@ def with_fallback(options: "Options") -> "Options":
 
 
 def settings(args: argparse.Namespace, main: str) -> dict[str, Any]:
-    """All that decides a result, besides the file: options, and the main, by its name and the time of its weights."""
+    """Everything that decides a result, besides the file: options, and the main's name and the time of its weights."""
     names = ("language", "task", "chunked", "no_timestamps", "vad", "track", "words", "fallback")
     written = max((int(file.stat().st_mtime) for file in Path(main).glob("*.safetensors")), default=None)
     return {"main": main, "written": written} | {name: getattr(args, name) for name in names}
 
 
 def size_of(file: Media) -> dict[str, int]:
-    """The bytes of a file, which tell one of the same name."""
+    """A file's size in bytes, to recognize another file of the same name."""
     return {"bytes": len(file.source) if isinstance(file.source, bytes) else Path(file.source).stat().st_size}
 
 

@@ -134,7 +134,7 @@ class Optimization:
     patience: Count | None = None  # validations in a row without a better one that end training; null: never
     checkpoints: CountOrZero = 4  # resumable states saved over the whole run
     save_minutes: NotNegative = 30.0  # and one at least this often: what a kill can cost; 0: at the checkpoints alone
-    keep: Count = 2  # states kept: where the newest is damaged, the one before serves
+    keep: Count = 2  # states kept: where the newest is damaged, the one before is used
 
 
 @dataclass(frozen=True)
@@ -221,13 +221,15 @@ class Distill(Optimization):
     # what each limit drops of real labels: docs/data.md, out of benchmarks/results/thresholds.json
     max_label_error: NotNegative | None = None  # drop clips whose WER (CER) to the human text is above; null: keep all
     max_compression_ratio: Positive | None = 2.4  # drop labels that zlib shrinks further: loops (Whisper's own bound)
-    max_repeats: Count | None = 4  # drop labels that say a phrase of 1 to 5 words (4 to 20 characters) more in a row
+    max_repeats: Count | None = (
+        4  # drop labels that repeat a phrase of 1 to 5 words (4 to 20 characters) more often in a row
+    )
     max_tokens_per_second: Positive | None = 50.0  # drop labels with more: loops alone have so many (Dutch: up to 7)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What others report for the same pair on the same clips, main alone and main with assistant."""
+    """Figures that others report for the same pair on the same clips, for the main alone and with its assistant."""
 
     source: Name  # who reports them
     greedy_seconds: Positive  # of the main alone
@@ -237,9 +239,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Require:
-    """What the verdict asks beyond an identical output and a sound measurement; see eval/reading/verdict.py."""
+    """What the verdict requires besides identical output and a valid measurement; see eval/reading/verdict.py."""
 
-    agreement: Share = 0.5  # of the main's tokens that the assistant predicts; below half, most rounds begin in vain
+    agreement: Share = (
+        0.5  # of the main's tokens that the assistant predicts; below half, most rounds start with a rejected draft
+    )
     speedup: AtLeastOne = 1.0  # over the main alone, at each timed batch size at which the pair drafts; never unclear
     assistant_speedup: Positive | None = None  # the main's time for a token over the assistant's; null: not required
 

@@ -57,7 +57,7 @@ class Graphs:
                     function(*held)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            try:  # thread_local: what other threads allocate meanwhile is none of this capture's business
+            try:  # thread_local: other threads may allocate meanwhile without breaking this capture
                 with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
                     output = function(*held)
             except RuntimeError as error:

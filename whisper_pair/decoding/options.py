@@ -1,4 +1,4 @@
-"""What can be asked of the engine, and what it answers."""
+"""The engine's options, and its results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from .proposing import CHOICES
 from .rows import Row
 from .teacher_forced import ranks, read_along
 
-CHEAP = 0.05  # of the main's encoder: what a call loses at most that uses it to no avail
+CHEAP = 0.05  # of the main's encoder: what a call loses at most if it uses it in vain
 FEWEST = 4  # tokens of a window that is asked about
 
 
@@ -87,7 +87,7 @@ class OwnEncoder:
         drafts: DraftChoice,
         taken: Relative | None,  # what rounds cost, as far as it is known
     ) -> None:
-        """Decide for the windows to come, as far as there is anything to decide by."""
+        """Decide for the windows to come, as far as enough is known."""
         tokens = len(row.tokens) - row.start
         self._tokens.add(tokens, 1)
         if self.used is False or not self._plain.count:
@@ -122,7 +122,7 @@ class Mean:
         self.total, self.count = 0.0, 0
 
     def add(self, total: float, count: int) -> None:
-        """So much, of so many."""
+        """Adds the sum of `count` values."""
         self.total += total
         self.count += count
 

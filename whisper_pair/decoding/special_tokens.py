@@ -84,7 +84,7 @@ class SpecialTokens:
     def no_speech(self) -> int:
         """<|nospeech|>, which precedes <|notimestamps|>. Raises InputError for a model without it."""
         if self.no_timestamps is None:
-            raise InputError("no_speech_threshold needs a main with a <|nospeech|> token, which an old one lacks")
+            raise InputError("no_speech_threshold needs a main with a <|nospeech|> token, which older ones lack")
         return self.no_timestamps - 1
 
     @property
@@ -93,7 +93,7 @@ class SpecialTokens:
         return self.positions // 2 - 1
 
     def is_text(self, token: int) -> bool:
-        """Is it part of the transcript, be it of the vocabulary's own text or a word that was added?"""
+        """Is it part of the transcript: text of the original vocabulary, or an added word?"""
         return token < self.end or token in self.words
 
     def steers(self, token: int) -> bool:

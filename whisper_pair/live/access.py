@@ -1,4 +1,4 @@
-"""Who may ask the demo's server for what: the hosts that it answers for, and how much it accepts.
+"""Which requests the demo server answers: its hosts and origins, and how much it accepts.
 
 A page of another site can reach a server on this machine through the browser of whoever visits it: directly, or under
 a name of that site that is made to resolve to this machine (DNS rebinding). Both show in the Host or the Origin that
@@ -69,9 +69,9 @@ class Door:
         """(status, sentence) where the request is not taken."""
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if not self._known(f"//{host}"):
-            return 403, f"This server does not answer for {host!r}; start it with --allow-host to let that name in."
+            return 403, f"This server does not answer for {host!r}; start it with --allow-host to allow that name."
         if origin is not None and not self._known(origin):
-            return 403, f"This server takes nothing from pages of {origin!r}."
+            return 403, f"This server accepts nothing from pages of {origin!r}."
         length = headers.get(b"content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST:
             return 413, TOO_LARGE

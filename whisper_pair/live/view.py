@@ -111,7 +111,7 @@ def _verdict(contest: Contest) -> str:
     took = f"{_seconds(pair.seconds)}, the main alone {_seconds(main.seconds)}"
     pace = f"The pair took {took}: <b>{ratio:.2f}x</b> as fast."
     if pair.drafted == 0:
-        pace += " By the engine's measurements drafting does not pay here, so it drafted nothing."
+        pace += " By the engine's measurements drafting does not pay off here, so it drafted nothing."
     position = contest.first_difference
     if position is None:
         same = f"<b>Identical text:</b> all {len(main.tokens)} token ids are the same."

@@ -42,7 +42,7 @@ class Transcription:
     rounds: int  # verifications by the main
     drafted: int  # tokens proposed by the assistant
     accepted: int  # of those, agreed with by the main
-    notes: tuple[str, ...] = ()  # what was odd about the file, and how it was read all the same
+    notes: tuple[str, ...] = ()  # what was odd about the file, and how it was read nevertheless
 
 
 @dataclass(frozen=True)

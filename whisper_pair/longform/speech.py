@@ -1,5 +1,5 @@
 """Where speech is in a recording, by Silero's voice activity detector (silero-vad on PyPI), so that long silence, music
-and noise are not decoded: Whisper writes text of its own invention there.
+and noise are not decoded: Whisper invents text there.
 """
 
 import importlib.util

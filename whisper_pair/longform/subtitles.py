@@ -1,7 +1,7 @@
 """A transcription as text, subtitles or data. A cue is at most two short lines of a segment.
 
-With word times a cue lasts as its words do. Without them a segment that is too long for one cue is cut all the same,
-and its time is shared out by the characters of the parts.
+With word times a cue lasts as its words do. Without them a segment that is too long for one cue is also cut,
+and its time is divided by the characters of the parts.
 """
 
 import json
@@ -38,7 +38,7 @@ def cues(transcription: Transcription) -> list[Cue]:
 
 
 def shared_out(segment: Segment, language: str | None) -> list[Word]:
-    """A segment's words (characters, where it is written without spaces), its time shared out by their lengths."""
+    """A segment's words (characters, where it is written without spaces), its time divided by their lengths."""
     text = segment.text.strip()
     texts = list(text) if language in WITHOUT_SPACES else re.findall(r"\s*\S+", text)
     seconds = (segment.end - segment.start) / max(1, len(text))  # of a character

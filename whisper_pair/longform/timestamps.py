@@ -1,9 +1,8 @@
-"""Whether a main may be asked for timestamps, found out from the first windows where nobody knows.
+"""Whether a main writes timestamps, found out from the first windows where it is not recorded.
 
-A Whisper that was fine-tuned without timestamp tokens writes wrong text when it is asked for them, and its weights do
+A Whisper that was fine-tuned without timestamp tokens writes wrong text when they are requested, and its weights do
 not show that. One that knows them writes nearly the same text with them as without. So a few windows are decoded both
-ways: where the texts agree, the main writes timestamps; where they do not, the way that the main itself holds likelier
-tells.
+ways: where the texts agree, the main writes timestamps; where they do not, the way with the higher likelihood decides.
 """
 
 from collections.abc import Sequence
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
     from ..pair import Pair
 
 LOOKED_AT = 4  # windows, spread over a recording
-LEAST = 3  # tokens of text in all of them; fewer tell nothing
+LEAST = 3  # tokens of text in all of them; fewer decide nothing
 AGREE = 0.6  # share of equal tokens from which two texts are the same but for details; stock Whispers reach 0.9
 
 
 def writes_timestamps(pair: "Pair", recording: Recording, options: Options) -> bool | None:
-    """Whether the main can be asked for timestamps in speech like this; None where there is too little speech."""
+    """Whether the main writes timestamps in speech like this; None where there is too little speech."""
     if not pair.engine.special.timestamps:
         return False
     features = []

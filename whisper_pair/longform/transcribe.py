@@ -73,9 +73,7 @@ def transcribe(
     if word_times:
         alignment_heads(pair.main)
     if not options.timestamps and not chunked:
-        raise InputError(
-            "timestamps are off, but the sequential algorithm goes by them: turn them on, or choose chunks."
-        )
+        raise InputError("timestamps are off, but the sequential algorithm needs them: turn them on, or choose chunks.")
     opened = _opened(pair, audio, options, on_failure, track, speech_alone)
     active = list(islice(opened, options.batch_size))
     if as_trained and options.timestamps and not _knows_timestamps(pair, active, options):

@@ -87,7 +87,7 @@ def _other_batches(report: Report) -> str:
 def _verdict(report: Report) -> str:
     failed = [criterion_name(c["name"]) for c in report["verdict"]["criteria"] if not c["passed"]]
     kept = [c["name"].removeprefix("speedup_batch_") for c in report["verdict"]["criteria"] if c["kept"]]
-    verdict = f"It did not reach: {'; '.join(failed)}." if failed else "By these figures the pair earns its place."
+    verdict = f"It did not meet: {'; '.join(failed)}." if failed else "By these figures the pair is worth using."
     return verdict + (f" At batch {', '.join(kept)} it drafts nothing, at no cost." if kept else "")
 
 

@@ -44,4 +44,4 @@ def refusal(error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
     if "xet-write-token" in reason:  # the client sends large files by Xet alone wherever hf_xet is installed
         return "that Hub does not offer Xet, by which large files are sent; set HF_HUB_DISABLE_XET=1 and try again."
-    return f"the upload stopped ({reason}); give the same command again, and it goes on where it was."
+    return f"the upload stopped ({reason}); give the same command again to continue it."

@@ -144,11 +144,11 @@ class Criterion(TypedDict):
 
 
 class VerdictSection(TypedDict):
-    """Whether the pair earns its place."""
+    """Whether the pair is worth using."""
 
     passed: bool
     criteria: list[Criterion]
-    article: list[Criterion]  # the marks of the 2023 article, which decide nothing
+    article: list[Criterion]  # the targets of the 2023 article, which do not decide the verdict
 
 
 class Environment(TypedDict):

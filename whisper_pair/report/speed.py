@@ -32,7 +32,7 @@ class BatchPrediction(CostSection):
     encoder_share: float
     assistant_encoder_share: float
     predictions: list[Prediction]
-    best_draft_tokens: int  # 0: drafting does not pay
+    best_draft_tokens: int  # 0: drafting does not pay off
     best_end_to_end: float
 
 

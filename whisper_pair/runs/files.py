@@ -122,7 +122,7 @@ def disk_failure(error: BaseException) -> str | None:
     what, fix = found
     where = getattr(error, "filename", None)
     at = f" at {os.fsdecode(where)}" if isinstance(where, str | bytes | Path) else ""
-    return terminal(f"{what}{at}; what was saved stays good, {fix}.")
+    return terminal(f"{what}{at}; what was saved stays valid, {fix}.")
 
 
 def as_json(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the launcher made of this process: which it is of how many, and on what device."""
+"""This process among those of the launch: its number, and its device."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""How a result came about: command, versions, commit, hardware, seed, and what would not repeat."""
+"""How a result was made: command, versions, commit, hardware, seed, and what would not repeat."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ PACKAGES = ("whisper-pair", "torch", "transformers", "datasets", "accelerate", "
 
 
 def provenance(config: Config, device: str) -> dict[str, Any]:
-    """How a result came about: enough to repeat it."""
+    """How a result was made: enough to repeat it."""
     return {
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

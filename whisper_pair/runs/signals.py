@@ -2,9 +2,9 @@
 
 Training finishes its step and saves first; labelling and evaluation, which keep their results as they go, stop at once.
 
-Schedulers ask with SIGTERM (SLURM, Kubernetes and spot machines alike) some seconds before SIGKILL; a user asks with
-Ctrl-C. The exit status is 128 + the signal's number, 143 and 130, as shells and schedulers know it: the run neither
-succeeded nor failed, and the same command goes on with it.
+Schedulers (SLURM, Kubernetes, spot machines) send SIGTERM some seconds before SIGKILL; users press Ctrl-C.
+The exit status is 128 + the signal's number, 143 and 130, as shells and schedulers know it: the run neither succeeded
+nor failed, and the same command continues it.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def soon(self, seconds: float = 1.0) -> bool:
-        """Whether a stop is asked for, or will be within a moment: of several processes one receives it first."""
+        """Whether a stop is requested, or will be within a moment: of several processes one receives it first."""
         end = time.monotonic() + seconds
         while self.signal is None and time.monotonic() < end:
             time.sleep(0.05)
@@ -74,6 +74,6 @@ def stop_on_signals(kept: Callable[[], str]) -> Iterator[None]:
 
 
 def stopped_error(number: int | None, kept: str) -> StoppedError:
-    """`number` None: another process of the run was asked."""
+    """`number` None: another process of the run received the signal."""
     number = number or signal.SIGTERM
     return StoppedError(f"stopped by {signal.Signals(number).name}; {kept}", 128 + number)

@@ -61,7 +61,7 @@ class Stage:
         for folder in self._of_other_inputs():
             recorded = self._recorded(folder)
             why = "is not a run of ours" if recorded is None else f"was made with {difference(recorded, self.inputs)}"
-            logger.warning("%s: %s; starting afresh", folder, why)
+            logger.warning("%s: %s; starting again", folder, why)
             discard(folder)
         try:  # in this order: stopped anywhere in between, what is there is still known as ours
             self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a training taught, as it is recorded beside the weights."""
+"""What a model was trained to do, as recorded beside its weights."""
 
 from collections.abc import Sequence
 

@@ -48,5 +48,5 @@ class EncoderCache:
         return view
 
     def write(self, window: int, states: Tensor) -> None:
-        """Has states [frames, width] written soon."""
+        """Queues states [frames, width] to be written."""
         self._cache.write(window, {"states": states})

@@ -4,8 +4,8 @@
     best-0000100/      a loadable checkpoint, from the best validation so far
 
 Folders are written under another name and renamed, so each is complete or absent. A state that does not match its own
-digests (after a full disk or a power failure) is skipped, and the one before it is used. The newest `keep` states stay, and every
-best checkpoint that one of them counts on.
+digests (after a full disk or a power failure) is skipped, and the one before it is used. The newest `keep` states
+are kept, and every best checkpoint that one of them needs.
 """
 
 import json

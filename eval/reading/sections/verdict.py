@@ -9,8 +9,8 @@ def verdict(section: VerdictSection) -> Section:
     """The criteria, and the article's marks in a table of their own."""
     outcome = "passed" if section["passed"] else "not passed"
     text = (
-        "Does the pair earn its place on this machine? A speedup counts where its interval is above 1 and it was "
-        "timed often enough to tell. The marks of the article, in the second table, decide nothing."
+        "Is the pair worth using on this machine? A speedup counts where its interval is above 1 and it was "
+        "timed often enough to tell. The article's targets, in the second table, do not decide the verdict."
     )
     if any(c["kept"] for c in section["criteria"]):
         text += " Kept: at that batch size the engine leaves drafting off, which costs nothing that could be measured."

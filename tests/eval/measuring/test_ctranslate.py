@@ -8,7 +8,7 @@ from eval.measuring import ctranslate
 from whisper_pair.decoding.options import Options
 
 
-def test_faster_whisper_is_asked_for_the_work_of_everyone_else():
+def test_faster_whisper_gets_the_same_work_as_everyone_else():
     special = types.SimpleNamespace(
         suppressed=(7, 8),
         suppressed_first=(9,),

@@ -87,7 +87,7 @@ def test_why_a_speedup_is_no_gain_is_said(interval, verdict, steady, message):
 
 
 @given(cells_of_one())
-def test_a_pass_lies_between_its_quartiles(cells):
+def test_a_pass_is_between_its_quartiles(cells):
     """Their sum over chunks; the least and greatest whole pass need not hold the sum of the medians."""
     timing_ = Timing(cells)
     low, high = timing_.quartiles
@@ -148,7 +148,7 @@ def two_timings(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(two_timings(), st.sampled_from([0.125, 0.5, 2.0, 1024.0]))
-def test_a_speedup_lies_in_its_interval_and_knows_no_unit_of_time(cells, unit):
+def test_a_speedup_is_within_its_interval_and_independent_of_the_unit_of_time(cells, unit):
     one, other = cells
     found = speedup(Timing(one), Timing(other))
     low, high = found.interval

@@ -2,7 +2,7 @@
 
 from .chunks import CHUNK, IGNORE, SummedLoss, cross_entropy
 from .mix import TeacherTargets, TopKTeacher, WholeTeacher, mixed_loss
-from .rounds import likeliest_tokens, mismatch_weights
+from .rounds import mismatch_weights, top_tokens
 
 __all__ = [
     "CHUNK",
@@ -12,7 +12,7 @@ __all__ = [
     "TopKTeacher",
     "WholeTeacher",
     "cross_entropy",
-    "likeliest_tokens",
     "mismatch_weights",
     "mixed_loss",
+    "top_tokens",
 ]

@@ -27,6 +27,6 @@ def mismatch_weights(agrees: Tensor, starts: Tensor, decay: float) -> Tensor:
 
 
 @torch.no_grad()
-def likeliest_tokens(hidden: Tensor, head: Tensor) -> Tensor:
+def top_tokens(hidden: Tensor, head: Tensor) -> Tensor:
     """The most likely tokens [tokens], in chunks of logits. hidden [tokens, width], head [vocabulary, width]."""
     return torch.cat([F.linear(part, head).argmax(-1) for part in torch.split(hidden, chunks.CHUNK)])
