@@ -24,22 +24,22 @@ from whisper_pair.decoding import Options, SpecialTokens
 Decode = Callable[[np.ndarray], list[int]]  # log-mel [1, mel, frames] -> tokens after the prefix
 
 
-def ours(asked: dict) -> Decode:
+def ours(job: dict) -> Decode:
     from whisper_pair import Pair
 
-    pair = Pair.from_pretrained(asked["main"], asked["assistant"], dtype=torch.float32)
-    options = Options(asked["language"], batch_size=1, draft_tokens=asked["draft_tokens"])
+    pair = Pair.from_pretrained(job["main"], job["assistant"], dtype=torch.float32)
+    options = Options(job["language"], batch_size=1, draft_tokens=job["draft_tokens"])
     return lambda features: pair.engine.decode(torch.from_numpy(features), options)[0].tokens
 
 
-def transformers(asked: dict) -> Decode:
+def transformers(job: dict) -> Decode:
     from whisper_pair.checkpoints import load_draft, load_main
 
-    main = load_main(Path(asked["main"]), torch.float32)
+    main = load_main(Path(job["main"]), torch.float32)
     more = {}
-    if asked["assistant"] is not None:
-        assistant = load_draft(Path(asked["assistant"]), torch.float32)
-        assistant.generation_config.num_assistant_tokens = asked["draft_tokens"]
+    if job["assistant"] is not None:
+        assistant = load_draft(Path(job["assistant"]), torch.float32)
+        assistant.generation_config.num_assistant_tokens = job["draft_tokens"]
         assistant.generation_config.num_assistant_tokens_schedule = "constant"
         more = {"assistant_model": assistant}
     prefix = 4
@@ -47,7 +47,7 @@ def transformers(asked: dict) -> Decode:
     def decode(features: np.ndarray) -> list[int]:
         with torch.inference_mode():
             found = main.generate(
-                torch.from_numpy(features), language=asked["language"], task="transcribe", num_beams=1,
+                torch.from_numpy(features), language=job["language"], task="transcribe", num_beams=1,
                 do_sample=False, return_dict_in_generate=True, force_unique_generate_call=True, **more,
             )  # fmt: skip
         return found.sequences[0].tolist()[prefix:]
@@ -55,17 +55,17 @@ def transformers(asked: dict) -> Decode:
     return decode
 
 
-def ctranslate2(asked: dict) -> Decode:
+def ctranslate2(job: dict) -> Decode:
     """CTranslate2, as faster-whisper calls it; with an assistant, the CrisperWhisper fork."""
     import ctranslate2
 
     def loaded(folder: str):
         threads = torch.get_num_threads()
-        return ctranslate2.models.Whisper(folder, device="cpu", compute_type=asked["type"], intra_threads=threads)
+        return ctranslate2.models.Whisper(folder, device="cpu", compute_type=job["type"], intra_threads=threads)
 
-    main = loaded(asked["main"])
-    draft = None if asked["assistant"] is None else loaded(asked["assistant"])
-    prefix, suppressed = asked["prefix"], asked["suppressed"]
+    main = loaded(job["main"])
+    draft = None if job["assistant"] is None else loaded(job["assistant"])
+    prefix, suppressed = job["prefix"], job["suppressed"]
 
     def greedy(features: np.ndarray) -> list[int]:
         given = ctranslate2.StorageView.from_array(features)
@@ -74,13 +74,13 @@ def ctranslate2(asked: dict) -> Decode:
 
     def speculative(features: np.ndarray) -> list[int]:
         encoded = main.encode(ctranslate2.StorageView.from_array(features))
-        theirs = encoded if asked["shared_encoder"] else ctranslate2.StorageView.from_array(features)
-        drafts = asked["draft_tokens"]
+        theirs = encoded if job["shared_encoder"] else ctranslate2.StorageView.from_array(features)
+        drafts = job["draft_tokens"]
         bounds = {"min_speculative_tokens": 1, "max_speculative_tokens": 16} if drafts == "auto" else {}
         return list(
             main.generate_speculative(
                 draft, encoded, theirs, prompt=prefix, num_speculative_tokens=4 if drafts == "auto" else drafts,
-                max_length=asked["room"], eot_id=asked["end"], suppress_tokens=suppressed, **bounds,
+                max_length=job["room"], eot_id=job["end"], suppress_tokens=suppressed, **bounds,
             )
         )  # fmt: skip
 
@@ -104,11 +104,11 @@ def text(tokens: list[int], end: int) -> list[int]:
 
 
 def main() -> None:
-    asked = json.loads(sys.stdin.readline())
-    torch.set_num_threads(asked["threads"])
-    decode = ENGINES[asked["engine"]](asked)
-    clips = [features[None] for features in np.load(asked["clips"])]
-    clock = CLOCKS[asked["clock"]]
+    job = json.loads(sys.stdin.readline())
+    torch.set_num_threads(job["threads"])
+    decode = ENGINES[job["engine"]](job)
+    clips = [features[None] for features in np.load(job["clips"])]
+    clock = CLOCKS[job["clock"]]
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         seconds, tokens = [], []
@@ -116,7 +116,7 @@ def main() -> None:
             began = clock()
             found = decode(clip)
             seconds.append(clock() - began)
-            tokens.append(text(found, asked["end"]))
+            tokens.append(text(found, job["end"]))
         print(json.dumps({"seconds": seconds, "tokens": tokens}), flush=True)
 
 

@@ -49,7 +49,7 @@ class Contender:
     engine: str  # as the table names it
     mode: str  # "greedy" | "speculative"
     type: str  # in which it computes
-    asked: dict  # of peer_worker.py
+    job: dict  # of peer_worker.py
     path: Path | None = None  # of the packages that it takes first
 
 
@@ -68,7 +68,7 @@ class Worker:
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.ask(contender.asked | {"clips": str(clips), "threads": threads, "clock": clock})
+        self.ask(contender.job | {"clips": str(clips), "threads": threads, "clock": clock})
 
     def ask(self, question: dict) -> dict:
         """The answer to one line."""
@@ -86,8 +86,8 @@ class Worker:
 
 def contenders(args: argparse.Namespace, pair: Pair, folder: Path) -> list[Contender]:
     """All that can be had here; what is converted goes into `folder`."""
-    told = prompt_of(pair.engine.special, args.language) | {"language": args.language}
-    alone = told | {"main": args.main, "assistant": None, "draft_tokens": 0}
+    common_job = prompt_of(pair.engine.special, args.language) | {"language": args.language}
+    alone = common_job | {"main": args.main, "assistant": None, "draft_tokens": 0}
     paired = alone | {"assistant": args.assistant}
     found = [
         Contender("Whisper Pair", "greedy", "float32", alone | {"engine": "ours"}),
@@ -107,12 +107,17 @@ def contenders(args: argparse.Namespace, pair: Pair, folder: Path) -> list[Conte
                 part: converted(source, folder / f"{name[:3]}-{kind}-{part}", kind, path)
                 for part, source in (("main", Path(args.main)), ("assistant", whole))
             }
-            common = told | {"engine": "ctranslate2", "type": kind, "shared_encoder": shared, "main": models["main"]}
+            common = common_job | {
+                "engine": "ctranslate2",
+                "type": kind,
+                "shared_encoder": shared,
+                "main": models["main"],
+            }
             found.append(Contender(name, "greedy", kind, common | {"assistant": None}, path))
             if path == args.crisperwhisper:
                 for drafts, mode in ((DRAFTS, "speculative"), ("auto", "speculative, auto")):
-                    asked = common | {"assistant": models["assistant"], "draft_tokens": drafts}
-                    found.append(Contender(name, mode, kind, asked, path))
+                    job = common | {"assistant": models["assistant"], "draft_tokens": drafts}
+                    found.append(Contender(name, mode, kind, job, path))
     return found
 
 

@@ -78,7 +78,7 @@ class DistillationInputs:
 def taught(data: Data, capabilities: Capabilities | None) -> Data:
     """The config's data, without what the main was not trained for: its labels would be wrong text.
 
-    `capabilities`: the main's; None: made elsewhere, and taken to write what the config says.
+    `capabilities`: the main's; None: unknown, and assumed to be what the config says.
     """
     if capabilities is None:
         if data.timestamps:

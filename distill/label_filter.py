@@ -2,8 +2,8 @@
 
 A packed window holds several clips, of which one may be mislabelled and the rest fine. Where the human text is known,
 the main's words are aligned with it, so that each clip has an error rate of its own: a bad clip is dropped, and the
-others are labelled again without it. Where only Whisper's signs of hallucination speak against a window, it is not
-known which clip is at fault, and each is labelled again alone. To label again is exact: the audio then holds what the
+others are labelled again without it. Where only Whisper's signs of hallucination speak against a window, the
+bad clip is unknown, and each clip is labelled again by itself. Labelling again is exact: the audio then holds what the
 label says, and the label is the main's own greedy output for it. Tokens cut out of a label would leave their sound in
 the window.
 """
@@ -141,14 +141,12 @@ def trusted_labels(
             break
         known |= {window.key for window in again}
         found.again += len(again)
-        place = folder / f"again-{_digest(again)}"  # kept: other thresholds may ask for the same windows
+        place = folder / f"again-{_digest(again)}"  # kept: other thresholds may need the same windows
         place.mkdir(exist_ok=True)
         label_windows(labeller, again, place, accelerator)
         windows, rows = again, read_labels(place)
     if not found.kept:
-        raise InputError(
-            f"{found.report()}: none can be trusted; train the main longer or raise the limits of distill."
-        )
+        raise InputError(f"{found.report()}: none is kept; train the main longer or raise the limits of distill.")
     return found
 
 

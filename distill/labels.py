@@ -48,7 +48,7 @@ def write_labels(path: Path, rows: Sequence[LabelRow]) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file is there and whole. A full disk or a loss of power cuts it, and Parquet ends with its index."""
+    """Whether the file is there and whole. A full disk or a power failure cuts it, and Parquet ends with its index."""
     import pyarrow.parquet
 
     try:

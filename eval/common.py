@@ -1,4 +1,4 @@
-"""What the evaluation of a pair and that of a main alone have in common: the clips, the main, and the readings."""
+"""What the evaluations of a pair and of a main alone share: the clips, the main, and the written reports."""
 
 from pathlib import Path
 

@@ -117,7 +117,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     del start
     engines.release(but_the_judged=True)  # what is timed next is made when its turn comes
     if not processes.is_main_process:
-        return 0  # leaves the machine to the first process, which times
+        return 0  # leaves the machine to the first process, which does the timing
     evaluation = Evaluation(config, main_at, assistant_name(config), engines, clips, log_mel, options, decoded)
     with stop_on_signals(lambda: f"all {len(clips)} test clips are decoded and kept, and what was timed is not"):
         report = evaluation.report(available)

@@ -194,7 +194,7 @@ class Evaluation:
         }
 
     def counters(self) -> Counters:
-        """The engine's own counters against the offline account, round by round."""
+        """The engine's own counters against the offline replay, round by round."""
         rounds = [list(zip(d.drafted_per_round, d.accepted_per_round, strict=True)) for d in self.ours.pair]
         offline = [accepted_per_round(match, DRAFTS) for match in self.ours.matches]
         equal = sum(its == expected for its, expected in zip(rounds, offline, strict=True))

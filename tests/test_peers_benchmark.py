@@ -11,7 +11,7 @@ from whisper_pair import Pair
 
 
 @pytest.fixture(scope="module")
-def asked(pair, material, tmp_path_factory) -> dict:
+def job(pair, material, tmp_path_factory) -> dict:
     """What a worker is asked, with two clips."""
     main, assistant = map(str, pair)
     both, clips = Pair.from_pretrained(main, assistant, dtype=torch.float32), tmp_path_factory.mktemp("clips") / "c.npy"
@@ -20,19 +20,19 @@ def asked(pair, material, tmp_path_factory) -> dict:
     return prompt | {"main": main, "assistant": assistant}
 
 
-def test_ours_and_transformers_write_the_same_tokens_in_every_mode(asked):
-    alone = asked | {"assistant": None, "draft_tokens": 0}
-    ways = [ours(alone), ours(asked | {"draft_tokens": 3}), transformers(alone)]
-    for features in np.load(asked["clips"]):
-        found = [text(decode(features[None]), asked["end"]) for decode in ways]
+def test_ours_and_transformers_write_the_same_tokens_in_every_mode(job):
+    alone = job | {"assistant": None, "draft_tokens": 0}
+    ways = [ours(alone), ours(job | {"draft_tokens": 3}), transformers(alone)]
+    for features in np.load(job["clips"]):
+        found = [text(decode(features[None]), job["end"]) for decode in ways]
         assert found[0]
         assert found[1:] == found[:1] * 2
 
 
 @pytest.mark.parametrize("clock", ["wall", "cpu"])
-def test_a_worker_decodes_all_clips_on_each_request(asked, clock):
-    alone = asked | {"engine": "ours", "assistant": None, "draft_tokens": 0}
-    worker = Worker(Contender("Whisper Pair", "greedy", "float32", alone), asked["clips"], threads=1, clock=clock)
+def test_a_worker_decodes_all_clips_on_each_request(job, clock):
+    alone = job | {"engine": "ours", "assistant": None, "draft_tokens": 0}
+    worker = Worker(Contender("Whisper Pair", "greedy", "float32", alone), job["clips"], threads=1, clock=clock)
     try:
         seconds, tokens = measure([worker], repeats=2)
         assert len(worker.ask({"clips": 1})["seconds"]) == 1

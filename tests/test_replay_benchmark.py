@@ -25,7 +25,7 @@ MACHINE = replay.Machine(
 @given(
     st.lists(st.sampled_from(["agreed", "wrong", "ended"]), min_size=1, max_size=30), st.integers(0, 9), st.booleans()
 )
-def test_rounds_are_those_of_the_offline_account(choices, count, finished):
+def test_rounds_are_those_of_the_offline_replay(choices, count, finished):
     agrees = tuple(choice == "agreed" for choice in choices)
     ends = tuple(choice == "ended" for choice in choices)
     if finished:  # the last token is the end: to agree with it is to end

@@ -24,7 +24,7 @@ from whisper_pair.runs import stop_on_signals, write_json
 from .engines import Engines
 
 AT_ONCE = 32  # clips whose encoder states are held together, and the most that a kill costs
-DRAFTS = 4  # a round; fixed, so that speculation is put to the test whether or not it would pay on this machine
+DRAFTS = 4  # a round; fixed, so that speculation is tested whether or not it pays off on this machine
 
 
 @dataclass
@@ -71,7 +71,7 @@ def decode_clips(
     folder.mkdir(exist_ok=True)
     files = {first: folder / f"clips-{first:08d}.json" for first in range(0, len(clips), AT_ONCE)}
     missing = [first for first, file in files.items() if not file.is_file()]
-    processes.wait_for_everyone()  # nobody writes before everybody has seen what there is
+    processes.wait_for_everyone()  # no process writes before all have seen what there is
     mine = missing[processes.process_index :: processes.num_processes]
 
     def count(firsts: Iterable[int]) -> int:

@@ -1,7 +1,7 @@
 """The engines of an evaluation: one a pair, and one of each assistant that decodes alone.
 
-An engine's memory is mostly the main's caches, gigabytes for a large one. So whoever decodes gets its engine here, and
-all pairs share the caches. The draft length is an option of the call; the main alone is the judged pair's engine with
+An engine's memory is mostly the main's caches, gigabytes for a large one. So engines are made here, and all pairs share
+the caches. The draft length is an option of the call; the main alone is the judged pair's engine with
 `draft_tokens=0`, which then runs what an engine without an assistant would.
 """
 
@@ -34,7 +34,7 @@ class Assistant:
 
 
 class Engines:
-    """Made when they are first asked for. The first assistant is the one that is judged."""
+    """Made when they are first needed. The first assistant is the evaluated one."""
 
     def __init__(self, main, assistants: list[Assistant]):
         self.main, self.assistants = main, assistants
@@ -60,13 +60,13 @@ class Engines:
         return self._pairs[assistant.name]
 
     def alone(self, assistant: Assistant) -> Engine:
-        """The assistant by itself. Its draft vocabulary has no part in this."""
+        """The assistant by itself, without its draft vocabulary."""
         if id(assistant.model) not in self._alone:
             self._alone[id(assistant.model)] = Engine(standalone_assistant(self.main, assistant.model))
         return self._alone[id(assistant.model)]
 
     def release(self, *, but_the_judged: bool = False) -> None:
-        """Free their memory. An engine that is asked for later is a new one."""
+        """Frees their memory. An engine that is needed later is a new one."""
         judged = self.assistants[0].name if self.assistants else ""
         kept = {judged: self._pairs[judged]} if but_the_judged and judged in self._pairs else {}
         self._pairs, self._alone, self._plain = kept, {}, None

@@ -22,7 +22,7 @@ from .tokens import Pieces
 
 @dataclass(frozen=True)
 class NearTieCheck:
-    """Computes again how sure the main was at a position, with what that needs."""
+    """Computes again how certain the main was at a position."""
 
     main: WhisperForConditionalGeneration
     log_mel: LogMel

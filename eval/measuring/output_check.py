@@ -12,7 +12,7 @@ from .identity import NearTieCheck
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """Compares transcripts of the timed clips with the main's. Each difference is looked into once."""
+    """Compares transcripts of the timed clips with the main's. Each difference is examined once."""
 
     rows: Sequence[int]  # of the timed clips, among the test clips
     tokens: Sequence[list[int]]  # the main's own, end-of-text left out
@@ -22,7 +22,7 @@ class OutputCheck:
 
     def work(self, contender: Contender, found: Sequence[Hypothesis]) -> Work:
         """How many utterances are the main's, and how many differ by more than a near tie; None for an assistant that
-        decodes alone. Beside it our engine's counters, and whether they are those of the offline account."""
+        decodes alone. Beside it our engine's counters, and whether they are those of the offline replay."""
         work: Work = {
             "identical": None,
             "unexplained": None,

@@ -1,4 +1,4 @@
-"""What kind of token a token is, for typical_clip where an assistant errs."""
+"""What kind of token a token is, to see where an assistant errs."""
 
 import unicodedata
 

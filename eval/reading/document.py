@@ -1,4 +1,4 @@
-"""A report as its reader meets it, for Markdown and the page: a sentence, a few lines, sections, plots, utterances."""
+"""A report in the order in which it is read: a sentence, a few lines, sections, plots, utterances."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Is the pair worth using on this machine?
 
-Four things must hold. The output is the main's own. The measurement is sound: counters equal to the offline account, a
+Four things must hold. The output is the main's own. The measurement is valid: counters equal to the offline replay, a
 baseline whose text is the main's, no test clip that was trained on. The assistant agrees with the main. And the
 pair gains: at every timed batch size the interval of its speedup over the main alone is above 1, or the pair is kept
 there at no cost, and at one batch size at least it does gain.
@@ -9,8 +9,8 @@ Kept at no cost: with `auto` the engine itself leaves drafting off where it woul
 at most 5 % of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
 is not below 1.
 
-What is required can be raised by `eval.require`. The marks of the article ("Speculative Decoding for 2x Faster Whisper
-Inference", 2023) are shown beside the verdict and decide nothing: an assistant at least 3x faster than the main, 70 %
+What is required can be raised by `eval.require`. The article's targets ("Speculative Decoding for 2x Faster Whisper
+Inference", 2023) are shown beside the verdict and do not decide it: an assistant at least 3x faster than the main, 70 %
 of its tokens predicted, 2x at batch 1.
 """
 
@@ -44,7 +44,7 @@ def verdict_section(report: Report, require: Require) -> VerdictSection:
 
 
 def check_enough_timings(settings: Eval, clips: int | None = None) -> None:
-    """Raises InputError where a verdict is required (--strict) that could say nothing of speed at some batch size.
+    """Raises InputError where a verdict is required (--strict) but too little is timed at some batch size.
     `clips`: how many there are, where that is known."""
     timed = min(count for count in (settings.timed_clips, settings.limit, clips) if count is not None)
     for batch_size in settings.batch_sizes:
@@ -52,7 +52,7 @@ def check_enough_timings(settings: Eval, clips: int | None = None) -> None:
         if chunks * settings.repeats < ENOUGH:
             raise InputError(
                 f"eval.repeats: expected at least {-(-ENOUGH // chunks)} for --strict, found {settings.repeats}: fewer"
-                f" than {ENOUGH} timings say nothing of speed, and {timed} clips at batch {batch_size} make"
+                f" than {ENOUGH} timings are too few to judge speed, and {timed} clips at batch {batch_size} make"
                 f" {chunks * settings.repeats}. Raise it or eval.timed_clips, or leave that batch size out."
             )
 

@@ -288,7 +288,7 @@ def test_a_result_of_other_settings_is_not_taken_for_one_of_these(run, without_t
     before = (out / f"{stem}.txt").read_text()
     capsys.readouterr()
     assert main([*arguments, "--pair", str(run)]) == 0
-    assert "are there already" in capsys.readouterr().err
+    assert "exist already" in capsys.readouterr().err
     for more, why in (
         (["--pair", str(run), "--task", "translate"], 'was made with task = "transcribe", not "translate"'),
         (["--pair", str(without_timestamps)], f'was made with main = "{run}/main", not "{without_timestamps}/main"'),

@@ -267,7 +267,7 @@ def test_what_is_labelled_again_is_filtered_again_until_nothing_is_left(labellin
     label_windows(labeller, packed, tmp_path, process())
     # as though the main had ended; the second labels say that it does not
     rows = [replace(row, finished=True) for row in read_labels(tmp_path)]
-    with pytest.raises(InputError, match=r"none can be trusted; train the main longer"):
+    with pytest.raises(InputError, match=r"none is kept; train the main longer"):
         trusted_labels(strict, labeller, packed, rows, tmp_path, process())
     agreed = [replace(w, clips=tuple(replace(c, text=None) for c in w.clips)) for w in packed]
     found = trusted_labels(strict, labeller, agreed, rows, tmp_path, process())

@@ -34,7 +34,7 @@ def test_the_report_fits_its_schema_and_a_departure_is_named(judged):
         check(wrong)
 
 
-def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_the_offline_account(judged, pair):
+def test_counters_of_every_utterance_and_every_fixed_draft_length_are_those_of_the_offline_replay(judged, pair):
     end = json.loads((pair[0] / "generation_config.json").read_text())["eos_token_id"]
     report = json.loads((judged / "eval" / "report.json").read_text())
     assert criterion(report, "counters_equal")["passed"]

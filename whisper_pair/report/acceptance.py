@@ -70,7 +70,7 @@ class RejectedToken(TypedDict):
 
 
 class Counters(TypedDict):
-    """Utterances whose engine rounds follow from the offline account."""
+    """Utterances whose engine rounds equal the offline replay."""
 
     utterances: int
     draft_tokens: int

@@ -70,7 +70,7 @@ class Work(TypedDict):
     drafted_rounds: int | None  # in which at least one token was drafted
     drafted: int | None
     accepted: int | None
-    counters_equal: int | None  # timed utterances whose counters are those of the offline account
+    counters_equal: int | None  # timed utterances whose counters are those of the offline replay
 
 
 class Gains(TypedDict):

@@ -12,7 +12,7 @@ CRITERIA = {
     "identical_output": "share of the test clips whose tokens are the main's",
     "baseline_unexplained": "transformers' transcripts that differ from ours by more than a near tie",
     "leaked_clips": "test clips that were trained on",
-    "counters_equal": "share of the transcripts whose counted rounds follow from the offline account",
+    "counters_equal": "share of the transcripts whose counted rounds equal the offline replay",
     "long_form_identical": "share of the long recordings whose segments are the main's",
     "timed_output_identical": "share of the timed transcripts that are the main's",
 }

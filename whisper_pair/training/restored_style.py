@@ -83,7 +83,7 @@ def _transcripts(
     folder.mkdir(parents=True, exist_ok=True)
     files = {first: folder / f"clips-{first:08d}.json" for first in range(0, len(clips), PART)}
     missing = [first for first, file in files.items() if not file.is_file()]
-    processes.wait_for_everyone()  # nobody writes before everybody has seen what there is
+    processes.wait_for_everyone()  # no process writes before all have seen what there is
     mine = missing[processes.process_index :: processes.num_processes]
     if mine:
         main = load_main(start, dtype, processes.device)

@@ -13,7 +13,7 @@ def acceptance(report: Report) -> Section:
         f"{brackets(section['agreement_interval'], 100)} of the main's {section['tokens']} tokens. One of its tokens "
         f"costs {cost['cost_ratio']:.3f} of the main's time for one: it is {cost['assistant_speedup']:.1f}x as fast. "
         f"Tokens per round include the main's own. "
-        f"The engine's own counters follow from this account in {section['counters']['equal']} of "
+        f"The engine's own counters equal this replay in {section['counters']['equal']} of "
         f"{section['counters']['utterances']} utterances."
     )
     for name, other in report["compared"].items():

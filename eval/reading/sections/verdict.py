@@ -6,7 +6,7 @@ from .section import Section, Table
 
 
 def verdict(section: VerdictSection) -> Section:
-    """The criteria, and the article's marks in a table of their own."""
+    """The criteria, and the article's targets in a table of their own."""
     outcome = "passed" if section["passed"] else "not passed"
     text = (
         "Is the pair worth using on this machine? A speedup counts where its interval is above 1 and it was "
@@ -16,7 +16,7 @@ def verdict(section: VerdictSection) -> Section:
         text += " Kept: at that batch size the engine leaves drafting off, which costs nothing that could be measured."
     header = ["figure", "required", "met"]
     criteria = Table(["criterion", *header], [_row(c, ", and its interval above 1") for c in section["criteria"]])
-    marks = Table(["the article's mark", *header], [_row(c) for c in section["article"]])
+    marks = Table(["the article's target", *header], [_row(c) for c in section["article"]])
     return Section(f"Verdict: {outcome}", text, (criteria, marks))
 
 
