@@ -292,8 +292,8 @@ def test_padded_shapes_as_cuda_graphs_need_them_change_nothing():
         assert tokens_of(engine, windows, prompts, batch_size=batch_size, draft_tokens=draft_tokens) == expected
 
 
-@pytest.mark.parametrize("settings", [{}, {"confidence": 0.4}, {"log_probabilities": True}], ids=str)
-def test_the_main_is_fed_few_numbers_of_tokens_on_cuda_whatever_is_drafted(settings, monkeypatch):
+@pytest.mark.parametrize("options", [{}, {"confidence": 0.4}, {"log_probabilities": True}], ids=str)
+def test_the_main_is_fed_few_numbers_of_tokens_on_cuda_whatever_is_drafted(options, monkeypatch):
     main, windows = tiny_whisper(4), features(5, 4)
     expected = tokens_of(Engine(main), windows)
     engine = Engine(main, cut(main), graphs=False)
@@ -305,11 +305,11 @@ def test_the_main_is_fed_few_numbers_of_tokens_on_cuda_whatever_is_drafted(setti
 
     monkeypatch.setattr(engine.main, "step", counting)
     for draft_tokens in (*range(13), 16, 32):
-        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **settings) == expected
+        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **options) == expected
     every, engine.bucketed = set(fed), True
     fed.clear()
     for draft_tokens in (*range(13), 16, 32):
-        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **settings) == expected
+        assert tokens_of(engine, windows, draft_tokens=draft_tokens, batch_size=3, **options) == expected
     assert fed <= {1, 2, 3, 5, 9, 17, 33, 36}  # the last: a prefix of 4 and 32 drafts
     assert every - fed
 
