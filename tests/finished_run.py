@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from whisper_pair.checkpoints.identity import encoder_sha256, vocabulary_sha256
 from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.checkpoints.manifest import PairManifest
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 
 
 def write_run(output: Path, model: Path, config: Path, max_length: int, main: str | None = None) -> None:

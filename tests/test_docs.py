@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.finished_run import write_report, write_run
 from whisper_pair.audio.reading import read_audio
 from whisper_pair.cli import COMMANDS, main
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.decoding.acceptance import TokenMatches, TokenRanks, accepted_per_round, accepted_per_tree
 from whisper_pair.decoding.tree import DraftTree
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.fuzzing import DEEP, quick, refused, trees, words
 from whisper_pair.audio.reading import audio_seconds, read_audio
 from whisper_pair.audio.sound import SAMPLE_RATE
-from whisper_pair.config.schema import Data, Source, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Data, Source
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.report.schema import read_report
 

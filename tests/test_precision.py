@@ -15,7 +15,7 @@ from eval.evaluate import evaluate
 from train.finetune import finetune
 from whisper_pair import Pair
 from whisper_pair.checkpoints.load import load_draft, load_main
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.errors import InputError, TrainingError
 from whisper_pair.precision import first_not_finite, resolved, saved_dtype, stored_dtype
 from whisper_pair.runs.disk import training_bytes

@@ -14,7 +14,7 @@ from whisper_pair import Pair
 from whisper_pair.checkpoints.check import merge_command
 from whisper_pair.checkpoints.load import load_main, load_processor
 from whisper_pair.checkpoints.locate import checkpoint_folder
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.decoding.special_tokens import SpecialTokens
 from whisper_pair.errors import InputError
 from whisper_pair.synthetic.micro import MicroWhisper, build

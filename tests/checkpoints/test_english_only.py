@@ -12,7 +12,7 @@ from whisper_pair.checkpoints.generation_config import (
     WHISPER_END,
     is_multilingual,
 )
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.errors import InputError
 
 

@@ -19,7 +19,7 @@ from whisper_pair.checkpoints.load import load_draft, load_main, load_processor
 from whisper_pair.checkpoints.locate import checkpoint_folder
 from whisper_pair.checkpoints.manifest import PairManifest
 from whisper_pair.commands.command_line import guarded
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.errors import InputError
 
 

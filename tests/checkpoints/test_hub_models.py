@@ -15,7 +15,7 @@ from whisper_pair.checkpoints.locate import checkpoint_folder
 from whisper_pair.checkpoints.locate_pair import locate_pair
 from whisper_pair.checkpoints.manifest import PairManifest, origin
 from whisper_pair.config.hub_name import named
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.errors import InputError
 from whisper_pair.pair import Pair
 

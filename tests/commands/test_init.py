@@ -16,7 +16,7 @@ from tests.data.test_layouts import clips_of
 from whisper_pair.cli import main
 from whisper_pair.commands import evaluate
 from whisper_pair.commands.init import config_text
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.data.corpus import load_training_clips
 from whisper_pair.errors import InputError
 from whisper_pair.text.error_rates import metric_name

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.config.smallest_config import SMALLEST
-from whisper_pair.config.schema import Config, dump_config, load_config
+from whisper_pair.config.load import dump_config, load_config
+from whisper_pair.config.schema import Config
 from whisper_pair.errors import InputError
 
 SCALARS = st.one_of(

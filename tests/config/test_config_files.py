@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from tests.config.smallest_config import SMALLEST, changed
-from whisper_pair.config.schema import SpecAugment, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import SpecAugment
 from whisper_pair.errors import InputError
 
 # Files that are no config

@@ -10,7 +10,8 @@ import yaml
 
 from tests.config.smallest_config import SMALLEST, SPLITS, changed
 from whisper_pair.config.hints import SYNONYMS, paths
-from whisper_pair.config.schema import Config, Lora, SpecAugment, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Config, Lora, SpecAugment
 from whisper_pair.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from whisper_pair.config.schema import dump_config, load_config
+from whisper_pair.config.load import dump_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = sorted((ROOT / "configs").glob("*.yaml"))

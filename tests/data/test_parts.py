@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpora import tone, wav, write_table
-from whisper_pair.config.schema import Source, dump_config, load_config
+from whisper_pair.config.load import dump_config, load_config
+from whisper_pair.config.schema import Source
 from whisper_pair.config.shares import share_of
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.data.parts import part_of

@@ -18,7 +18,8 @@ from distill.validation import joined
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.checkpoints import Capabilities
 from whisper_pair.checkpoints.load import load_main, load_processor
-from whisper_pair.config.schema import Data, Distill, Losses, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Data, Distill, Losses
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.errors import InputError
 from whisper_pair.training.batches import Example

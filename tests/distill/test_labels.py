@@ -22,7 +22,8 @@ from distill.labels import LABELS_FILE, read_labels
 from tests.label_rows import label_row
 from whisper_pair.audio.log_mel import LogMel
 from whisper_pair.commands.command_line import guarded
-from whisper_pair.config.schema import Distill, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Distill
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.corpus import load_training_clips
 from whisper_pair.data.packing import pack

@@ -7,7 +7,7 @@ import yaml
 
 from eval import common
 from eval.measuring import cost
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 
 SMALL = {
     "timed_clips": 2,

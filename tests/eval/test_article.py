@@ -7,7 +7,7 @@ import pytest
 from eval.evaluate import evaluate
 from tests.conftest import ROOT
 from tests.eval.reports import report_of
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 
 
 def test_the_articles_config_prints_our_figures_beside_its_own(eval_config, pair, material, tmp_path):

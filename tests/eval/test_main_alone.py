@@ -6,7 +6,7 @@ import json
 import pytest
 
 from whisper_pair.commands.evaluate import config_from_arguments
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.errors import InputError
 from whisper_pair.report.schema import problems
 

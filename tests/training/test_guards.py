@@ -154,7 +154,7 @@ def test_a_rehearsal_prints_what_every_stage_takes_and_leaves_the_survey_alone(w
 
 def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_path, monkeypatch):
     from train import finetune
-    from whisper_pair.config.schema import load_config
+    from whisper_pair.config.load import load_config
     from whisper_pair.training import progress
 
     config = load_config(write_config(tmp_path / "pair.yaml", train={"checkpoints": 5, "evaluations": 5}))

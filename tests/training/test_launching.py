@@ -10,7 +10,8 @@ import yaml
 from accelerate import Accelerator
 from test_training import Numbers, Summed, train
 
-from whisper_pair.config.schema import Train, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Train
 from whisper_pair.errors import InputError
 from whisper_pair.runs.launching import warn_of_one_process_alone
 from whisper_pair.training.launch import make_accelerator

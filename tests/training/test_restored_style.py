@@ -10,7 +10,7 @@ import torch
 from tests.corpora import write_table
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints.load import load_processor
-from whisper_pair.config.schema import load_config
+from whisper_pair.config.load import load_config
 from whisper_pair.data.corpus import Corpus, load_training_clips
 from whisper_pair.data.fingerprints import fingerprint
 from whisper_pair.errors import InputError

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from test_training import StoppedError, train
 from torch import nn
 
-from whisper_pair.config.schema import Config, Data, Source, load_config
+from whisper_pair.config.load import load_config
+from whisper_pair.config.schema import Config, Data, Source
 from whisper_pair.errors import InputError
 from whisper_pair.runs.files import write_json
 from whisper_pair.runs.stages import Stage

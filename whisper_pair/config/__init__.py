@@ -1,6 +1,7 @@
 """One YAML file describes a pair: its keys, and how they are read. Imports nothing heavy."""
 
 from .hub_name import named
+from .load import dump_config, load_config
 from .parse import home, plain
 from .schema import (
     Config,
@@ -14,8 +15,6 @@ from .schema import (
     Source,
     SpecAugment,
     Train,
-    dump_config,
-    load_config,
 )
 from .shares import share_of
 

@@ -275,12 +275,7 @@ class Engine:
         """The draft's choice at every position of given tokens, each given the tokens before it, under the rules."""
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self._sources.check()
-        head, draft_head = self.heads(options.timestamps)
-        decoder = self.main
-        if not of_main:
-            if self.draft is None or draft_head is None:
-                raise InputError("this Engine has no assistant whose choices could be compared: give it one")
-            decoder, head = self.draft, draft_head
+        decoder, head = (self.main, self.heads(options.timestamps)[0]) if of_main else self._draft(options)
         prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
         return read_along(decoder, head, encoder_states, prefixes, tokens, choices(head))
 
@@ -297,16 +292,19 @@ class Engine:
         """Which of the draft's choices the main's tokens are, for acceptance.py to replay every tree of drafts from."""
         options, prompts = checked_options(options, self.special), checked_prompts(prompts, self.special)
         self._sources.check()
+        draft, head = self._draft(options)
+        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
+        found = read_along(draft, head, encoder_states, prefixes, tokens, ranks(head))
+        room = [self.special.limit(len(prefix), options.max_new_tokens) - len(prefix) for prefix in prefixes]
+        each = zip(tokens, found, room, strict=True)
+        return [TokenRanks.of(row, its, self.special.end, limit) for row, its, limit in each]
+
+    def _draft(self, options: Options) -> tuple[Decoder, Head]:
+        """The draft and its head. Raises InputError where there is none."""
         _, head = self.heads(options.timestamps)
         if self.draft is None or head is None:
             raise InputError("this Engine has no assistant whose choices could be compared: give it one")
-        prefixes = forced_prefixes(self.special, len(tokens), options, prompts, languages)
-        found = read_along(self.draft, head, encoder_states, prefixes, tokens, ranks(head))
-        room = [self.special.limit(len(prefix), options.max_new_tokens) - len(prefix) for prefix in prefixes]
-        return [
-            TokenRanks.of(row, its, self.special.end, limit)
-            for row, its, limit in zip(tokens, found, room, strict=True)
-        ]
+        return self.draft, head
 
     def agreement(
         self,
