@@ -189,8 +189,8 @@ class _Loop:
         # outside of the except, which holds on to the tensors
         heaviest = max(range(self.settings.accumulation), key=lambda i: batches[i].tokens)
         fits = self._fits(self._positions()[heaviest])
-        error = out_of_memory(number, self.settings.batch_size, self.settings.accumulation, fits)
-        raise _reported(self.accelerator, error)
+        found = out_of_memory(number, self.settings.batch_size, self.settings.accumulation, fits)
+        raise _reported(self.accelerator, found)
 
     def _learning_rate(self, step: int) -> float:
         """Of the step with that number, counted from 1."""
