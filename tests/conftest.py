@@ -1,4 +1,4 @@
-"""Material that several tests share: the synthetic corpus, small, and its micro Whisper."""
+"""Fixtures that several tests share: a small synthetic corpus, its micro Whisper, and an untrained pair."""
 
 import logging
 import os
@@ -30,28 +30,28 @@ def messages(caplog):
 
 
 @pytest.fixture(scope="session")
-def material(tmp_path_factory) -> Path:
+def demo_data(tmp_path_factory) -> Path:
     """train/ (20 clips), validation/ (4), test/ (5) and micro-whisper/."""
     from whisper_pair.synthetic import Settings, synthesize
 
-    folder = tmp_path_factory.mktemp("material")
+    folder = tmp_path_factory.mktemp("demo_data")
     synthesize(folder, Settings(clips=20, validation=4, test=5))
     return folder
 
 
 @pytest.fixture(scope="session")
-def write_config(material):
-    """Writes a pair's config over the material; keyword arguments replace or add sections."""
+def write_config(demo_data):
+    """Writes a pair's config over the demo data; keyword arguments replace or add sections."""
 
     def write(path: Path, **sections) -> Path:
         config = {
             "language": "nl",
-            "model": str(material / "micro-whisper"),
+            "model": str(demo_data / "micro-whisper"),
             "output": str(path.parent / "output"),
             "data": {
-                "train": [{"folder": str(material / "train"), "speaker": "speaker"}],
-                "validation": [{"folder": str(material / "validation")}],
-                "test": [{"folder": str(material / "test")}],
+                "train": [{"folder": str(demo_data / "train"), "speaker": "speaker"}],
+                "validation": [{"folder": str(demo_data / "validation")}],
+                "test": [{"folder": str(demo_data / "test")}],
                 "workers": 0,
             },
             "train": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "evaluations": 1, "checkpoints": 0},
@@ -87,7 +87,7 @@ def command():
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory, material) -> tuple[Path, Path]:
+def pair(tmp_path_factory, demo_data) -> tuple[Path, Path]:
     """An untrained main of short texts, and an assistant cut from it, which agrees with it now and then."""
     import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
@@ -98,7 +98,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
 
     folder = tmp_path_factory.mktemp("pair")
     torch.manual_seed(3)
-    main = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+    main = WhisperForConditionalGeneration.from_pretrained(demo_data / "micro-whisper")
     decoder = main.model.decoder
     spread = 2 * decoder.embed_tokens.weight.std()
     decoder.embed_positions.weight.data = spread * torch.randn_like(decoder.embed_positions.weight)  # texts that vary
@@ -108,7 +108,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
     end, size = main.generation_config.eos_token_id, main.config.vocab_size
     main.generation_config.suppress_tokens = list(range(end + 1, size))  # text alone, as a trained main would say
     main.save_pretrained(folder / "main")
-    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
+    processor = WhisperProcessor.from_pretrained(demo_data / "micro-whisper")
     assistant = build_student(main, (0, 1, 2, 3, 4))
     places = assistant.model.decoder.embed_positions.weight
     places.data += 0.8 * spread * torch.randn_like(places)
@@ -128,7 +128,7 @@ def pair(tmp_path_factory, material) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def judged(pair, material, command, tmp_path_factory) -> Path:
+def judged(pair, demo_data, command, tmp_path_factory) -> Path:
     """The folder that `whisper-pair evaluate` leaves; made by the first of pytest's workers that asks for it."""
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "judged"
@@ -138,7 +138,7 @@ def judged(pair, material, command, tmp_path_factory) -> Path:
         "--assistant",
         pair[1],
         "--data",
-        material / "test",
+        demo_data / "test",
         "--language",
         "nl",
         "--out",

@@ -38,13 +38,13 @@ def commands(body: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def place(material, write_config, tmp_path_factory) -> Path:
+def place(demo_data, write_config, tmp_path_factory) -> Path:
     """What the docs' reader has by then: speech.wav, film.mkv, clips/ and a run in outputs/demo (untrained)."""
     folder = tmp_path_factory.mktemp("docs")
     config = write_config(folder / "demo.yaml", output="outputs/demo")
-    write_run(folder / "outputs" / "demo", material / "micro-whisper", config, max_length=8, main="outputs/demo/main")
+    write_run(folder / "outputs" / "demo", demo_data / "micro-whisper", config, max_length=8, main="outputs/demo/main")
     write_report(folder / "outputs" / "demo", failed=["agreement"])
-    clips = [read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
+    clips = [read_audio(file) for file in sorted((demo_data / "test").glob("*.wav"))[:3]]
     soundfile.write(folder / "speech.wav", clips[0], 16_000)
     (folder / "clips").mkdir()
     soundfile.write(folder / "clips" / "one.wav", clips[1], 16_000)

@@ -166,8 +166,8 @@ def report(judged):
     return found
 
 
-def test_the_page_of_a_report(report, material):
-    clips = [Clip(row["clip"], sorted((material / "test").glob("*.wav"))[0], 1.0, "x", None)
+def test_the_page_of_a_report(report, demo_data):
+    clips = [Clip(row["clip"], sorted((demo_data / "test").glob("*.wav"))[0], 1.0, "x", None)
              for row in report["utterances"]]  # fmt: skip
     clips[0] = Clip(
         report["timeline"]["clip"], *[getattr(clips[0], n) for n in ("audio", "seconds", "text", "speaker")]
@@ -225,10 +225,10 @@ def test_what_the_student_gets_wrong():
     assert len(written.splitlines()) == 2 + len(HOSTILE)
 
 
-def test_a_models_card(material, write_config, tmp_path):
+def test_a_models_card(demo_data, write_config, tmp_path):
     output = tmp_path / "output"
     config = write_config(tmp_path / "pair.yaml", output=str(output))
-    write_run(output, material / "micro-whisper", config, max_length=8)
+    write_run(output, demo_data / "micro-whisper", config, max_length=8)
     write_report(output, failed=list(HOSTILE))
     file = output / "eval" / "report.json"
     stored_report = json.loads(file.read_text())
@@ -258,8 +258,8 @@ def test_subtitles_of_any_text(text):
     assert len(as_tsv(transcribed).splitlines()) == 3
 
 
-def test_transcribe_shows_a_terminal_no_name_that_could_steer_it(pair, material, tmp_path, capsys):
-    clip = sorted((material / "test").glob("*.wav"))[0]
+def test_transcribe_shows_a_terminal_no_name_that_could_steer_it(pair, demo_data, tmp_path, capsys):
+    clip = sorted((demo_data / "test").glob("*.wav"))[0]
     named = tmp_path / "a\x1b[2J\nerror: no.wav"
     named.write_bytes(clip.read_bytes())
     broken = tmp_path / "b\x1b[2J\n.wav"

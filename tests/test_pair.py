@@ -12,16 +12,16 @@ from whisper_pair.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def pair(material) -> Pair:
+def pair(demo_data) -> Pair:
     """The micro Whisper, assisted by itself. Untrained, it would say special tokens, which transformers cuts out."""
-    main = load_main(material / "micro-whisper", torch.float32)
+    main = load_main(demo_data / "micro-whisper", torch.float32)
     config = main.generation_config
     config.suppress_tokens = sorted({*config.suppress_tokens, *range(config.eos_token_id + 1, main.config.vocab_size)})
-    return Pair(main, main, load_processor(material / "micro-whisper"))
+    return Pair(main, main, load_processor(demo_data / "micro-whisper"))
 
 
-def test_files_arrays_and_features_give_the_stock_greedy_text(pair, material):
-    files = sorted((material / "test").glob("*.wav"))[:3]
+def test_files_arrays_and_features_give_the_stock_greedy_text(pair, demo_data):
+    files = sorted((demo_data / "test").glob("*.wav"))[:3]
     arrays = [read_audio(file) for file in files]
     log_mel = LogMel(pair.processor.feature_extractor)
     features = log_mel(log_mel.pad(arrays))
@@ -34,8 +34,8 @@ def test_files_arrays_and_features_give_the_stock_greedy_text(pair, material):
     assert found[0].language == "nl"
 
 
-def test_an_unset_language_is_detected(pair, material):
-    (found,) = pair.transcribe([sorted((material / "test").glob("*.wav"))[0]], max_new_tokens=4)
+def test_an_unset_language_is_detected(pair, demo_data):
+    (found,) = pair.transcribe([sorted((demo_data / "test").glob("*.wav"))[0]], max_new_tokens=4)
     assert f"<|{found.language}|>" in pair.processor.tokenizer.get_vocab()
 
 

@@ -11,11 +11,11 @@ from whisper_pair import Pair
 
 
 @pytest.fixture(scope="module")
-def job(pair, material, tmp_path_factory) -> dict:
+def job(pair, demo_data, tmp_path_factory) -> dict:
     """What a worker is asked, with two clips."""
     main, assistant = map(str, pair)
     both, clips = Pair.from_pretrained(main, assistant, dtype=torch.float32), tmp_path_factory.mktemp("clips") / "c.npy"
-    assert spectrograms(both, material / "test", 2, clips) > 1
+    assert spectrograms(both, demo_data / "test", 2, clips) > 1
     prompt = prompt_of(both.engine.special, "nl") | {"language": "nl", "clips": str(clips), "threads": 1}
     return prompt | {"main": main, "assistant": assistant}
 

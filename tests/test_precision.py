@@ -35,10 +35,10 @@ def fresh_accelerator():
 
 
 @pytest.fixture(scope="module")
-def stored(material, tmp_path_factory):
+def stored(demo_data, tmp_path_factory):
     """Writes a main of random weights that ends its texts, stored in a type, in one file or several."""
     torch.manual_seed(5)
-    model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+    model = WhisperForConditionalGeneration.from_pretrained(demo_data / "micro-whisper")
     decoder, settings = model.model.decoder, model.generation_config
     words, places = decoder.embed_tokens.weight.data, decoder.embed_positions.weight.data
     end = settings.eos_token_id
@@ -52,7 +52,7 @@ def stored(material, tmp_path_factory):
         folder = tmp_path_factory.mktemp("stored")
         model.to(dtype).save_pretrained(folder, max_shard_size=shards)
         model.float()
-        WhisperProcessor.from_pretrained(material / "micro-whisper").save_pretrained(folder)
+        WhisperProcessor.from_pretrained(demo_data / "micro-whisper").save_pretrained(folder)
         return folder
 
     return write
@@ -352,7 +352,7 @@ def test_training_in_fp16_on_a_cpu_is_refused_before_any_work(stored, configured
     assert not Path(config.output).exists()
 
 
-def test_a_pair_of_two_stored_types_runs_in_one(stored, material, tmp_path):
+def test_a_pair_of_two_stored_types_runs_in_one(stored, demo_data, tmp_path):
     from distill.student import build_student
 
     main = stored(torch.float16)
@@ -361,7 +361,7 @@ def test_a_pair_of_two_stored_types_runs_in_one(stored, material, tmp_path):
     WhisperProcessor.from_pretrained(main).save_pretrained(tmp_path / "assistant")
     pair = Pair.from_pretrained(main, tmp_path / "assistant")
     assert {weight.dtype for model in (pair.main, pair.draft) for weight in model.parameters()} == {torch.float32}
-    clip = sorted((material / "test").glob("*.wav"))[0]
+    clip = sorted((demo_data / "test").glob("*.wav"))[0]
     alone = Pair.from_pretrained(main, None).transcribe([clip], language="nl")
     assert pair.transcribe([clip], language="nl", draft_tokens=2)[0].tokens == alone[0].tokens
     half = Pair.from_pretrained(main, tmp_path / "assistant", dtype=torch.bfloat16)

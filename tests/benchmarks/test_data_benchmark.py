@@ -5,19 +5,19 @@ import json
 from benchmarks import data
 
 
-def test_a_small_run_writes_its_rows_and_targets(material, tmp_path, monkeypatch):
+def test_a_small_run_writes_its_rows_and_targets(demo_data, tmp_path, monkeypatch):
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     out = tmp_path / "data.json"
-    model, speech = str(material / "micro-whisper"), str(material / "train")
+    model, speech = str(demo_data / "micro-whisper"), str(demo_data / "train")
     shape = ["--steps", "1", "--repeats", "1", "--clips", "1500", "--clip-seconds", "0.5", "--workers", "0"]
     shape += ["--long-minutes", "2", "--long-hours", "0.05"]
     result = data.main(["--model", model, "--speech", speech, *shape, "--device", "cpu", "--out", str(out)])
     assert json.loads(out.read_text()) == json.loads(json.dumps(result))
     assert set(result) == {"command", "date", "machine", "versions", "rows", "targets"}
     assert str(tmp_path) not in out.read_text()
-    assert str(material) not in out.read_text()
+    assert str(demo_data) not in out.read_text()
     packed, loaded, trained, kept, pieces, form = result["rows"]
     measures = ["packing", "loading", "training", "memory", "long file in pieces", "long form"]
     assert [row["measure"] for row in result["rows"]] == measures

@@ -26,9 +26,9 @@ def ends_soon(source: Path, target: Path) -> Path:
     return target
 
 
-def test_variants_are_scored_once_and_share_their_labels(write_config, material, tmp_path, monkeypatch):
+def test_variants_are_scored_once_and_share_their_labels(write_config, demo_data, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "distilled", distill)  # in this process: another's start costs more than its work here
-    short = ends_soon(material / "micro-whisper", tmp_path / "short")
+    short = ends_soon(demo_data / "micro-whisper", tmp_path / "short")
     config = write_config(tmp_path / "pair.yaml", train=None, model=str(short), distill={"cache": "all"})
     out, runs = tmp_path / "recipes.json", tmp_path / "runs"
     chosen = ["--only", recipe_variants.BASE, "human text", "--foreign", str(short)]
@@ -45,7 +45,7 @@ def test_variants_are_scored_once_and_share_their_labels(write_config, material,
     assert all(0 <= row["agreement"] <= 1 and row["predicted_speedup"] > 0 for row in result["rows"])
     above = [f"agreement above that of {other}" for other in ("human text", "short")]
     assert list(result["targets"]) == [*above, "agreement with the fine-tuned main"]
-    tokenizer = load_processor(material / "micro-whisper").tokenizer
+    tokenizer = load_processor(demo_data / "micro-whisper").tokenizer
     for row in pyarrow.parquet.read_table(runs / "human-text-0" / "labels" / "labels.parquet").to_pylist():
         assert tokenizer.decode(row["tokens"], skip_special_tokens=True).strip() == row["human_text"]
     before = out.read_text()

@@ -33,7 +33,7 @@ def test_each_true_end_is_compared_with_the_nearest_written_one():
     assert segments == 2
 
 
-def test_a_small_run_measures_every_share_once(write_config, material, tmp_path, monkeypatch):
+def test_a_small_run_measures_every_share_once(write_config, demo_data, tmp_path, monkeypatch):
     def in_this_process(config, overrides, share, output):
         assert train([config, *overrides, f"data.timestamps={share:g}", f"output={output}"]) == 0
         return output / "main"
@@ -41,7 +41,7 @@ def test_a_small_run_measures_every_share_once(write_config, material, tmp_path,
     monkeypatch.setattr(timestamps, "fine_tuned", in_this_process)
     speech = tmp_path / "speech"
     speech.mkdir()
-    for number, file in enumerate(sorted((material / "train").glob("*.wav"))[:6]):
+    for number, file in enumerate(sorted((demo_data / "train").glob("*.wav"))[:6]):
         soundfile.write(speech / f"{number}.wav", read_audio(file)[:16_000], 16_000)  # short enough to join
     (speech / "metadata.csv").write_text(
         "file_name,text,speaker\n" + "".join(f"{n}.wav,een twee,anna\n" for n in range(6))

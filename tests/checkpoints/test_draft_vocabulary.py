@@ -32,29 +32,29 @@ def test_no_smaller_list_covers_the_share(share):
 
 
 @pytest.fixture
-def assistant(material, tmp_path):
+def assistant(demo_data, tmp_path):
     """The micro Whisper as an assistant that may propose every second token."""
     folder = tmp_path / "assistant"
-    shutil.copytree(material / "micro-whisper", folder)
+    shutil.copytree(demo_data / "micro-whisper", folder)
     size = json.loads((folder / "config.json").read_text())["vocab_size"]
     DraftVocabulary(tuple(range(0, size, 2)), 0.9, 0.9).save(folder)
     return folder
 
 
-def test_a_pair_drafts_from_the_list_beside_its_assistant_and_writes_the_same(material, assistant):
-    pair = Pair.from_pretrained(material / "micro-whisper", assistant)
+def test_a_pair_drafts_from_the_list_beside_its_assistant_and_writes_the_same(demo_data, assistant):
+    pair = Pair.from_pretrained(demo_data / "micro-whisper", assistant)
     assert pair.engine.draft_vocabulary.tolist() == list(DraftVocabulary.load(assistant).tokens)
-    clips = sorted((material / "test").glob("*.wav"))[:3]
+    clips = sorted((demo_data / "test").glob("*.wav"))[:3]
     found = pair.transcribe(clips, language="nl", draft_tokens=4, max_new_tokens=12)
     (assistant / DRAFT_VOCABULARY_FILE).unlink()
-    whole = Pair.from_pretrained(material / "micro-whisper", assistant)
+    whole = Pair.from_pretrained(demo_data / "micro-whisper", assistant)
     wanted = whole.transcribe(clips, language="nl", draft_tokens=4, max_new_tokens=12)
     assert [one.tokens for one in found] == [other.tokens for other in wanted]
     assert sum(one.accepted for one in found) < sum(other.accepted for other in wanted)  # odd tokens it cannot propose
 
 
-def test_equal_embeddings_are_held_once(material, assistant):
-    pair = Pair.from_pretrained(material / "micro-whisper", assistant)
+def test_equal_embeddings_are_held_once(demo_data, assistant):
+    pair = Pair.from_pretrained(demo_data / "micro-whisper", assistant)
     main, draft = pair.main.model.decoder, pair.draft.model.decoder
     for name in ("embed_tokens", "embed_positions"):
         assert getattr(draft, name).weight.data_ptr() == getattr(main, name).weight.data_ptr()
@@ -62,8 +62,8 @@ def test_equal_embeddings_are_held_once(material, assistant):
     assert pair.engine.draft.head is pair.engine.main.head
 
 
-def test_other_embeddings_stay_the_drafts_own(material):
-    main, draft = (load_main(material / "micro-whisper", torch.float32) for _ in range(2))
+def test_other_embeddings_stay_the_drafts_own(demo_data):
+    main, draft = (load_main(demo_data / "micro-whisper", torch.float32) for _ in range(2))
     with torch.no_grad():
         draft.model.decoder.embed_tokens.weight[3] += 1
     engine = Engine(main, draft)
@@ -75,7 +75,7 @@ def test_other_embeddings_stay_the_drafts_own(material):
     "text", ["{", "[]", '{"tokens": []}', '{"tokens": [1, 999999], "share": 1, "covered": 1}', '{"tokens": 3}',
              '{"tokens": ["1"], "share": 1, "covered": 1}', '{"tokens": [], "share": 1, "covered": 1}'],
 )  # fmt: skip
-def test_a_list_that_is_none_is_refused_by_its_file(assistant, material, text):
+def test_a_list_that_is_none_is_refused_by_its_file(assistant, demo_data, text):
     (assistant / DRAFT_VOCABULARY_FILE).write_text(text)
     with pytest.raises(InputError, match=DRAFT_VOCABULARY_FILE):
-        Pair.from_pretrained(material / "micro-whisper", assistant)
+        Pair.from_pretrained(demo_data / "micro-whisper", assistant)

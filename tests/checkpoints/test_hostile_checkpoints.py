@@ -24,8 +24,8 @@ from whisper_pair.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def pair(material, tmp_path_factory) -> tuple[Path, Path]:
-    main, assistant = material / "micro-whisper", tmp_path_factory.mktemp("pair") / "assistant"
+def pair(demo_data, tmp_path_factory) -> tuple[Path, Path]:
+    main, assistant = demo_data / "micro-whisper", tmp_path_factory.mktemp("pair") / "assistant"
     build_student(load_main(main, torch.float32), (0,)).save_pretrained(assistant)
     processor = load_processor(main)
     processor.save_pretrained(assistant)

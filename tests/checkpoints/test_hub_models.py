@@ -51,9 +51,9 @@ def offer(hub: Hub, name: str, *commits: dict[str, bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def sharded(material, tmp_path_factory) -> dict[str, bytes]:
+def sharded(demo_data, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("sharded")
-    load_main(material / "micro-whisper", torch.float32).save_pretrained(folder, max_shard_size="1MB")
+    load_main(demo_data / "micro-whisper", torch.float32).save_pretrained(folder, max_shard_size="1MB")
     found = files_of(folder)
     assert sum(name.endswith(".safetensors") for name in found) > 1
     return found
@@ -71,26 +71,26 @@ OTHERS = {
 }
 
 
-def test_of_several_sets_of_weights_the_one_that_is_loaded_is_fetched(hub, material):
-    own = files_of(material / "micro-whisper")
+def test_of_several_sets_of_weights_the_one_that_is_loaded_is_fetched(hub, demo_data):
+    own = files_of(demo_data / "micro-whisper")
     shards = {f"model-0000{i}-of-00002.safetensors": b"the same in shards" for i in (1, 2)}
     index = {"model.safetensors.index.json": json.dumps({"weight_map": {"a": next(iter(shards))}}).encode()}
     offer(hub, "some/whisper", own | OTHERS | shards | index)
     folder = checkpoint_folder("some/whisper")
     assert here(folder) == sorted(own)
-    assert encoder_sha256(folder) == encoder_sha256(material / "micro-whisper")
+    assert encoder_sha256(folder) == encoder_sha256(demo_data / "micro-whisper")
 
 
-def test_of_shards_those_that_the_index_names_are_fetched(hub, material, sharded):
-    processor = {name: file for name, file in files_of(material / "micro-whisper").items()
+def test_of_shards_those_that_the_index_names_are_fetched(hub, demo_data, sharded):
+    processor = {name: file for name, file in files_of(demo_data / "micro-whisper").items()
                  if not name.endswith(".safetensors") and name not in sharded}  # fmt: skip
     offer(hub, "some/whisper", sharded | processor | OTHERS | {"model-00009-of-00009.safetensors": b"left over"})
     folder = checkpoint_folder("some/whisper")
     assert here(folder) == sorted({**sharded, **processor})
-    assert encoder_sha256(folder) == encoder_sha256(material / "micro-whisper")
+    assert encoder_sha256(folder) == encoder_sha256(demo_data / "micro-whisper")
     assert (
         load_main(folder, torch.float32).config.vocab_size
-        == load_main(material / "micro-whisper", torch.float32).config.vocab_size
+        == load_main(demo_data / "micro-whisper", torch.float32).config.vocab_size
     )
 
 
@@ -199,15 +199,15 @@ def test_two_revisions_of_one_repository_are_refused(write_config, tmp_path):
 # pair.json
 
 
-def test_a_main_that_is_not_ours_is_named_as_others_find_it(hub, material, write_config, tmp_path):
-    offer(hub, "some/whisper", files_of(material / "micro-whisper"))
+def test_a_main_that_is_not_ours_is_named_as_others_find_it(hub, demo_data, write_config, tmp_path):
+    offer(hub, "some/whisper", files_of(demo_data / "micro-whisper"))
     path = write_config(tmp_path / "pair.yaml", model="some/whisper", train=None)
     config = load_config(path)
     assert origin(config, checkpoint_folder("some/whisper")) == ("some/whisper", COMMIT.format(1))
     ours = load_config(write_config(tmp_path / "pair.yaml"))
     assert origin(ours, tmp_path / "output" / "main") == (str(tmp_path / "output" / "main"), None)
     local = load_config(write_config(tmp_path / "pair.yaml", train=None))
-    assert origin(local, material / "micro-whisper") == (str(material / "micro-whisper"), None)
+    assert origin(local, demo_data / "micro-whisper") == (str(demo_data / "micro-whisper"), None)
 
 
 def written(pair, tmp_path, **changes) -> Path:

@@ -18,9 +18,9 @@ from whisper_pair.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def pair(material, tmp_path_factory) -> tuple[Path, Path]:
+def pair(demo_data, tmp_path_factory) -> tuple[Path, Path]:
     """A main and an assistant that was cut from it, untrained."""
-    main = material / "micro-whisper"
+    main = demo_data / "micro-whisper"
     assistant = tmp_path_factory.mktemp("pair") / "assistant"
     model = load_main(main, torch.float32)
     build_student(model, (0, 7)).save_pretrained(assistant)
@@ -45,8 +45,8 @@ def test_a_pair_is_accepted_by_its_lineage(pair):
     assert pair_manifest.language == "nl"
 
 
-def test_building_an_assistant_leaves_the_mains_config_alone(material):
-    main = load_main(material / "micro-whisper", torch.float32)
+def test_building_an_assistant_leaves_the_mains_config_alone(demo_data):
+    main = load_main(demo_data / "micro-whisper", torch.float32)
     before = copy.deepcopy(main.config.to_dict())
     build_student(main, (0,))
     assert main.config.to_dict() == before

@@ -12,9 +12,9 @@ FILES = ("preprocessor_config.json", "vocab.json", "merges.txt", "added_tokens.j
 
 
 @pytest.fixture(scope="module")
-def written(material, tmp_path_factory):
+def written(demo_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("main")
-    save_processor(load_processor(material / "micro-whisper"), folder)
+    save_processor(load_processor(demo_data / "micro-whisper"), folder)
     return folder
 
 
@@ -38,8 +38,8 @@ def test_the_old_files_alone_make_the_same_tokenizer(written, tmp_path):
 
 
 @pytest.mark.parametrize("bins", [80, 128])
-def test_mel_bins_are_where_other_tools_look_for_them(material, tmp_path, bins):
-    processor = load_processor(material / "micro-whisper")
+def test_mel_bins_are_where_other_tools_look_for_them(demo_data, tmp_path, bins):
+    processor = load_processor(demo_data / "micro-whisper")
     processor.feature_extractor = WhisperFeatureExtractor(feature_size=bins, chunk_length=4)
     save_processor(processor, tmp_path)
     found = json.loads((tmp_path / "preprocessor_config.json").read_text())

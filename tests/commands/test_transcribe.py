@@ -23,15 +23,15 @@ from whisper_pair.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def run(material, write_config, tmp_path_factory) -> Path:
+def run(demo_data, write_config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=12)
+    write_run(folder / "output", demo_data / "micro-whisper", write_config(folder / "pair.yaml"), max_length=12)
     return folder / "output"
 
 
 @pytest.fixture(scope="module")
-def clips(material) -> list[str]:
-    return [str(file) for file in sorted((material / "test").glob("*.wav"))[:3]]
+def clips(demo_data) -> list[str]:
+    return [str(file) for file in sorted((demo_data / "test").glob("*.wav"))[:3]]
 
 
 def video(path: Path, samples: np.ndarray) -> Path:

@@ -23,8 +23,8 @@ MARKS = [f"<|{name}|>" for name in NAMES]
 
 
 @pytest.fixture(scope="module")
-def targets(material) -> TargetTokens:
-    folder = material / "micro-whisper"
+def targets(demo_data) -> TargetTokens:
+    folder = demo_data / "micro-whisper"
     return TargetTokens.of(load_main(folder, torch.float32), load_processor(folder).tokenizer, "nl", "transcribe")
 
 
@@ -48,10 +48,10 @@ def test_no_text_becomes_a_control_token(targets, parts):
     assert targets.count([text]) == [len(targets._ids([text])[0])]
 
 
-def test_an_added_word_is_one_token_whatever_form_it_has(material):
-    tokenizer = load_processor(material / "micro-whisper").tokenizer
+def test_an_added_word_is_one_token_whatever_form_it_has(demo_data):
+    tokenizer = load_processor(demo_data / "micro-whisper").tokenizer
     tokenizer.add_tokens(["kwispel", "<|lacht|>"])
-    targets = TargetTokens.of(load_main(material / "micro-whisper", torch.float32), tokenizer, "nl", "transcribe")
+    targets = TargetTokens.of(load_main(demo_data / "micro-whisper", torch.float32), tokenizer, "nl", "transcribe")
     (ids,) = targets._ids(["kwispel <|lacht|>"])
     assert ids.count(len(tokenizer) - 2) == ids.count(len(tokenizer) - 1) == 1
     assert transcript("kwispel <|lacht|>").marks == ()

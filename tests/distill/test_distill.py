@@ -28,8 +28,8 @@ from whisper_pair.training.write_behind import WRITES
 
 
 @pytest.fixture(scope="module")
-def main(material):
-    return load_main(material / "micro-whisper", torch.float32).requires_grad_(False)
+def main(demo_data):
+    return load_main(demo_data / "micro-whisper", torch.float32).requires_grad_(False)
 
 
 @pytest.fixture
@@ -121,19 +121,19 @@ def test_caches_of_other_labels_or_another_temperature_are_built_again(main, bat
     assert digest_of([1]) != digest_of([2])
 
 
-def windows(material, count: int) -> list[Window]:
-    files = sorted((material / "train").glob("*.wav"))[:count]
+def windows(demo_data, count: int) -> list[Window]:
+    files = sorted((demo_data / "train").glob("*.wav"))[:count]
     return [Window((Clip(str(file), file, 2.0, None, None),)) for file in files]
 
 
-def keeping(settings, main, material, tmp_path, count=6) -> CachePolicy:
-    log_mel = LogMel(load_processor(material / "micro-whisper").feature_extractor)
-    return CachePolicy.chosen(settings, main, log_mel, windows(material, count), tmp_path)
+def keeping(settings, main, demo_data, tmp_path, count=6) -> CachePolicy:
+    log_mel = LogMel(load_processor(demo_data / "micro-whisper").feature_extractor)
+    return CachePolicy.chosen(settings, main, log_mel, windows(demo_data, count), tmp_path)
 
 
 @pytest.mark.parametrize("tokens", ["all", 8])
-def test_auto_measures_once_and_prints_what_it_found(main, material, tmp_path, tokens):
-    found = keeping(Distill(teacher_tokens=tokens), main, material, tmp_path)
+def test_auto_measures_once_and_prints_what_it_found(main, demo_data, tmp_path, tokens):
+    found = keeping(Distill(teacher_tokens=tokens), main, demo_data, tmp_path)
     assert "ms a window to compute" in str(found)
     assert not (tmp_path / "probe").exists()
     again = CachePolicy.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with
@@ -141,13 +141,13 @@ def test_auto_measures_once_and_prints_what_it_found(main, material, tmp_path, t
 
 
 @pytest.mark.parametrize(("slow", "kept"), [("WindowCache.read", False), ("LogMel.__call__", True)])
-def test_auto_keeps_what_is_cheaper_to_read(main, material, tmp_path, monkeypatch, slow, kept):
+def test_auto_keeps_what_is_cheaper_to_read(main, demo_data, tmp_path, monkeypatch, slow, kept):
     clock = [0.0]
     monkeypatch.setattr("distill.cache_policy.time.perf_counter", lambda: clock[0])
     rooms = {"WindowCache.read": "whisper_pair.training.window_cache", "LogMel.__call__": "whisper_pair.audio.log_mel"}
     room = rooms[slow]
     monkeypatch.setattr(f"{room}.{slow}", slowed(clock, slow, monkeypatch, room))
-    assert keeping(Distill(), main, material, tmp_path).states is kept
+    assert keeping(Distill(), main, demo_data, tmp_path).states is kept
 
 
 def slowed(clock, name: str, monkeypatch, room: str):
@@ -164,13 +164,13 @@ def slowed(clock, name: str, monkeypatch, room: str):
     return call
 
 
-def test_auto_leaves_half_of_the_disk(main, material, tmp_path, monkeypatch):
+def test_auto_leaves_half_of_the_disk(main, demo_data, tmp_path, monkeypatch):
     import shutil
 
     room = 2 * 5 * main.config.max_source_positions * main.config.d_model * 2  # half of it holds five windows, not six
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
     monkeypatch.setattr("distill.cache_policy._seconds", lambda action, device, **more: 0.0 if more else 1.0)
-    found = keeping(Distill(), main, material, tmp_path)
+    found = keeping(Distill(), main, demo_data, tmp_path)
     assert (found.states, found.teacher) == (False, True)
     assert "that may be filled" in found.why
 
@@ -195,23 +195,23 @@ def test_a_student_starts_from_another_assistant(main):
     assert torch.equal(build_student(main, (0, 7), other, True).proj_out.weight, theirs.embed_tokens.weight)
 
 
-def test_a_start_that_does_not_fit_is_refused(main, material, tmp_path):
+def test_a_start_that_does_not_fit_is_refused(main, demo_data, tmp_path):
     build_student(main, (0, 7)).save_pretrained(tmp_path)
-    check_start(tmp_path, material / "micro-whisper", (0, 3))
+    check_start(tmp_path, demo_data / "micro-whisper", (0, 3))
     with pytest.raises(InputError, match=r"distill\.start: .* has decoder_layers 2, the student 1"):
-        check_start(tmp_path, material / "micro-whisper", (0,))
+        check_start(tmp_path, demo_data / "micro-whisper", (0,))
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [("vocab_size", 51866, "must share its main's vocabulary"), ("d_model", 64, "decoder of width 64")],
 )
-def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, material, tmp_path, key, value, message):
+def test_a_start_of_another_vocabulary_or_encoder_is_refused(main, demo_data, tmp_path, key, value, message):
     build_student(main, (0,)).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
     with pytest.raises(InputError, match=message):
-        check_start(tmp_path, material / "micro-whisper", (0,))
+        check_start(tmp_path, demo_data / "micro-whisper", (0,))
 
 
 def test_embeddings_are_trained_only_where_configured(main, batch):
@@ -242,8 +242,8 @@ def test_weights_since_the_last_mismatch_take_part_in_training(main, batch):
     assert loss(1.0) != pytest.approx(loss(0.5), rel=1e-3)
 
 
-def test_rejected_drafts_are_shown_in_place(material):
-    tokenizer = load_processor(material / "micro-whisper").tokenizer
+def test_rejected_drafts_are_shown_in_place(demo_data):
+    tokenizer = load_processor(demo_data / "micro-whisper").tokenizer
     tokens = [*tokenizer(" de kat zat", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     drafted = list(tokens)
     drafted[-1] = tokenizer(" op", add_special_tokens=False).input_ids[0]

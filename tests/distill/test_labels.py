@@ -44,13 +44,13 @@ def process(index: int = 0, of: int = 1):
 
 
 @pytest.fixture(scope="module")
-def labelling(material, write_config, tmp_path_factory):
+def labelling(demo_data, write_config, tmp_path_factory):
     """A Labeller of the micro Whisper, and windows of the corpus: some packed, some with timestamps, some prompted."""
     path = write_config(tmp_path_factory.mktemp("labels") / "pair.yaml")
     options = ["distill.label_batch_size=3", "data.timestamps=0.3", "data.previous_text=0.3"]
     config = load_config(path, options)
-    processor = WhisperProcessor.from_pretrained(material / "micro-whisper")
-    model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper").eval()
+    processor = WhisperProcessor.from_pretrained(demo_data / "micro-whisper")
+    model = WhisperForConditionalGeneration.from_pretrained(demo_data / "micro-whisper").eval()
     log_mel = LogMel(processor.feature_extractor)
     labeller = Labeller(
         Engine(model),

@@ -20,14 +20,14 @@ SMALL = {
 
 
 @pytest.fixture
-def eval_config(pair, material, tmp_path, monkeypatch):
+def eval_config(pair, demo_data, tmp_path, monkeypatch):
     """Makes a config that evaluates the pair. Keyword arguments replace its eval settings or, `main`, `test` and
     `train`, its other parts. Plots, which take most of a small evaluation's time, are left to the tests of `judged`."""
     monkeypatch.setattr(cost, "TIMES", 1)
     monkeypatch.setattr(common, "draw", lambda figures, folder: None)
     monkeypatch.setattr(common, "page", lambda document, clips: "")
 
-    def ask(main: Path = pair[0], test: Path = material / "test", train: tuple = (), **settings):
+    def ask(main: Path = pair[0], test: Path = demo_data / "test", train: tuple = (), **settings):
         tree = {
             "language": "nl",
             "model": str(main),

@@ -10,11 +10,11 @@ from tests.eval.reports import report_of
 from whisper_pair.config.load import load_config
 
 
-def test_the_articles_config_prints_our_figures_beside_its_own(eval_config, pair, material, tmp_path):
+def test_the_articles_config_prints_our_figures_beside_its_own(eval_config, pair, demo_data, tmp_path):
     """On a stand-in of 75 clips for its data, micro models for large-v2 and tiny, and a few timed clips of the 73."""
     clips = tmp_path / "clips"
     clips.mkdir()
-    files = sorted((material / "test").glob("*.wav"))
+    files = sorted((demo_data / "test").glob("*.wav"))
     for i in range(75):
         shutil.copy(files[i % len(files)], clips / f"{i}.wav")
     (clips / "metadata.csv").write_text("file_name,normalized_text\n" + "".join(f"{i}.wav,ja\n" for i in range(75)))

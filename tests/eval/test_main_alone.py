@@ -11,12 +11,12 @@ from whisper_pair.errors import InputError
 from whisper_pair.report.schema import problems
 
 
-def test_a_main_alone_gets_its_errors_and_its_speed(pair, material, tmp_path, command):
+def test_a_main_alone_gets_its_errors_and_its_speed(pair, demo_data, tmp_path, command):
     arguments = [
         "--main",
         pair[0],
         "--data",
-        material / "test",
+        demo_data / "test",
         "--language",
         "nl",
         "--out",

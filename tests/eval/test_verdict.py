@@ -197,11 +197,11 @@ def test_a_baseline_under_other_suppress_tokens_is_no_baseline(eval_config, monk
     assert not found["passed"]
 
 
-def test_a_leaked_test_clip_fails_the_verdict(eval_config, material, tmp_path):
+def test_a_leaked_test_clip_fails_the_verdict(eval_config, demo_data, tmp_path):
     trained = tmp_path / "trained"
-    shutil.copytree(material / "train", trained)
+    shutil.copytree(demo_data / "train", trained)
     lines = (trained / "metadata.csv").read_text().splitlines()
-    first = sorted((material / "test").glob("*.wav"))[0]
+    first = sorted((demo_data / "test").glob("*.wav"))[0]
     shutil.copy(first, trained / "harmless.wav")
     columns = lines[0].split(",")
     new = ["harmless.wav" if c == "file_name" else "iets anders" if c == "text" else "x" for c in columns]

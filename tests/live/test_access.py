@@ -109,12 +109,12 @@ def test_a_recording_has_a_longest_length(tmp_path, monkeypatch):
     assert len(server.samples_of(str(tmp_path / "short.flac"), "short.flac")) == 30 * SAMPLE_RATE
 
 
-def test_a_contest_that_takes_too_long_makes_place(pair, material, monkeypatch):
+def test_a_contest_that_takes_too_long_makes_place(pair, demo_data, monkeypatch):
     from whisper_pair.pair import Pair
 
     monkeypatch.setattr(server, "PATIENCE", 0)
     shown = server.Server(Pair.from_pretrained(*pair), "pair")
-    clip = str(sorted((material / "test").glob("*.wav"))[0])
+    clip = str(sorted((demo_data / "test").glob("*.wav"))[0])
     *_, last = shown.transcribe(clip, "nl", "transcribe", "2", SimpleNamespace(session_hash="one"))
     assert "others may wait" in last
     assert not shown.contest._thread.is_alive()

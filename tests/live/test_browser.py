@@ -142,9 +142,9 @@ def tokens(browser, side: str) -> dict[str, list[tuple[str, tuple[str, str]]]]:
     }
 
 
-def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_shown(browser, server, material):
+def test_both_sides_fill_with_coloured_tokens_and_their_identity_is_shown(browser, server, demo_data):
     resize(browser, DESK)
-    transcribe(browser, server, min((material / "test").glob("*.wav")))
+    transcribe(browser, server, min((demo_data / "test").glob("*.wav")))
     verdict = until(lambda: shown(browser, ".same, .different, .sentence[role=alert]"))[0]
     main, pair = tokens(browser, "main"), tokens(browser, "pair")
     assert verdict.startswith(f"Identical text: all {len(main['own'])} token ids are the same.")

@@ -23,8 +23,8 @@ def loaded(pair) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def clips(material) -> list[np.ndarray]:
-    return [read_audio(file) for file in sorted((material / "test").glob("*.wav"))]
+def clips(demo_data) -> list[np.ndarray]:
+    return [read_audio(file) for file in sorted((demo_data / "test").glob("*.wav"))]
 
 
 @pytest.fixture(scope="module")

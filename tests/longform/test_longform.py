@@ -186,14 +186,14 @@ def test_windows_are_cut_where_it_is_quiet_and_cover_everything_once():
 
 
 @pytest.fixture(scope="module")
-def pair(material) -> Pair:
-    main = load_main(material / "micro-whisper", torch.float32)
-    return Pair(main, main, load_processor(material / "micro-whisper"))
+def pair(demo_data) -> Pair:
+    main = load_main(demo_data / "micro-whisper", torch.float32)
+    return Pair(main, main, load_processor(demo_data / "micro-whisper"))
 
 
 @pytest.fixture(scope="module")
-def long_audio(material) -> list[np.ndarray]:
-    clips = [read_audio(file) for file in sorted((material / "test").glob("*.wav"))]
+def long_audio(demo_data) -> list[np.ndarray]:
+    clips = [read_audio(file) for file in sorted((demo_data / "test").glob("*.wav"))]
     return [np.concatenate(clips), np.concatenate(clips[3:] * 2), clips[0]]
 
 

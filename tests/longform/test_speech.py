@@ -21,9 +21,9 @@ def silence(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * RATE), np.float32)
 
 
-def test_speech_is_found_between_long_silences(material):
+def test_speech_is_found_between_long_silences(demo_data):
     pytest.importorskip("silero_vad")
-    one, other = (read_audio(file) for file in sorted((material / "test").glob("*.wav"))[:2])
+    one, other = (read_audio(file) for file in sorted((demo_data / "test").glob("*.wav"))[:2])
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     parts = [silence(5), one, silence(1), other, silence(6), one, silence(5)]

@@ -111,14 +111,14 @@ def test_a_main_that_writes_them_is_decoded_as_requested(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def pair(material) -> Pair:
-    folder = material / "micro-whisper"
+def pair(demo_data) -> Pair:
+    folder = demo_data / "micro-whisper"
     return Pair(load_main(folder, torch.float32), None, load_processor(folder), capabilities=TRAINED)
 
 
 @pytest.fixture(scope="module")
-def speech(material) -> np.ndarray:
-    return np.concatenate([read_audio(file) for file in sorted((material / "test").glob("*.wav"))])
+def speech(demo_data) -> np.ndarray:
+    return np.concatenate([read_audio(file) for file in sorted((demo_data / "test").glob("*.wav"))])
 
 
 def test_a_pair_goes_by_the_record_of_its_main(pair, speech):
@@ -159,7 +159,7 @@ def test_another_task_or_language_than_it_was_trained_for_is_warned_of(pair, cap
     ]
 
 
-def test_recordings_that_were_only_looked_into_or_are_left_unfinished_are_closed(pair, material, monkeypatch):
+def test_recordings_that_were_only_looked_into_or_are_left_unfinished_are_closed(pair, demo_data, monkeypatch):
     opened = []
 
     class Counted(Sound):
@@ -176,7 +176,7 @@ def test_recordings_that_were_only_looked_into_or_are_left_unfinished_are_closed
     monkeypatch.setattr(module, "Sound", Counted)
     monkeypatch.setattr(module, "writes_timestamps", lambda *_: None)  # too little speech: the next one is opened
     unknown = Pair(pair.main, None, pair.processor)
-    files = sorted((material / "test").glob("*.wav"))[:3]
+    files = sorted((demo_data / "test").glob("*.wav"))[:3]
     assert knows_timestamps(unknown, iter(files), replace(OPTIONS, language="nl"))
     assert len(opened) == 3
     assert not any(sound.is_open for sound in opened)

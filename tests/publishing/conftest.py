@@ -13,9 +13,9 @@ from tests.publishing.publishing import connected
 
 
 @pytest.fixture(scope="module")
-def run(material, write_config, tmp_path_factory) -> Path:
+def run(demo_data, write_config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    write_run(folder / "output", material / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
+    write_run(folder / "output", demo_data / "micro-whisper", write_config(folder / "pair.yaml"), max_length=16)
     settings = folder / "output" / "main" / "generation_config.json"
     generation_config = json.loads(settings.read_text())
     vocabulary = json.loads((folder / "output" / "main" / "config.json").read_text())["vocab_size"]

@@ -47,9 +47,9 @@ def test_a_card_has_the_reports_figures_and_no_path_of_this_machine(run):
         assert "provenance.json" not in repository.files
 
 
-def test_the_code_on_the_cards_runs_as_pasted(run, hub, material, tmp_path):
+def test_the_code_on_the_cards_runs_as_pasted(run, hub, demo_data, tmp_path):
     assert publish(run, "--to", "me/pair", "--standalone") == 0
-    shutil.copy(sorted((material / "test").glob("*.wav"))[0], tmp_path / "speech.wav")
+    shutil.copy(sorted((demo_data / "test").glob("*.wav"))[0], tmp_path / "speech.wav")
     texts = {}
     for name in ("me/pair", "me/pair-assistant", "me/pair-standalone"):
         card = hub.repos[name].files["README.md"].decode()

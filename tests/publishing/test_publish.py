@@ -72,11 +72,11 @@ def test_a_hub_without_xet_and_one_out_of_reach_are_reported_in_one_sentence(run
     assert "Traceback" not in error
 
 
-def test_what_was_published_gives_stock_transformers_the_same_text_elsewhere(run, xet_hub, material, tmp_path, capsys):
+def test_what_was_published_gives_stock_transformers_the_same_text_elsewhere(run, xet_hub, demo_data, tmp_path, capsys):
     hub = xet_hub
     assert publish(run, "--to", "me/pair", "--standalone") == 0
     assert set(hub.repos) == {"me/pair", "me/pair-assistant", "me/pair-standalone"}
-    clip = sorted((material / "test").glob("*.wav"))[0]
+    clip = sorted((demo_data / "test").glob("*.wav"))[0]
     script = f"""
 import importlib.util, soundfile, sys
 sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in type(finder).__module__ + repr(finder)]

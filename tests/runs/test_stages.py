@@ -35,8 +35,8 @@ def road(tmp_path_factory, write_config, command):
 
 
 @pytest.fixture(scope="module")
-def before(material) -> dict[str, torch.Tensor]:
-    return weights(material / "micro-whisper")
+def before(demo_data) -> dict[str, torch.Tensor]:
+    return weights(demo_data / "micro-whisper")
 
 
 def test_a_run_leaves_what_the_design_promises(road):
@@ -74,17 +74,17 @@ def test_the_assistant_learns_over_frozen_embeddings(road):
         assert not torch.equal(main[name], assistant[name])
 
 
-def test_spec_augment_and_autocast_leave_no_trace_in_what_is_saved(road, material):
-    stock = json.loads((material / "micro-whisper" / "config.json").read_text())
+def test_spec_augment_and_autocast_leave_no_trace_in_what_is_saved(road, demo_data):
+    stock = json.loads((demo_data / "micro-whisper" / "config.json").read_text())
     saved = json.loads((road[1] / "main" / "config.json").read_text())
     assert saved["apply_spec_augment"] is False
     assert saved["dtype"] == stock["dtype"] == "float32"
 
 
-def test_every_window_has_a_label_by_the_main(road, material):
+def test_every_window_has_a_label_by_the_main(road, demo_data):
     rows = pyarrow.parquet.read_table(road[1] / "labels" / "labels.parquet").to_pylist()
     clips = {clip for row in rows for clip in row["clips"]}
-    assert len(clips) == len(list((material / "train").glob("*.wav")))
+    assert len(clips) == len(list((demo_data / "train").glob("*.wav")))
     assert [row["window"] for row in rows] == list(range(len(rows)))
     assert all(row["tokens"] and row["human_text"] and row["mean_log_probability"] < 0 for row in rows)
 
@@ -118,12 +118,12 @@ def test_main_and_assistant_say_what_they_were_trained_to_do(road):
     assert main.timestamps == sum(no_timestamps not in row["prefix"] for row in rows) / len(rows)
 
 
-def test_the_snippet_of_the_article_runs_on_what_we_save(road, material):
+def test_the_snippet_of_the_article_runs_on_what_we_save(road, demo_data):
     """With plain transformers and none of our code but the reading of a file."""
     main = AutoModelForSpeechSeq2Seq.from_pretrained(road[1] / "main")
     assistant = AutoModelForCausalLM.from_pretrained(road[1] / "assistant")
     processor = AutoProcessor.from_pretrained(road[1] / "main")
-    speech = read_audio(sorted((material / "test").glob("*.wav"))[0])
+    speech = read_audio(sorted((demo_data / "test").glob("*.wav"))[0])
     inputs = processor(speech, sampling_rate=SAMPLE_RATE, return_tensors="pt")
     main.generation_config.begin_suppress_tokens = None  # transformers 5.23 forgets them where an assistant helps
     alone = main.generate(**inputs, language="nl", task="transcribe", max_new_tokens=20)

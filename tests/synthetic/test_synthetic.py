@@ -1,4 +1,4 @@
-"""Synthetic material: the same bytes every time, no sentence in two splits, and a stock micro Whisper."""
+"""Synthetic data: the same bytes every time, no sentence in two splits, and a stock micro Whisper."""
 
 import csv
 import hashlib
@@ -24,15 +24,15 @@ SMALL = synthetic.Settings(clips=6, validation=2, test=3)
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory) -> Path:
+def demo_data(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("synthetic")
     assert synthetic.synthesize(out, SMALL)
     return out
 
 
 @pytest.fixture(scope="module")
-def checkpoint(material):
-    folder = material / synthetic.CHECKPOINT
+def checkpoint(demo_data):
+    folder = demo_data / synthetic.CHECKPOINT
     return AutoModelForSpeechSeq2Seq.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
 
 
@@ -49,9 +49,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_same_settings_give_the_same_bytes(material, tmp_path):
+def test_the_same_settings_give_the_same_bytes(demo_data, tmp_path):
     assert synthetic.synthesize(tmp_path / "again", SMALL)
-    assert digests(tmp_path / "again") == digests(material)
+    assert digests(tmp_path / "again") == digests(demo_data)
 
 
 def test_another_seed_gives_other_sentences_and_another_voice():
@@ -67,12 +67,12 @@ def test_no_held_out_sentence_is_in_training():
     assert len(set.union(*texts.values())) == sum(counts.values())
 
 
-def test_every_clip_is_sixteen_kilohertz_mono_and_fits_the_window(material):
+def test_every_clip_is_sixteen_kilohertz_mono_and_fits_the_window(demo_data):
     for split in synthetic.SPLITS:
-        named = rows(material / split)
-        assert sorted(row["file_name"] for row in named) == sorted(p.name for p in (material / split).glob("*.wav"))
+        named = rows(demo_data / split)
+        assert sorted(row["file_name"] for row in named) == sorted(p.name for p in (demo_data / split).glob("*.wav"))
         for row in named:
-            info = soundfile.info(material / split / row["file_name"])
+            info = soundfile.info(demo_data / split / row["file_name"])
             assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16")
             assert 0.5 < info.duration <= SMALL.window
             assert row["text"]
@@ -96,27 +96,27 @@ def test_noise_has_unit_power_and_the_requested_colour():
         assert lower / higher == pytest.approx(4, rel=0.5)  # 6 dB an octave
 
 
-def test_a_second_call_finds_its_work_done(material):
-    before = {path: path.stat().st_mtime_ns for path in material.rglob("*")}
-    assert synthetic.synthesize(material, SMALL) is False
-    assert {path: path.stat().st_mtime_ns for path in material.rglob("*")} == before
+def test_a_second_call_finds_its_work_done(demo_data):
+    before = {path: path.stat().st_mtime_ns for path in demo_data.rglob("*")}
+    assert synthetic.synthesize(demo_data, SMALL) is False
+    assert {path: path.stat().st_mtime_ns for path in demo_data.rglob("*")} == before
 
 
-def test_other_data_is_not_replaced_unless_requested(material, tmp_path, capsys):
-    assert synthetic.main([str(material), "--clips", "7"]) == 2
+def test_other_data_is_not_replaced_unless_requested(demo_data, tmp_path, capsys):
+    assert synthetic.main([str(demo_data), "--clips", "7"]) == 2
     assert "--overwrite" in capsys.readouterr().err
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match="not made by this command"):
         synthetic.synthesize(tmp_path, SMALL)
 
 
-def test_interrupted_work_is_done_again(material, tmp_path):
+def test_interrupted_work_is_done_again(demo_data, tmp_path):
     synthetic.synthesize(tmp_path / "whole", SMALL)
     manifest = tmp_path / "whole" / synthetic.MANIFEST
     manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
     (tmp_path / "whole" / "test" / "metadata.csv").unlink()
     assert synthetic.synthesize(tmp_path / "whole", SMALL)
-    assert digests(tmp_path / "whole") == digests(material)
+    assert digests(tmp_path / "whole") == digests(demo_data)
 
 
 def test_without_espeak_the_package_to_install_is_named(monkeypatch):
@@ -161,11 +161,11 @@ def test_the_checkpoint_holds_all_that_generate_reads(checkpoint):
     assert model.config.vocab_size == len(processor.tokenizer)
 
 
-def test_stock_generate_runs_on_the_checkpoint(material, checkpoint, tmp_path):
+def test_stock_generate_runs_on_the_checkpoint(demo_data, checkpoint, tmp_path):
     model, processor = checkpoint
     model.save_pretrained(tmp_path)
     model = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path)  # a second round trip loses nothing either
-    audio = [soundfile.read(path)[0] for path in sorted((material / "test").glob("*.wav"))]
+    audio = [soundfile.read(path)[0] for path in sorted((demo_data / "test").glob("*.wav"))]
     features = processor(audio, sampling_rate=16000, return_tensors="pt").input_features
     assert features.shape == (3, 80, 400)
     tokens = model.generate(features, language="nl", task="transcribe", max_new_tokens=8)

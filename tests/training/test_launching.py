@@ -49,14 +49,14 @@ def test_two_processes_and_accumulation_give_the_curve_gradients_and_weights_of_
         assert other["weights"] == pytest.approx(one["weights"], rel=1e-5)
 
 
-def test_only_what_is_trained_is_wrapped_and_has_optimizer_state(material, tmp_path):
+def test_only_what_is_trained_is_wrapped_and_has_optimizer_state(demo_data, tmp_path):
     """Stage 1 with a frozen encoder, stage 2 beside its teacher."""
     from distill.student import DistillationLoss, build_student
     from train.model import TranscriptLoss, choose_parameters
     from whisper_pair.checkpoints.load import load_main
     from whisper_pair.config.schema import Distill
 
-    main = choose_parameters(load_main(material / "micro-whisper", torch.float32), Train())
+    main = choose_parameters(load_main(demo_data / "micro-whisper", torch.float32), Train())
     encoder = {id(p) for p in main.model.encoder.parameters()}
     stages = [
         TranscriptLoss(main, Train()),

@@ -23,12 +23,12 @@ TEXTS = [basic_normalize(text) if i % 2 == 0 else "heel andere woorden" for i, t
 
 
 @pytest.fixture(scope="module")
-def lower_cased(material, tmp_path_factory) -> Path:
+def lower_cased(demo_data, tmp_path_factory) -> Path:
     """Eight clips with TEXTS, of which every other one is what the checkpoint writes, in lower case."""
     folder = tmp_path_factory.mktemp("lower") / "train"
     folder.mkdir()
     for i in range(8):
-        shutil.copy(material / "train" / f"{i:05d}.wav", folder)
+        shutil.copy(demo_data / "train" / f"{i:05d}.wav", folder)
     write_table(folder / "metadata.csv", [{"file_name": f"{i:05d}.wav", "text": text} for i, text in enumerate(TEXTS)])
     return folder
 

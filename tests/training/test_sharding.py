@@ -68,10 +68,10 @@ def test_two_sharded_processes_stopped_and_resumed_train_what_one_whole_process_
         torch.testing.assert_close(weights[1][name], tensor, atol=20 * tolerance / 10, rtol=10 * tolerance)
 
 
-def test_adapters_are_folded_in_as_peft_itself_does(material):
+def test_adapters_are_folded_in_as_peft_itself_does(demo_data):
     """Beside the model that is trained, which keeps its adapters."""
     settings = Train(parameters="lora", lora=Lora(rank=4))
-    model = choose_parameters(load_main(material / "micro-whisper", torch.float32), settings)
+    model = choose_parameters(load_main(demo_data / "micro-whisper", torch.float32), settings)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -81,13 +81,13 @@ def test_adapters_are_folded_in_as_peft_itself_does(material):
         if hasattr(layer, "get_delta_weight"):
             wanted = layer.base_layer.weight + layer.get_delta_weight("default")
             assert torch.equal(weights[f"{name}.weight"], wanted)
-    assert set(made.state_dict()) == set(load_main(material / "micro-whisper", torch.float32).state_dict())
+    assert set(made.state_dict()) == set(load_main(demo_data / "micro-whisper", torch.float32).state_dict())
     assert made.proj_out.weight is made.model.decoder.embed_tokens.weight
     assert made.model.encoder.conv1.weight.data_ptr() == model.model.encoder.conv1.weight.data_ptr()  # shared
 
 
-def test_a_model_around_given_weights_is_the_model(material):
-    main = load_main(material / "micro-whisper", torch.float32)
+def test_a_model_around_given_weights_is_the_model(demo_data):
+    main = load_main(demo_data / "micro-whisper", torch.float32)
     made = model_with_weights(main, gathered_weights(main))
     ids, features = torch.tensor([[1, 2, 3]]), torch.randn(1, 80, 400)
     with torch.no_grad():

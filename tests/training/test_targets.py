@@ -17,13 +17,13 @@ from whisper_pair.training.target_tokens import TargetTokens
 
 
 @pytest.fixture(scope="module")
-def processor(material):
-    return WhisperProcessor.from_pretrained(material / "micro-whisper")
+def processor(demo_data):
+    return WhisperProcessor.from_pretrained(demo_data / "micro-whisper")
 
 
 @pytest.fixture(scope="module")
-def targets(material, processor) -> TargetTokens:
-    model = WhisperForConditionalGeneration.from_pretrained(material / "micro-whisper")
+def targets(demo_data, processor) -> TargetTokens:
+    model = WhisperForConditionalGeneration.from_pretrained(demo_data / "micro-whisper")
     return TargetTokens.of(model, processor.tokenizer, "nl", "transcribe")
 
 
