@@ -238,7 +238,7 @@ def long_file_in_pieces(minutes: float) -> dict:
 
 
 def long_form_memory(hours: float) -> dict:
-    """FLAC to segments, by a model that says next to nothing."""
+    """FLAC to segments, by a model that writes next to nothing."""
     import soundfile
 
     added = {}

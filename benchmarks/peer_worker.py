@@ -92,7 +92,7 @@ ENGINES = {"ours": ours, "transformers": transformers, "ctranslate2": ctranslate
 
 
 def prompt_of(special: SpecialTokens, language: str) -> dict:
-    """What CTranslate2 is told of the vocabulary."""
+    """What CTranslate2 must know of the vocabulary."""
     prefix = special.prefix(special.language_token(language), "transcribe", False, None)
     room = special.limit(len(prefix), None) - len(prefix)
     return {"prefix": prefix, "suppressed": list(special.suppressed), "end": special.end, "room": room}

@@ -6,7 +6,7 @@
         --ctranslate2 peers/ctranslate2 --crisperwhisper peers/crisperwhisper --machine cpu
 
 The engines: ours; transformers, alone and assisted; CTranslate2, which faster-whisper calls, alone; and
-CrisperWhisper's fork of it, alone and with the assistant. int8 is said as such: it is another model, of other text.
+CrisperWhisper's fork of it, alone and with the assistant. int8 is marked as such: it is another model, of other text.
 Each engine lives in a process of its own (peer_worker.py), and they take turns. A row's `identical` counts the clips
 whose tokens are those of our main alone.
 """

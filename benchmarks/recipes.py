@@ -99,7 +99,7 @@ class Recipes:
         config = load_config(self.path, given)
         self._prepare_labels(config, variant)
         if distilled([self.path, *given]):
-            raise SystemExit(f"{variant.name}: distillation failed; its messages stand above.")
+            raise SystemExit(f"{variant.name}: distillation failed; see its messages above.")
         draft = load_draft(output / "assistant", torch.float32)
         if variant.main == "stock":  # its decoder was trained over the stock encoder, so it drafts with that one
             draft = standalone_assistant(load_main(self.stock_at, torch.float32), draft)

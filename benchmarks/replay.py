@@ -11,7 +11,7 @@ where it has decoded before; `first_call` learns it from its own rounds. The enc
 
 A file of matches, `benchmarks/matches/NAME.json`, is `{"source": what was decoded, "utterances": [...]}`. An utterance
 is `{"agrees": "1101", "ends": [3], "limit": 444}`: a character for each of the main's tokens, 1 where the assistant
-would have said it; the positions at which the assistant would have ended the text; and the tokens that the length
+would have chosen it; the positions at which the assistant would have ended the text; and the tokens that the length
 limit allows. `record` makes one from an evaluation's `utterances.parquet`. Scripted matches agree independently.
 
 Round times are the rows "decode step" of a result of benchmarks/decoding.py.
@@ -127,14 +127,14 @@ def replay(
 
 
 @dataclass(frozen=True)
-class Material:
+class Workload:
     """Calls to replay."""
 
     name: str
     calls: list[list[TokenMatches]]
 
 
-def scripted(alpha: float, tokens: int, windows: int, calls: int = CALLS) -> Material:
+def scripted(alpha: float, tokens: int, windows: int, calls: int = CALLS) -> Workload:
     """Windows of half to one and a half times so many tokens, each agreed with by chance, the end of text the last."""
     coins = Random(int(1000 * alpha))
 
@@ -143,10 +143,10 @@ def scripted(alpha: float, tokens: int, windows: int, calls: int = CALLS) -> Mat
         agrees = tuple(coins.random() < alpha for _ in range(length))
         return TokenMatches(agrees, (False,) * (length - 1) + (agrees[-1],), finished=True, limit=444)
 
-    return Material(f"scripted {alpha}, {tokens} tokens", [[window() for _ in range(windows)] for _ in range(calls)])
+    return Workload(f"scripted {alpha}, {tokens} tokens", [[window() for _ in range(windows)] for _ in range(calls)])
 
 
-def recorded(path: Path, windows: int) -> Material:
+def recorded(path: Path, windows: int) -> Workload:
     """A file of matches, its utterances dealt to calls of so many windows; what is left over is left out."""
     found = [
         TokenMatches(
@@ -158,35 +158,35 @@ def recorded(path: Path, windows: int) -> Material:
         for row in json.loads(path.read_text(encoding="utf-8"))["utterances"]
     ]
     count = min(windows, len(found))
-    return Material(path.stem, [found[at : at + count] for at in range(0, len(found) - count + 1, count)])
+    return Workload(path.stem, [found[at : at + count] for at in range(0, len(found) - count + 1, count)])
 
 
-def compare(material: Material, machine: Machine, batch_size: int) -> dict:
+def compare(workload: Workload, machine: Machine, batch_size: int) -> dict:
     """A row of the result: seconds of "auto" and of every fixed draft length over all calls."""
 
     def total(draft_tokens) -> float:
         return sum(
             replay(call, DraftChoice(draft_tokens, machine.known, machine.choices), machine, batch_size)
-            for call in material.calls
+            for call in workload.calls
         )
 
     fixed = {count: total(count) for count in machine.choices}
     best = min(fixed, key=lambda count: fixed[count])
-    auto, first = total("auto"), sum(first_call(call, machine, batch_size) for call in material.calls)
+    auto, first = total("auto"), sum(first_call(call, machine, batch_size) for call in workload.calls)
     return {
         "machine": machine.name,
-        "matches": material.name,
+        "matches": workload.name,
         "batch_size": batch_size,
-        "agreement": round(agreement(match for call in material.calls for match in call), 4),
-        "calls": len(material.calls),
-        "windows_a_call": len(material.calls[0]),
+        "agreement": round(agreement(match for call in workload.calls for match in call), 4),
+        "calls": len(workload.calls),
+        "windows_a_call": len(workload.calls[0]),
         "auto_seconds": round(auto, 6),
         "best_fixed": best,
         "best_fixed_seconds": round(fixed[best], 6),
         "greedy_seconds": round(fixed[0], 6),
         "auto_over_best": round(auto / fixed[best], 4),
         "first_call_over_best": round(first / fixed[best], 4),
-        "gain_of_lengths_by_row": round(gain_by_row(material, machine, batch_size), 4),
+        "gain_of_lengths_by_row": round(gain_by_row(workload, machine, batch_size), 4),
     }
 
 
@@ -197,10 +197,10 @@ def first_call(windows: Sequence[TokenMatches], machine: Machine, batch_size: in
     return replay(windows, lengths, machine, batch_size, times)
 
 
-def gain_by_row(material: Material, machine: Machine, batch_size: int) -> float:
+def gain_by_row(workload: Workload, machine: Machine, batch_size: int) -> float:
     """At most how much faster a batch would be whose rows each drafted the length that is best for their own agreement,
     which is given: as if a row's share of a round were a batch's whose rows all draft that much."""
-    windows = [match for call in material.calls for match in call]
+    windows = [match for call in workload.calls for match in call]
     taken = machine.relative(batch_size)
 
     def seconds(lengths: Iterator[int]) -> float:
@@ -252,11 +252,11 @@ def run(args: argparse.Namespace, arguments: list[str]) -> dict:
         machine = Machine.of(name, RESULTS / file)
         for batch_size in args.batch_sizes:
             windows = max(LEAST_WINDOWS, BATCHES * batch_size)
-            material = [
+            workload = [
                 *(scripted(alpha, tokens, windows, args.calls) for tokens in args.tokens for alpha in args.alphas),
                 *(recorded(path, windows) for path in sorted(MATCHES.glob("*.json"))),
             ]
-            for one in material:
+            for one in workload:
                 rows.append(compare(one, machine, batch_size))
                 print(json.dumps(rows[-1]), flush=True)
     return write_result("replay", args, arguments, rows, targets(rows))

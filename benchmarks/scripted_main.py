@@ -1,4 +1,4 @@
-"""A main of a released shape with random weights that says one text and ends, whatever it hears: a whole checkpoint.
+"""A checkpoint of a released shape with random weights that writes the same text for any audio.
 
 Stages and commands take it for any other Whisper, so that what they cost at a size can be measured where no weights of
 that size are at hand. Its vocabulary has large-v3's size and order; its 50257 text tokens are the bytes and made-up
@@ -22,7 +22,7 @@ MICRO = MicroWhisper(4, 80, 32, 2, encoder_layers=1, decoder_layers=3, vocabular
 def scripted_main(
     out: Path, size: MicroWhisper, words: int, dtype: torch.dtype = torch.float16, device: str = "cpu"
 ) -> None:
-    """Writes the checkpoint, stored in `dtype`; it says `words` words, each a token, and then ends."""
+    """Writes the checkpoint, stored in `dtype`; it writes `words` words, each a token, and then ends."""
     processor = WhisperProcessor(
         WhisperFeatureExtractor(feature_size=size.mel_bins, chunk_length=size.window), made_up_tokenizer(size)
     )

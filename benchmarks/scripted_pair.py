@@ -1,6 +1,6 @@
 """A pair of a released shape with random weights and *scripted* acceptance, to measure speed where no pair is at hand.
 
-The main's position embeddings make it say a recorded text, whatever it hears. The draft's real forward is run for its
+The main's position embeddings make it write a recorded text for any audio. The draft's real forward is run for its
 cost; then its first choice is the recorded token with probability alpha and a wrong one otherwise, independently for
 every row and position. Where it is wrong, the recorded token is its second, third or fourth choice as often as a real
 pair's (LATER), which decides what trees of drafts win. So speed is measured as a function of agreement; nothing is said
@@ -121,7 +121,7 @@ def scripted_pair(name: str, windows: int, device: str, dtype: torch.dtype) -> S
 
     options = Options(language="nl", draft_tokens=0, max_new_tokens=shape.decoded)
     if engine.decode(features[:1], options)[0].tokens != words[: shape.decoded].tolist():
-        raise SystemExit("the scripted main does not say its script")
+        raise SystemExit("the scripted main does not write its script")
     return ScriptedPair(main, draft, engine, features, shape.decoded)
 
 

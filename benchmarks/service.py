@@ -82,7 +82,7 @@ def measure(pair: ScriptedPair, contender: str, in_flight: int, seconds: float, 
         synchronize(pair.engine.device)
         taken = time.perf_counter() - begun
     if [len(row.tokens) for row in rows] != lengths:
-        raise SystemExit("the scripted texts have not the lengths that were asked for")
+        raise SystemExit("the scripted texts do not have the requested lengths")
     engine, mode = contender.split()
     latencies = queue.latencies
     return {

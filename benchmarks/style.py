@@ -3,8 +3,8 @@
     python benchmarks/style.py --speech realdata/dutch --model realdata/whisper-base --work style
 
 The same speech three times: with its texts as they were written, in lower case without punctuation, and in lower case
-with restore_style. Each fine-tunes a main by configs/real-dutch-base.yaml; the checkpoint before fine-tuning stands
-beside them. All are judged on the same test clips by WER, which sees no style, and by the share of words that are
+with restore_style. Each fine-tunes a main by configs/real-dutch-base.yaml; the checkpoint before fine-tuning is
+measured too. All are scored on the same test clips by WER, which ignores style, and by the share of words that are
 written as in the human text: of those that a main gets right and that hold a capital or a punctuation mark there.
 """
 
@@ -106,7 +106,9 @@ def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True, help="train/, validation/ and test/ of dutch_speech.py")
     parser.add_argument("--model", required=True, help="the checkpoint to fine-tune")
-    parser.add_argument("--work", type=Path, required=True, help="where the mains are kept: a second call judges again")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where the mains are kept: a second call scores them again"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the training clips, to save time")
     parser.add_argument("--judged", type=float, default=1.0, help="share of the test clips, to save time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

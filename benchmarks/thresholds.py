@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--speech", type=Path, required=True, help="an audiofolder with text and a speaker column")
     parser.add_argument("--models", nargs="+", required=True, help="whose labels are judged")
     parser.add_argument(
-        "--work", type=Path, required=True, help="where labels are kept: a second call judges them again"
+        "--work", type=Path, required=True, help="where labels are kept: a second call scores them again"
     )
     parser.add_argument("--language", default="nl")
     parser.add_argument("--out", type=Path, default=RESULT)

@@ -141,7 +141,7 @@ def fine_tuned(config: str, overrides: list[str], share: float, output: Path) ->
     given = [*overrides, f"data.timestamps={share:g}", f"output={output}"]
     command = [sys.executable, "-m", "whisper_pair.stages.train", config, *given]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-        raise SystemExit(f"share {share:g}: training failed; its messages stand above.")
+        raise SystemExit(f"share {share:g}: training failed; see its messages above.")
     return output / "main"
 
 

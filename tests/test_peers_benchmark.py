@@ -1,4 +1,4 @@
-"""The peers benchmark: every engine is asked for the same work, and the table says who wrote what our main writes."""
+"""The peers benchmark: every engine gets the same work, and the table says who wrote what our main writes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from whisper_pair import Pair
 
 @pytest.fixture(scope="module")
 def job(pair, demo_data, tmp_path_factory) -> dict:
-    """What a worker is asked, with two clips."""
+    """A worker's job, with two clips."""
     main, assistant = map(str, pair)
     both, clips = Pair.from_pretrained(main, assistant, dtype=torch.float32), tmp_path_factory.mktemp("clips") / "c.npy"
     assert spectrograms(both, demo_data / "test", 2, clips) > 1
