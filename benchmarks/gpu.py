@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --machine NAME                       # -> benchmarks/results/*-NAME.json
     python benchmarks/gpu.py --machine NAME --only decoding service
 
-Each part is a benchmark of its own, run in a process of its own with a time limit, and leaves one result. A part that
-fails or is not done in time leaves a result too, which names the reason, and the others run. The last parts get what the first
+Each part is a benchmark of its own, run in a process of its own with a time limit, and writes one result. A part that
+fails or is not done in time writes a result with the reason, and the others run. The last parts get what the first
 ones leave of the five minutes; with more `--minutes` all limits grow. `--shape small` runs all of it on a CPU, to try
 it.
 """
