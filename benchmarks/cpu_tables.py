@@ -18,7 +18,7 @@ def peers(result: dict[str, Any]) -> str:
         figures = f"{row['seconds']:.1f} ({low:.1f}-{high:.1f}) | {row['speedup']:.2f}x | {row['identical']}"
         lines.append(f"| {row['engine']} | {row['mode']} | {row['type']} | {figures} of {result['clips']} |")
     threads = result["machine"]["threads"]
-    clock = {"wall": "the clock on the wall", "cpu": "processor time, since others used the machine"}[result["clock"]]
+    clock = {"wall": "wall-clock time", "cpu": "processor time, since others used the machine"}[result["clock"]]
     note = (
         f"{result['clips']} clips, {result['audio_seconds']:.0f} s of speech, batch 1, {threads} "
         f"thread{'s' if threads > 1 else ''}; medians and extremes of {result['repeats']} interleaved passes, from the "

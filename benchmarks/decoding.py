@@ -276,7 +276,7 @@ def held(
     parameters: Iterable[Tensor], decoder: Decoder | None = None, encoder: torch.nn.Module | None = None
 ) -> dict[tuple[str, int], int]:
     """Bytes by what they are and where: of a checkpoint's parameters and of what an engine keeps beside them. All
-    weights that can be packed count twice, for they are once they were of use."""
+    weights that can be packed count twice: they are packed at their first use."""
     found = {("tensor", each.data_ptr()): each.nbytes for each in parameters}
     weights = []
     if decoder is not None:

@@ -72,7 +72,7 @@ def contend(args: argparse.Namespace) -> dict:
 
 
 class ComputedStates(torch.nn.Module):
-    """An encoder whose states are at hand."""
+    """An encoder whose states are known."""
 
     def __init__(self, states: Tensor):
         super().__init__()

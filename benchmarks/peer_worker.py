@@ -5,7 +5,7 @@ Then for each further line, {"clips": how many, or null for all}, it decodes the
 {"seconds": [...], "tokens": [[...], ...]}.
 The clock runs from the log-mel spectrogram, which waits on the host, to the tokens: encoder, prefix and all rounds. On
 a machine that others use too, `clock` "cpu" takes the processor time of all of the process's threads instead of the
-clock on the wall: with one thread it is what the wall's would be without the others.
+wall clock's: with one thread the two are equal on an idle machine.
 """
 
 import json

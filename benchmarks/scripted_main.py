@@ -1,7 +1,7 @@
 """A checkpoint of a released shape with random weights that writes the same text for any audio.
 
 Stages and commands take it for any other Whisper, so that what they cost at a size can be measured where no weights of
-that size are at hand. Its vocabulary has large-v3's size and order; its 50257 text tokens are the bytes and made-up
+that size are available. Its vocabulary has large-v3's size and order; its 50257 text tokens are the bytes and made-up
 pairs of them. scripted_pair.py does the same for the engine alone, without files.
 """
 

@@ -1,4 +1,4 @@
-"""A pair of a released shape with random weights and *scripted* acceptance, to measure speed where no pair is at hand.
+"""A pair of a released shape with random weights and *scripted* acceptance, to measure speed where there is no pair.
 
 The main's position embeddings make it write a recorded text for any audio. The draft's real forward is run for its
 cost; then its first choice is the recorded token with probability alpha and a wrong one otherwise, independently for

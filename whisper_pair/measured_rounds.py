@@ -2,7 +2,7 @@
 
 One small JSON file a machine and pair, in costs/ under $WHISPER_PAIR_CACHE, $XDG_CACHE_HOME/whisper-pair or
 ~/.cache/whisper-pair. It is named by a digest of all that a round's time depends on: device, threads, versions, types
-and shapes, but not the weights' values. A damaged or foreign file counts as none, and where none can be written each
+and shapes, but not the weights' values. A damaged or foreign file is ignored, and where none can be written each
 process measures for itself. Removing the folder is always safe.
 """
 

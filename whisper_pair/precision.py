@@ -80,7 +80,7 @@ def refuse_other_type(finished: Path, save_dtype: str | None, key: str) -> None:
 
 
 def warn_of_other_type(best: Path, dtype: torch.dtype) -> None:
-    """Says so where the best checkpoint was saved before its `save_dtype` changed."""
+    """Warns where the best checkpoint was saved before its `save_dtype` changed."""
     found = stored_dtype(best)
     if found != dtype:
         logger.warning("the best checkpoint was saved in %s, before %s was asked for", name_of(found), name_of(dtype))

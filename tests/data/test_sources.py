@@ -193,7 +193,7 @@ def test_a_clip_of_the_test_set_in_training_is_refused_by_name(tmp_path):
 
 
 def test_a_refusal_that_is_remembered_keeps_nobody_waiting(tmp_path):
-    """The survey's lock is let go even while the refusal's traceback still holds its frames."""
+    """The survey's lock is released even while the refusal's traceback still holds its frames."""
     source = write(tmp_path / "test", "folder", clips())
     (tmp_path / "test" / "0002.wav").write_bytes(b"no audio")
     with pytest.raises(InputError, match=r"0002\.wav") as first:

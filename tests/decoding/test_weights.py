@@ -1,4 +1,4 @@
-"""An engine that holds copies of weights says so when they have changed, however they were changed."""
+"""An engine that holds copies of weights refuses to decode once they have changed, however they were changed."""
 
 import copy
 import gc

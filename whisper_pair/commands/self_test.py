@@ -1,6 +1,6 @@
 """A few seconds that show whether decoding is exact and how fast it is here: a random tiny pair against transformers.
 
-Random weights end no sentence and know no language, which is all the same to a proof: three ways of greedy decoding
+Random weights end no sentence and know no language, which does not matter here: three ways of greedy decoding
 (the engine alone, the engine with drafts, transformers' `generate`) must give the same tokens.
 """
 

@@ -67,7 +67,7 @@ class Costs:
 
     @property
     def times(self) -> Times:
-        """Of whole rounds: what "auto" goes by."""
+        """Of whole rounds: what "auto" uses."""
         return Times(self.rounds, {DraftTree.of_text(text): seconds for text, seconds in self.trees.items()})
 
     @property

@@ -86,7 +86,7 @@ class Engine:
         self._sources = WeightGuard(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
         self._costs: dict[tuple[int, bool], Costs] = {}
-        self.round_times = RoundTimes(TREES if trees is None else trees)  # what "auto" goes by
+        self.round_times = RoundTimes(TREES if trees is None else trees)  # what "auto" uses
         self._caches: tuple[KVCache, KVCache | None] | None = None  # the main's and the draft's
 
     @torch.inference_mode()
@@ -329,7 +329,7 @@ class Engine:
     @torch.inference_mode()
     def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
         """What draft steps, verifications and rounds cost here, with care; measured once a batch size, then remembered
-        (`forget_costs`), and what "auto" goes by from then on."""
+        (`forget_costs`), and what "auto" uses from then on."""
         key = batch_size, timestamps
         if key not in self._costs:
             rounds = self._rounds(Options(batch_size=batch_size, timestamps=timestamps))

@@ -2,8 +2,8 @@
 
 Weights are arguments of the layer, so that it is compiled once a shape and serves every layer and every encoder of that
 shape (regional compilation); a second batch size makes the batch dynamic, so there are three shapes at most. Compiling
-takes seconds, so it waits until a process has encoded COMPILE_AFTER windows, says so, and leaves what it made in
-Inductor's cache on disk. Where it cannot compile, it says so too and goes on without.
+takes seconds, so it waits until a process has encoded COMPILE_AFTER windows, logs a line, and keeps the result in
+Inductor's cache on disk. Where it cannot compile, it logs that too and continues without.
 """
 
 import logging

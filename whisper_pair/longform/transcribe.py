@@ -151,7 +151,7 @@ def _opened(
         try:
             stretches = _speech(pair, clip, index, track) if speech_alone else None
             features, sound = _features(pair, clip, index, track)
-        except Exception as error:  # whatever one file brings about is that file's
+        except Exception as error:  # an error of one file must not end the others
             _failed(index, error, on_failure)
             continue
         yield Recording(

@@ -104,7 +104,7 @@ def judged(config: Config, main: Path, whatever_the_verdict: bool) -> Report:
 
 @contextlib.contextmanager
 def readable(config: Config) -> Iterator[None]:
-    """InputError where the report that is read inside is none of ours."""
+    """InputError where the report that is read inside is not one of this toolkit."""
     try:
         yield
     except InputError:

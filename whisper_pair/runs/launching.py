@@ -30,10 +30,10 @@ def _on_cpu(environment: Mapping[str, str]) -> bool:
 
 
 def warn_of_one_process_alone(environment: Mapping[str, str] = os.environ) -> None:
-    """Says so where several processes were asked for and one was started.
+    """Warns where several processes were requested and one was started.
 
     Under --cpu accelerate 1.15 starts a single process whatever --num_processes says; the address at which the others
-    would meet is the trace that they were asked for.
+    would meet shows that they were requested.
     """
     on_cpu = _on_cpu(environment)
     if on_cpu and "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment):

@@ -30,7 +30,7 @@ def leaks(data: DataSection) -> Section:
     """Test clips and sentences that were trained on."""
     found = data["leaks"]
     if not found["compared"]:
-        return Section("Test data", "No training data was at hand to compare the test clips with.")
+        return Section("Test data", "No training data was available to compare the test clips with.")
     text = (
         f"{len(found['clips'])} test clips hold sound that was trained on ({', '.join(found['compared'])}); "
         f"{found['texts']} of {data['clips']} sentences were trained on in another recording."

@@ -59,7 +59,7 @@ class TopKTeacher:
 
     At a temperature T both whole distributions are softened first and their tails joined after: an outcome has the mass
     that softened(p, T) gives it. This needs the teacher's sum over its tail of p^(1/T), which is computed while its
-    whole distribution is at hand.
+    whole distribution is computed.
 
     The bias: a divergence over these k + 1 outcomes is never above the one over the vocabulary (data processing), at
     any T. KL falls short by r KL(p' || q'), with r the tail's mass and p', q' the distributions in it, all softened:
