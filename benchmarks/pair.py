@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import cpu_tables, gpu_tables
 from benchmarks.recipe_results import table as recipes_table
+from benchmarks.tree_results import table as trees_table
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -163,6 +164,8 @@ def fill(text: str) -> str:
         result = json.loads((HERE / "results" / f"{match[2]}.json").read_text(encoding="utf-8"))
         if "question" in result["rows"][0]:
             return match[1] + recipes_table(result) + match[3]
+        if "replayed" in result["rows"][0]:
+            return match[1] + trees_table(result) + match[3]
         if "quality" not in result:
             made = cpu_tables.table(match[2], result) or gpu_tables.table(match[2], result)
             return match[0] if made is None else match[1] + made + match[3]  # None: its benchmark fills it itself

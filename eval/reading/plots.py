@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from whisper_pair.report import MainReport, Report, SpeedSection
+    from whisper_pair.report import AcceptanceSection, MainReport, Report, SpeedSection
 
 WIDTH = 5.0  # inches; 360 points are 360 pixels on a phone
 INK = "#1f2329"  # text and axes; on the page the colour of the text around it
@@ -67,6 +67,7 @@ def figures(report: "Report") -> "dict[str, Figure]":
         found = {
             "quality": quality(report),
             "acceptance": acceptance(report),
+            "tokens_won": tokens_won(report["acceptance"]),
             "draft_length": draft_length(report),
             "speed": speed(report["speed"]),
             "parts": parts(report),
@@ -201,6 +202,24 @@ def acceptance(report: "Report") -> "Figure":
     given = longest["position_conditional"][:reached]
     axes.plot(positions[: len(given)], given, "o-", color=OURS, label="it, where all before it were")
     axes.set(ylim=(0, 1.12), xticks=list(positions), xlabel="position in the draft")
+    figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+def tokens_won(section: "AcceptanceSection") -> "Figure":
+    """Tokens that a round wins by passes of the assistant: a chain drafts one token a pass, a tree several."""
+    figure, axes = _new(f"Tokens won per round, {percent(section['agreement'])} of the tokens predicted", 3.2)
+    trees = section.get("by_tree", [])
+    longest = max(8, *(row["depth"] for row in trees)) if trees else 16
+    chains = [row for row in section["by_draft_tokens"] if row["draft_tokens"] <= longest]
+    lengths, won = [row["draft_tokens"] for row in chains], [row["mean_accepted_length"] for row in chains]
+    axes.plot(lengths, won, color=OTHERS, label="chain: first choices alone")
+    for number, row in enumerate(trees):
+        at = row["depth"], row["mean_accepted_length"]
+        axes.plot(*at, "o", color=OURS, label="tree: other choices too" if number == 0 else None)
+        axes.annotate(f"{row['nodes']} drafts", at, (6, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.margins(0.08, 0.12)
+    axes.set(xticks=range(1, longest + 1), xlabel="draft passes per round")
     figure.legend(loc="outside lower left", ncols=2)
     return figure
 

@@ -23,7 +23,7 @@ def acceptance(report: Report) -> Section:
     if trees := section.get("by_tree"):
         header = ["tree of drafts", "tokens per round", "predicted speedup of decoding"]
         tables.append(Table(header, [_tree(row) for row in trees]))
-    figures = ("acceptance", "training") if report["training"] else ("acceptance",)
+    figures = ("acceptance", "tokens_won", *(("training",) if report["training"] else ()))
     return Section("Drafts that the main accepts", text, tuple(tables), figures)
 
 
