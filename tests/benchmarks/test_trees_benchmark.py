@@ -9,10 +9,10 @@ from benchmarks.tree_results import table
 from tests.benchmarks.test_recipes import ends_soon
 
 
-def test_trees_are_decoded_as_they_were_replayed_and_nothing_is_measured_twice(material, tmp_path, monkeypatch):
+def test_trees_are_decoded_as_they_were_replayed_and_nothing_is_measured_twice(demo_data, tmp_path, monkeypatch):
     monkeypatch.setattr(trees, "LIMIT", 12)
-    short, out = ends_soon(material / "micro-whisper", tmp_path / "short"), tmp_path / "trees.json"
-    given = ["--pair", f"itself={short},{short}", "--speech", str(material), "--work", str(tmp_path / "work")]
+    short, out = ends_soon(demo_data / "micro-whisper", tmp_path / "short"), tmp_path / "trees.json"
+    given = ["--pair", f"itself={short},{short}", "--speech", str(demo_data), "--work", str(tmp_path / "work")]
     result = trees.main([*given, "--clips", "3", "--out", str(out)])
     (row,) = result["rows"]
     assert row["clips"] == 3

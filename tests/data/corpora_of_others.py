@@ -124,9 +124,9 @@ def lhotse_cuts(folder: Path) -> None:
     about = lhotse_recording("long.wav", times[-1][1] + 0.5)
     cuts = []
     for i, (a, b) in enumerate(times):
-        said = {"id": f"s{i}", "recording_id": "rec", "start": 0.0, "duration": b - a, "channel": 0}
-        said |= {"text": TEXTS[i], "language": "Dutch", "speaker": SPEAKERS[i]}
-        cut = {"id": f"c{i}", "start": a, "duration": b - a, "channel": 0, "supervisions": [said]}
+        supervisions = {"id": f"s{i}", "recording_id": "rec", "start": 0.0, "duration": b - a, "channel": 0}
+        supervisions |= {"text": TEXTS[i], "language": "Dutch", "speaker": SPEAKERS[i]}
+        cut = {"id": f"c{i}", "start": a, "duration": b - a, "channel": 0, "supervisions": [supervisions]}
         cuts.append(cut | {"recording": about, "type": "MonoCut"})
     lhotse_file(folder / "cuts_train.jsonl.gz", cuts)
 
@@ -134,12 +134,12 @@ def lhotse_cuts(folder: Path) -> None:
 def lhotse_supervisions(folder: Path) -> None:
     times = recording(folder / "long.wav")
     lhotse_file(folder / "recordings_train.jsonl.gz", [lhotse_recording("long.wav", times[-1][1] + 0.5)])
-    said = [
+    supervisions = [
         {"id": f"s{i}", "recording_id": "rec", "start": a, "duration": b - a, "channel": 0, "text": TEXTS[i]}
         | {"speaker": SPEAKERS[i]}
         for i, (a, b) in enumerate(times)
     ]
-    lhotse_file(folder / "supervisions_train.jsonl.gz", said)
+    lhotse_file(folder / "supervisions_train.jsonl.gz", supervisions)
 
 
 def lhotse_recording(path: str, seconds: float, kind: str = "file") -> dict:

@@ -214,7 +214,7 @@ def test_a_leaked_test_clip_fails_the_verdict(eval_config, demo_data, tmp_path):
 
 
 def test_a_speedup_that_is_not_met_says_what_is_required_of_it():
-    asked = {"name": "speedup_batch_1", "figure": 1.05, "target": 1.0, "higher_is_better": True}
-    unmet = asked | {"passed": False, "kept": False}
+    criterion_row = {"name": "speedup_batch_1", "figure": 1.05, "target": 1.0, "higher_is_better": True}
+    unmet = criterion_row | {"passed": False, "kept": False}
     ((*_, required, met),) = verdict_part({"criteria": [unmet], "article": [], "passed": False}).tables[0].rows
     assert (required, met) == ("at least 1, and its interval above 1", "no")
