@@ -42,7 +42,7 @@ from whisper_pair.decoding import Options
 from whisper_pair.longform import transcribe
 from whisper_pair.runs import hardware, versions
 from whisper_pair.synthetic.micro import MicroWhisper, build
-from whisper_pair.training import Batches, Example, FrozenEncoder, Plan, Stream, TargetTokens
+from whisper_pair.training import Batches, Draw, Example, FrozenEncoder, Plan, Stream, TargetTokens
 
 RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20
@@ -88,7 +88,7 @@ def loading(examples: list[Example], log_mel: LogMel, batch: int, workers: int, 
     for repeat in range(repeats):
         plan = Plan(len(examples), batch, 1, 1, 1.0, repeat)
         loader = DataLoader(
-            Stream(plan, batches.load),
+            Stream(batches.load),
             batch_sampler=list(plan.micro_batches(0, 0)),
             collate_fn=batches.collate,
             num_workers=workers,
@@ -115,7 +115,7 @@ def training(examples: list[Example], log_mel: LogMel, model, batch: int, steps:
     rates = []
     for step in range(steps + 1):
         numbers = range(step * batch, (step + 1) * batch)
-        loaded = batches.collate([batches.load(number % len(examples), 0) for number in numbers])
+        loaded = batches.collate([batches.load(Draw(number % len(examples), 0)) for number in numbers])
         began = time.perf_counter()
         audio_features = encoding.states(loaded.audio, device)
         module(

@@ -1,6 +1,7 @@
 """Fine-tunes the main: data -> windows -> training -> `main/`, a stock checkpoint."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from whisper_pair.config import Config
 from whisper_pair.data import (
     TIMESTAMP_TOKENS,
     Corpus,
+    alone,
     drop_long_texts,
     fingerprint,
     load_test_clips,
@@ -53,6 +55,7 @@ from whisper_pair.training import (
     Example,
     FrozenEncoder,
     Plan,
+    ShortSteps,
     TargetTokens,
     Trainable,
     ValidationScore,
@@ -70,6 +73,11 @@ from whisper_pair.training import (
 from .model import TranscriptLoss, choose_parameters, placed, stock
 
 logger = logging.getLogger("whisper_pair.train")
+
+FROZEN_ENCODER = (
+    "train.short_windows: with the encoder frozen, windows as long as their speech stay worse than full ones; train "
+    "the encoder too, with train.parameters: all or train.lora.encoder: true"
+)
 
 
 def stage_of(config: Config, start: Path, precision: str) -> Stage:
@@ -111,8 +119,11 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     if not dry_run:
         corpus = with_restored_style(corpus, config, start, DTYPES[precision], log_mel, tokenizer)
     examples = make_examples(corpus, config, targets, log_mel.seconds)
+    short = [] if settings.short_windows is None else clips_alone(corpus, config, targets, log_mel.seconds)
     validation = load_test_clips(data.validation, data, log_mel.seconds, "validation")
 
+    if short and settings.encoder_is_frozen:
+        logger.warning("%s", FROZEN_ENCODER)
     accelerator = make_accelerator(config, settings, "train")
     begin_stage(accelerator, stage, config)
     logger.info(corpus.report("training"))
@@ -132,7 +143,7 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         shape = (model.config.max_source_positions, model.config.d_model)
         cache = EncoderCache(stage.work / "states", len(examples), *shape)
     shown = repeated_by_weight(windows, config.seed)
-    batches = Batches([examples[number] for number in shown], log_mel, cache and cache.of(shown))
+    batches = Batches([*(examples[number] for number in shown), *short], log_mel, cache and cache.of(shown))
     encoding = FrozenEncoder(encoder, log_mel, settings.spec_augment, batches.cache)
     validator = Validator(validation, log_mel, tokenizer, config, stage.work / "validation-states" if frozen else None)
 
@@ -149,9 +160,13 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
     def save(trained: Any, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)
-        capabilities_of([windows[number] for number in shown], config).save(folder)
+        capabilities_of([example.window for example in batches.examples], config).save(folder)
 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
+    if settings.short_windows is not None:
+        seconds, full = [example.window.seconds for example in short], model.config.max_source_positions
+        steps = ShortSteps.of(settings.short_windows, seconds, plan.per_step, full, len(shown), config.seed)
+        plan = replace(plan, short=steps)
     module = TranscriptLoss(model, settings)
     cached = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows with encoder states on disk
     disk = training_bytes(module, model, saved_as, settings) + cache_bytes(cached, model.config)
@@ -187,6 +202,13 @@ def make_examples(corpus: Corpus, config: Config, targets: TargetTokens, window_
     tokens = drop_long_texts(corpus, targets.count, most)
     windows = pack(corpus.clips, config.data, window_seconds, config.seed, tokens, targets.room)
     return [Example(window, *targets.human(window)) for window in windows]
+
+
+def clips_alone(corpus: Corpus, config: Config, targets: TargetTokens, window_seconds: float) -> list[Example]:
+    """What short windows hold: each clip by itself, as often as its source's weight says."""
+    windows = alone(corpus.clips, config.data, window_seconds, config.seed)
+    shown = [windows[number] for number in repeated_by_weight(windows, config.seed)]
+    return [Example(window, *targets.human(window)) for window in shown]
 
 
 def save_checkpoint(model: Any, processor: Any, folder: Path) -> None:

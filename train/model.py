@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from whisper_pair.config import Train
+from whisper_pair.decoding import encoder_states
 from whisper_pair.errors import InputError
 from whisper_pair.precision import frozen
 from whisper_pair.training import gathered_model, gathered_weights, model_with_weights
@@ -89,7 +90,7 @@ class TranscriptLoss(nn.Module):
     def forward(self, audio_features: Tensor, inputs: Tensor, labels: Tensor) -> SummedLoss:
         """audio_features: encoder states [rows, frames, width], or log-mel spectrograms [rows, mel, frames] where the
         encoder is trained; inputs and labels [rows, tokens]."""
-        states = audio_features if self.encoder is None else self.encoder(audio_features).last_hidden_state
+        states = audio_features if self.encoder is None else encoder_states(self.encoder, audio_features)
         hidden = self.decoder(input_ids=inputs, encoder_hidden_states=states, use_cache=False).last_hidden_state
         counted = labels != IGNORE
         return SummedLoss(cross_entropy(hidden[counted], self.head.weight, labels[counted]))

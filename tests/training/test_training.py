@@ -19,6 +19,7 @@ from whisper_pair.training import loop as training
 from whisper_pair.training.loop import Trainable, ValidationScore, fit
 from whisper_pair.training.losses import SummedLoss
 from whisper_pair.training.plan import Plan, learning_rate_at
+from whisper_pair.training.short_steps import Draw
 
 
 def plan(**changes) -> Plan:
@@ -33,7 +34,7 @@ def test_a_step_takes_the_same_samples_however_they_are_spread(samples, batch, s
         plan(samples=samples, batch_size=batch, accumulation=1, processes=spread, seed=seed),
     ]
 
-    def steps(some: Plan) -> list[list[int]]:
+    def steps(some: Plan) -> list[list[Draw]]:
         shares = [list(some.micro_batches(0, process)) for process in range(some.processes)]
         each = some.accumulation
         return [
@@ -90,8 +91,8 @@ class Numbers:
         if spoil is not None:
             self.y[spoil] = float("nan")
 
-    def load(self, sample, seed):
-        return sample
+    def load(self, draw):
+        return draw.sample
 
     def collate(self, samples):
         mask = torch.stack([torch.arange(5) <= sample % 5 for sample in samples]).float()

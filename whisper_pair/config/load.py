@@ -84,8 +84,13 @@ def _check(config: Config) -> None:
     require(trained, "distill.losses", "a weight above 0 for one of them", 0)
     if config.train is not None and config.train.cache_encoder:
         settled = config.train.encoder_is_frozen and config.train.spec_augment is None
-        wanted = "false, since states are only kept of a frozen encoder without spec_augment"
+        settled = settled and config.train.short_windows is None
+        wanted = "false, since states are only kept of a frozen encoder without spec_augment or short_windows"
         require(settled, "train.cache_encoder", wanted, True)
+    if config.train is not None and config.train.short_windows is not None:
+        margin = config.train.short_windows.margin
+        rising = len(margin) == 2 and margin[0] <= margin[1]
+        require(rising, "train.short_windows.margin", "the least and the most seconds", list(margin))
     layers = distill.layers
     if isinstance(layers, tuple):
         rising = len(layers) > 0 and all(a < b for a, b in itertools.pairwise(layers))

@@ -106,6 +106,16 @@ class Lora:
 
 
 @dataclass(frozen=True)
+class ShortWindows:
+    """Steps on windows that end soon after their speech, so that decoding need not pay for 30 s of each clip."""
+
+    share: Annotated[float, Bound("a share above 0, below 1", lambda x: 0 < x < 1)] = (
+        0.8  # of all steps; the others keep full windows as good, which everyone else decodes with
+    )
+    margin: tuple[NotNegative, ...] = (0.3, 2.0)  # seconds after a step's longest clip, drawn between the two
+
+
+@dataclass(frozen=True)
 class Optimization:
     """What both training stages take."""
 
@@ -134,6 +144,7 @@ class Train(Optimization):
     parameters: Literal["decoder", "all", "lora"] = "decoder"  # decoder: the encoder stays as it was
     lora: Lora = field(default_factory=Lora)
     spec_augment: SpecAugment | None = None
+    short_windows: ShortWindows | None = None  # {}: also learn windows as long as their speech; null: full ones alone
     cache_encoder: bool = False  # keep a frozen encoder's states on disk: 1.5 MB a window for base, 3.8 MB for large-v3
 
     @property

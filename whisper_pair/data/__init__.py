@@ -14,7 +14,15 @@ from .clips import Clip, HubRow, Window, features_of
 from .corpus import Corpus, audited, drop_long_texts, load_test_clips, load_training_clips, long_test_clips
 from .fingerprints import fingerprint, windowing_settings
 from .look import Look, look
-from .packing import TIMESTAMP_TOKENS, clips_per_window, pack, padding_saved, perturbed_copies, repeated_by_weight
+from .packing import (
+    TIMESTAMP_TOKENS,
+    alone,
+    clips_per_window,
+    pack,
+    padding_saved,
+    perturbed_copies,
+    repeated_by_weight,
+)
 from .paths import shown
 from .report import write_data_report
 from .transcripts import WITHIN_MARK
@@ -28,6 +36,7 @@ __all__ = [
     "Look",
     "Slice",
     "Window",
+    "alone",
     "audited",
     "clips_per_window",
     "drop_long_texts",

@@ -55,6 +55,11 @@ def pack(
     return _in_their_forms(windows, clips, data, window_seconds, seed)
 
 
+def alone(clips: Sequence[Clip], data: Data, window_seconds: float, seed: int) -> list[Window]:
+    """A window of its own for each clip, in the same shares of forms as those of `pack`."""
+    return _in_their_forms([Window((clip,)) for clip in clips], clips, data, window_seconds, seed)
+
+
 def _groups(clips: Sequence[Clip]) -> list[list[Clip]]:
     """Clips that may be joined: of one source and speaker."""
     groups: dict[tuple[Source | None, str | None, bool], list[Clip]] = {}

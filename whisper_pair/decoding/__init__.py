@@ -23,7 +23,7 @@ from .fused_encoder import for_inference
 from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
-from .short_windows import FRAME_BUCKET, FRAMES_PER_SECOND, bucketed, encoder_states, window_frames
+from .short_windows import FRAME_BUCKET, FRAMES_PER_SECOND, bucketed, encoder_states, shortened, window_frames
 from .special_tokens import TIMESTAMPS, SpecialTokens
 from .tree import DraftTree
 
@@ -66,6 +66,7 @@ __all__ = [
     "pooled",
     "predicted_speedup",
     "rate",
+    "shortened",
     "tree_acceptance",
     "trees_to_offer",
     "unpacked",

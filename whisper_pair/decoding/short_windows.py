@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 FRAMES_PER_SECOND = 50  # of the encoder
+FEATURE_FRAMES = 2  # of the spectrogram, an encoder frame
 FRAME_BUCKET = 100  # frames, 2 s: lengths are multiples of it, or the full window
 
 
@@ -23,6 +24,11 @@ def bucketed(frames: int, full: int) -> int:
 def window_frames(seconds: float, margin: float, full: int) -> int:
     """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed."""
     return bucketed(math.ceil(round((seconds + margin) * FRAMES_PER_SECOND, 6)), full)
+
+
+def shortened(features: Tensor, frames: int) -> Tensor:
+    """Features [..., mel, full] of full windows -> those of windows of so many encoder frames: [..., mel, 2 frames]."""
+    return features[..., : FEATURE_FRAMES * frames]
 
 
 def stride_of(encoder: WhisperEncoder) -> int:

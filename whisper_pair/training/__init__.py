@@ -9,6 +9,7 @@ from .plan import Plan, Stream, deciding_settings
 from .probe import probe
 from .restored_style import with_restored_style
 from .sharding import gathered_model, gathered_weights, model_with_weights
+from .short_steps import Draw, ShortSteps
 from .target_tokens import TargetTokens
 from .validation import Validator, pooled_over_processes
 from .window_cache import WindowCache
@@ -19,10 +20,12 @@ __all__ = [
     "AudioBatch",
     "Batch",
     "Batches",
+    "Draw",
     "EncoderCache",
     "Example",
     "FrozenEncoder",
     "Plan",
+    "ShortSteps",
     "Stream",
     "TargetTokens",
     "Trainable",

@@ -16,9 +16,11 @@ from torch import Tensor
 from ..audio import LogMel, spec_augment
 from ..config import SpecAugment
 from ..data import Window
+from ..decoding import encoder_states, shortened
 from ..errors import InputError
 from .encoder_cache import EncoderCache
 from .losses import IGNORE
+from .short_steps import Draw
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class LoadedExample:
     seed: int  # of its augmentation
     states: Tensor | None  # [frames, width]
     pcm: np.ndarray | None  # [samples], int16 at 16 kHz
+    frames: int | None = None  # encoder frames of its window; None: the full window
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class AudioBatch:
     uncached: tuple[int, ...]  # which rows are to be encoded
     samples: tuple[int, ...]  # [rows]: numbers of the examples, by which states are cached
     seeds: tuple[int, ...] = ()  # [rows]: of the augmentation; needed only by those who augment
+    frames: int | None = None  # encoder frames of all its windows; None: full windows
 
     @classmethod
     def to_encode(cls, waves: Tensor, samples: Sequence[int]) -> "AudioBatch":
@@ -80,19 +84,20 @@ class Batches:
     def __init__(self, examples: Sequence[Example], log_mel: LogMel, cache: EncoderCache | None = None):
         self.examples, self.log_mel, self.cache = examples, log_mel, cache
 
-    def load(self, sample: int, seed: int) -> LoadedExample | None:
+    def load(self, draw: Draw) -> LoadedExample | None:
         """One example, or None where its audio cannot be read."""
+        sample, seed, frames = draw
         example = self.examples[sample]
         if self.cache is not None and (states := self.cache.read(sample)) is not None:
             return LoadedExample(example, sample, seed, states, None)
         try:
-            return LoadedExample(example, sample, seed, None, example.window.pcm()[: self.log_mel.samples])
+            return LoadedExample(example, sample, seed, None, example.window.pcm()[: self.log_mel.samples], frames)
         except InputError as error:
             logger.warning("skipped: %s", error)
             return None
 
     def collate(self, loaded: Sequence[LoadedExample | None]) -> Batch:
-        """Raises InputError where no example could be read."""
+        """The examples' windows must be of one length. Raises InputError where no example could be read."""
         items = [item for item in loaded if item is not None]
         if not items:
             raise InputError("No audio of a whole batch could be read; see the clips named above.")
@@ -105,6 +110,7 @@ class Batches:
             uncached=tuple(row for row in range(len(items)) if row not in known),
             samples=tuple(item.sample for item in items),
             seeds=tuple(item.seed for item in items),
+            frames=items[0].frames,
         )
         names = tuple(item.example.window.name for item in items)
         return Batch(inputs, labels, int((labels != IGNORE).sum()), names, audio)
@@ -138,12 +144,15 @@ class FrozenEncoder:
         self.rounding = rounding
 
     def features(self, audio: AudioBatch, device: torch.device) -> Tensor:
-        """Log-mel spectrograms [rows to encode, mel, frames], masked where the configuration asks for it."""
+        """Log-mel spectrograms [rows to encode, mel, frames], masked where the configuration asks for it.
+
+        Those of short windows are the beginnings of full ones, masks included.
+        """
         mel = self.log_mel(audio.waves.to(device, non_blocking=True))
-        if self.augment is None:
-            return mel
-        seeds = [audio.seeds[row] for row in audio.uncached]
-        return torch.stack([spec_augment(m, self.augment, seed) for m, seed in zip(mel, seeds, strict=True)])
+        if self.augment is not None:
+            seeds = [audio.seeds[row] for row in audio.uncached]
+            mel = torch.stack([spec_augment(m, self.augment, seed) for m, seed in zip(mel, seeds, strict=True)])
+        return mel if audio.frames is None else shortened(mel, audio.frames)
 
     @torch.no_grad()
     def states(self, audio: AudioBatch, device: torch.device, exact: bool = False) -> Tensor:
@@ -161,7 +170,8 @@ class FrozenEncoder:
 
     def _computed(self, audio: AudioBatch, device: torch.device, exact: bool) -> Tensor:
         features = self.features(audio, device).to(self.encoder.conv1.weight.dtype)
-        states = self.encoder(features).last_hidden_state
+        full = audio.frames is None
+        states = self.encoder(features).last_hidden_state if full else encoder_states(self.encoder, features)
         self._keep([audio.samples[row] for row in audio.uncached], states, exact)
         return states
 

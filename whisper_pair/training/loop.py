@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .instability import InstabilityGuard, largest_that_fits, out_of_memory
 from .plan import Plan, Stream, learning_rate_at
 from .progress import Progress
 from .sharding import prepared
+from .short_steps import Draw
 from .step import Prepare, Step, take_step
 from .write_behind import WRITES
 
@@ -86,10 +88,10 @@ class _Loop:
         self.progress = Progress(folder, plan.per_step, settings.keep)
         self.progress.resume(accelerator)
         self.accelerator, self.trainable, self.settings, self.plan = accelerator, trainable, settings, plan
-        self.batches, self.stream = batches, Stream(plan, batches.load)
+        self.batches, self.stream = batches, Stream(batches.load)
         self.loader = DataLoader(
             self.stream,
-            batch_sampler=self._positions(),
+            batch_sampler=self._draws(),
             collate_fn=batches.collate,
             num_workers=workers,
             persistent_workers=False,
@@ -163,9 +165,9 @@ class _Loop:
         accelerator.wait_for_everyone()
         return progress.best_folder
 
-    def _positions(self) -> list[list[int]]:
+    def _draws(self) -> Iterator[list[Draw]]:
         """The samples of each micro-batch that this process has yet to take."""
-        return list(self.plan.micro_batches(self.progress.step, self.accelerator.process_index))
+        return self.plan.micro_batches(self.progress.step, self.accelerator.process_index)
 
     def _save(self) -> Path:
         WRITES.flush()
@@ -188,7 +190,7 @@ class _Loop:
                 raise
         # outside of the except, which holds on to the tensors
         heaviest = max(range(self.settings.accumulation), key=lambda i: batches[i].tokens)
-        fits = self._fits(self._positions()[heaviest])
+        fits = self._fits(list(islice(self._draws(), heaviest + 1))[heaviest])
         found = out_of_memory(number, self.settings.batch_size, self.settings.accumulation, fits)
         raise _reported(self.accelerator, found)
 
@@ -206,7 +208,7 @@ class _Loop:
         self.bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
         self.bar.update()
 
-    def _fits(self, positions: list[int]) -> int | None:
+    def _fits(self, draws: list[Draw]) -> int | None:
         """The largest part of a micro-batch for which there is memory. Runs without the other processes, which go
         on."""
         from accelerate.utils import DistributedType
@@ -217,12 +219,12 @@ class _Loop:
 
         def run(size: int) -> None:
             self.optimizer.zero_grad()
-            some = self.batches.collate([self.stream[position] for position in positions[:size]])
+            some = self.batches.collate([self.stream[draw] for draw in draws[:size]])
             inputs = self.trainable.prepare(some)
             with self.accelerator.autocast():
                 alone(**inputs).total.backward()
 
-        return largest_that_fits(run, len(positions))
+        return largest_that_fits(run, len(draws))
 
 
 def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress, loss: float) -> None:

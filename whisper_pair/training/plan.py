@@ -1,7 +1,8 @@
 """How samples become steps.
 
 Samples come from one endless stream, epoch after epoch, each in its own seeded order. Position i of the stream is the
-same sample, with the same augmentation, whatever the number of processes, workers or restarts.
+same sample, with the same augmentation, whatever the number of processes, workers or restarts. Steps on short windows
+(short_steps.py) stand between the others and leave the stream where it is.
 """
 
 import math
@@ -13,6 +14,9 @@ import torch
 from torch.utils.data import Dataset
 
 from ..config import Optimization
+from .short_steps import Draw, ShortSteps
+
+FAR = 10_000_000  # steps, by which the share of short ones is exact
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Plan:
     processes: int
     epochs: float
     seed: int
+    short: ShortSteps | None = None  # steps on short windows; None: there are none
 
     @classmethod
     def of(cls, settings: Optimization, samples: int, processes: int, seed: int) -> "Plan":
@@ -39,19 +44,31 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return max(1, math.ceil(self.epochs * self.samples / self.per_step))
+        if self.short is None:
+            return max(1, math.ceil(self.epochs * self.samples / self.per_step))
+        return max(1, math.ceil(self.epochs * FAR / self.epochs_at(FAR)))
 
     def epochs_at(self, step: int) -> float:
-        """How many times the samples have been seen after so many steps."""
-        return step * self.per_step / self.samples
+        """How many times the speech has been seen after so many steps."""
+        short = 0 if self.short is None else self.short.before(step)
+        passes = (step - short) * self.per_step / self.samples
+        return passes if self.short is None else passes + short / len(self.short.groups)
 
-    def micro_batches(self, first_step: int, process: int) -> Iterator[list[int]]:
-        """The stream positions of one process's micro-batches, from `first_step` to the end."""
+    def micro_batches(self, first_step: int, process: int) -> Iterator[list[Draw]]:
+        """One process's micro-batches, from `first_step` to the end."""
         for step in range(first_step, self.steps):
-            start = step * self.per_step + process * self.batch_size * self.accumulation
             for micro in range(self.accumulation):
-                begin = start + micro * self.batch_size
-                yield list(range(begin, begin + self.batch_size))
+                yield self._micro_batch(step, process * self.accumulation + micro)
+
+    def _micro_batch(self, step: int, number: int) -> list[Draw]:
+        """The micro-batch `number` of a step, counted over all processes."""
+        if self.short is not None and self.short.is_short(step):
+            draws, parts = self.short.draws(self.short.before(step)), self.accumulation * self.processes
+            draws *= math.ceil(parts / len(draws))  # of a tiny corpus: none is empty
+            return draws[number::parts]
+        full = step if self.short is None else step - self.short.before(step)
+        begin = full * self.per_step + number * self.batch_size
+        return [Draw(self.sample(at), self.position_seed(at)) for at in range(begin, begin + self.batch_size)]
 
     def sample(self, position: int) -> int:
         """Which sample stands at a position of the stream."""
@@ -72,13 +89,13 @@ class Plan:
 
 
 class Stream(Dataset):
-    """Stream positions -> samples, by `load(sample, seed)`."""
+    """Draws -> what `load` makes of them."""
 
-    def __init__(self, plan: Plan, load: Callable[[int, int], Any]):
-        self.plan, self.load = plan, load
+    def __init__(self, load: Callable[[Draw], Any]):
+        self.load = load
 
-    def __getitem__(self, position: int) -> Any:
-        return self.load(self.plan.sample(position), self.plan.position_seed(position))
+    def __getitem__(self, draw: Draw) -> Any:
+        return self.load(draw)
 
 
 def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +106,7 @@ def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """
     cut = ("batch_size", "accumulation")
     without_effect = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
+    without_effect += ("short_windows",) if settings.get("short_windows") is None else ()  # as before there were any
     rest = {name: value for name, value in settings.items() if name not in (*cut, *without_effect)}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 

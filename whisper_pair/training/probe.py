@@ -23,6 +23,7 @@ def probe(
 
     from .instability import InstabilityGuard
     from .sharding import prepared
+    from .short_steps import Draw
     from .step import take_step
 
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
@@ -33,7 +34,7 @@ def probe(
         if step == WARM_UP:
             begun = time.perf_counter()
         micro = [
-            batches.collate([batches.load(next(numbers), step) for _ in range(settings.batch_size)])
+            batches.collate([batches.load(Draw(next(numbers), step)) for _ in range(settings.batch_size)])
             for _ in range(settings.accumulation)
         ]
         tokens = float(sum(batch.tokens for batch in micro)) * accelerator.num_processes
