@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from train.finetune import FROZEN_ENCODER, finetune
 from whisper_pair.checkpoints import Capabilities
 from whisper_pair.checkpoints.load import load_main
-from whisper_pair.config import ShortWindows
-from whisper_pair.config.schema import load_config
+from whisper_pair.config import ShortWindows, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.training.plan import Plan
 from whisper_pair.training.short_steps import Draw, ShortSteps
@@ -119,11 +118,11 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("pack", [True, False])
-def test_a_main_is_trained_on_short_windows_and_says_so(weights, pack, material, write_config, tmp_path, caplog):
+def test_a_main_is_trained_on_short_windows_and_says_so(weights, pack, demo_data, write_config, tmp_path, caplog):
     train = {"short_windows": {"share": 0.5, "margin": [0.2, 0.5]}, "spec_augment": {}} | WEIGHTS[weights]
     config = load_config(write_config(tmp_path / "pair.yaml", train=train, data={"pack": pack}))
     folder = finetune(config)
-    before, after = (load_main(at, torch.float32).state_dict() for at in (material / "micro-whisper", folder))
+    before, after = (load_main(at, torch.float32).state_dict() for at in (demo_data / "micro-whisper", folder))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     trained = weights in ("all", "lora in the encoder")
     assert any(".decoder.layers." in name for name in moved)
