@@ -103,12 +103,18 @@ def survey(source: Source, cache: str | None, longest: float | None) -> Generato
     folder = None if cache is None else Path(cache) / _key(source, longest)
     layout = layout_of(source, cache)
     if source.corpus is not None and not isinstance(layout, HubSet):
-        logger.info("%s: read as %s", source.name, kind_of(layout))
+        _say_once(source.name, kind_of(layout))
     with _lock(folder), tqdm(desc=f"reading {source.name}", unit="clip", leave=False, delay=1) as bar:
         if source.stream and folder is not None and isinstance(layout, HubSet | ParquetFiles):
             yield from _streamed(layout, folder, longest, bar)
         else:
             yield from _in_place(source, cache, folder, longest, bar)
+
+
+@lru_cache
+def _say_once(name: str, kind: str) -> None:
+    """Says what a corpus was read as: the first time in a process, however often it is read."""
+    logger.info("%s: read as %s", name, kind)
 
 
 def audit(row: Row, longest: float | None) -> Audit:
