@@ -124,9 +124,9 @@ def lhotse_cuts(folder: Path) -> None:
     about = lhotse_recording("long.wav", times[-1][1] + 0.5)
     cuts = []
     for i, (a, b) in enumerate(times):
-        supervisions = {"id": f"s{i}", "recording_id": "rec", "start": 0.0, "duration": b - a, "channel": 0}
-        supervisions |= {"text": TEXTS[i], "language": "Dutch", "speaker": SPEAKERS[i]}
-        cut = {"id": f"c{i}", "start": a, "duration": b - a, "channel": 0, "supervisions": [supervisions]}
+        supervision = {"id": f"s{i}", "recording_id": "rec", "start": 0.0, "duration": b - a, "channel": 0}
+        supervision |= {"text": TEXTS[i], "language": "Dutch", "speaker": SPEAKERS[i]}
+        cut = {"id": f"c{i}", "start": a, "duration": b - a, "channel": 0, "supervisions": [supervision]}
         cuts.append(cut | {"recording": about, "type": "MonoCut"})
     lhotse_file(folder / "cuts_train.jsonl.gz", cuts)
 
