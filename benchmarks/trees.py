@@ -8,7 +8,7 @@
 validation clips and scored on the test clips, by exact replay of the assistant's ranks; then they are decoded, and the
 engine's own counters must say the same, the tokens what transformers' greedy says. Costs are an H100's
 (results/decoding-h100.json); `auto` is timed here, in the process's CPU seconds. What was measured is kept in --work:
-a call that was stopped goes on where it was.
+a call that was stopped goes on where it was. The encoders run in bf16, once; decoders run in float32.
 """
 
 import argparse
@@ -52,6 +52,7 @@ from whisper_pair.runs import write_json
 LIMIT = 96  # tokens: on clips of a few seconds only a loop is longer
 NODES, MOST_NODES = (2, 4, 8, 16, 32), 32
 BATCH_SIZES = (1, 8)
+DECODED = (("best tree", 1), ("best tree", 8), ("chain as deep", 1))
 TIMED_CLIPS, REPEATS = 24, 3
 AT_ONCE = 8  # clips in the encoder
 
@@ -101,16 +102,16 @@ class Case:
         source = Source(folder=str(self.args.speech / part))
         data = Data(train=(), validation=(), test=(source,), cache=str(self.args.work / "data"), workers=0)
         clips = load_test_clips(data.test, data, self.log_mel.seconds, "test")[: self.args.clips]
-        own = self.engine.encoders.draft
+        encoders = [model.model.encoder for model in (self.main, self.draft) if model.config.is_encoder_decoder]
         found: tuple[list[Tensor], list[Tensor]] = ([], [])
-        with torch.inference_mode():
-            for at in range(0, len(clips), AT_ONCE):
-                features = features_of(clips[at : at + AT_ONCE], self.log_mel)
-                for encoder, kept in zip((self.engine.encoders.main, own), found, strict=True):
-                    if encoder is not None:
-                        kept.append(encode(encoder, features))
-        states, theirs = found
-        return Speech(torch.cat(states), torch.cat(theirs) if theirs else None)
+        for at in range(0, len(clips), AT_ONCE):
+            features = features_of(clips[at : at + AT_ONCE], self.log_mel)
+            for encoder, kept in zip(encoders, found, strict=False):
+                with torch.autocast("cpu", torch.bfloat16):
+                    states = encode(encoder, features)
+                kept.append(states.float())
+        ours, theirs = found
+        return Speech(torch.cat(ours), torch.cat(theirs) if theirs else None)
 
     @cached_property
     def test(self) -> Speech:
@@ -235,11 +236,7 @@ class Case:
             }
             for depth in range(1, 7)
         }
-        decoded = [
-            {"drafts": name, "batch_size": size, **self.decoded(named[name], size)}
-            for name in ("best tree", "chain as deep")
-            for size in BATCH_SIZES
-        ]
+        decoded = [{"drafts": name, "batch_size": size, **self.decoded(named[name], size)} for name, size in DECODED]
         adaptive = self.adaptive()
         return {
             "pair": self.name,
