@@ -105,7 +105,7 @@ def devices() -> Iterator[Finding]:
         fix = "install the torch build of your CUDA version" if shutil.which("nvidia-smi") else "train on a GPU"
         yield Finding("GPU", f"none that torch {torch.__version__} can use", fix, needed=False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("CPU", f"{cores} cores, {torch.get_num_threads()} threads of torch")
+    yield Finding("CPU", f"{cores} cores, threads of torch: {torch.get_num_threads()}")
 
 
 def attention() -> Iterator[Finding]:
