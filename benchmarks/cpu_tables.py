@@ -15,14 +15,16 @@ def peers(result: dict[str, Any]) -> str:
     lines.append("| --- | --- | --- | ---: | ---: | ---: |")
     for row in result["rows"]:
         low, high = row["spread"]
-        figures = f"{row['seconds']:.1f} ({low:.1f}-{high:.1f}) | {row['speedup']:.2f}x | {row['identical']}"
+        spread = "" if result["repeats"] == 1 else f" ({low:.1f}-{high:.1f})"
+        figures = f"{row['seconds']:.1f}{spread} | {row['speedup']:.2f}x | {row['identical']}"
         lines.append(f"| {row['engine']} | {row['mode']} | {row['type']} | {figures} of {result['clips']} |")
     threads = result["machine"]["threads"]
     clock = {"wall": "wall-clock time", "cpu": "processor time, since others used the machine"}[result["clock"]]
+    passes = "one pass" if result["repeats"] == 1 else f"medians and extremes of {result['repeats']} interleaved passes"
     note = (
         f"{result['clips']} clips, {result['audio_seconds']:.0f} s of speech, batch 1, {threads} "
-        f"thread{'s' if threads > 1 else ''}; medians and extremes of {result['repeats']} interleaved passes, from the "
-        f"spectrogram to the tokens, by {clock}. int8 is another model, of other text."
+        f"thread{'s' if threads > 1 else ''}; {passes}, from the spectrogram to the tokens, by {clock}. int8 is "
+        "another model, of other text."
     )
     return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
 
