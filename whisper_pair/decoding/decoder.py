@@ -8,6 +8,7 @@ Letters in shapes: B rows, T tokens fed, L cache positions, H heads, D head widt
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple, cast
 
 import torch
@@ -16,10 +17,9 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder, WhisperDecoderLayer
 
+from .compiled import CompiledLayer
 from .kv_cache import SPARE_SLOTS, KVCache
 from .linear import Weight, activated, at_once, linear, packed, unpacked
-
-MOST_SHAPES = 512  # of (rows, tokens, keys) that one run may compile
 
 
 class FusedLayer(NamedTuple):
@@ -111,13 +111,12 @@ class Decoder:
         ahead = torch.ones(self.positions, self.positions, dtype=torch.bool, device=self.device).triu(1)
         self.causal = torch.zeros(ahead.shape, dtype=self.dtype, device=self.device).masked_fill(ahead, -torch.inf)
         self.layers = [fused(cast(WhisperDecoderLayer, layer)) for layer in module.layers]
-        self.run_layer = layer_forward
+        self.run_layer: Callable[..., Tensor] = layer_forward
 
     def compile(self, backend: str = "inductor") -> None:
-        """Compile the cached step: one layer, once a shape, serves them all, for its weights are arguments."""
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+        """Compile the cached step: one layer, once a shape, serves them all, those of other decoders too."""
         self.layers, self.head = [layer.plain() for layer in self.layers], unpacked(self.head)
-        self.run_layer = torch.compile(layer_forward, dynamic=False, fullgraph=True, backend=backend)
+        self.run_layer = compiled_layer(backend)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """tokens, positions [B, T] -> [B, T, d]"""
@@ -175,6 +174,12 @@ class Decoder:
         for layer, cached, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
             x = self.run_layer(x, layer, *fixed, (cached, slots), self.positions, mask, cross)
         return torch.layer_norm(x, (self.width,), *self.norm)
+
+
+@cache
+def compiled_layer(backend: str) -> CompiledLayer:
+    """`layer_forward`, compiled: one for all decoders of the process."""
+    return CompiledLayer(layer_forward, "a decoder layer", backend=backend)
 
 
 def same(one: Tensor, other: Tensor) -> bool:

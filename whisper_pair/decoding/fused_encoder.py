@@ -2,11 +2,9 @@
 
 Weights are arguments of the layer, so that it is compiled once a shape and serves every layer and every encoder of that
 shape (regional compilation); a second batch size makes the batch dynamic, so there are three shapes at most. Compiling
-takes seconds, so it waits until a process has encoded COMPILE_AFTER windows, logs a line, and keeps the result in
-Inductor's cache on disk. Where it cannot compile, it logs that too and continues without.
+takes seconds, so it waits until a process has encoded COMPILE_AFTER windows.
 """
 
-import logging
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -17,11 +15,11 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperEncoderLayer
 
+from .compiled import CompiledLayer
 from .decoder import affine, joined
 from .linear import unpacked, with_packed_linears
 
 COMPILE_AFTER = 512  # windows encoded by a process: some hours of speech, of which compiling is a small part
-logger = logging.getLogger(__name__)
 
 
 class EncoderLayer(NamedTuple):
@@ -55,34 +53,16 @@ def layer_forward(x: Tensor, layer: EncoderLayer, heads: int, activation: Callab
 class Compiled:
     """`layer_forward`, compiled once it is worth it. One a process."""
 
-    def __init__(self, after: int = COMPILE_AFTER, backend: str = "inductor"):
-        self.after, self.backend = after, backend
-        self.windows = 0
-        self.failed = False
-        self._compiled: Callable[..., Tensor] | None = None
+    def __init__(self, after: int = COMPILE_AFTER, backend: str | Callable[..., object] = "inductor"):
+        self.after, self.windows = after, 0
+        self.layer = CompiledLayer(layer_forward, "an encoder layer", dynamic=None, backend=backend)
 
     def __call__(
         self, x: Tensor, layers: list[EncoderLayer], heads: int, activation: Callable[[Tensor], Tensor], now: bool
     ) -> Tensor:
         """x through all layers. now: compile without waiting for more windows."""
         self.windows += len(x)
-        if self.failed or not (now or self.windows > self.after):
-            return self._through(layer_forward, x, layers, heads, activation)
-        if self._compiled is None:
-            logger.info("compiling an encoder layer, once for all; it takes some seconds")
-            self._compiled = torch.compile(layer_forward, fullgraph=True, backend=self.backend)
-        try:
-            return self._through(self._compiled, x, layers, heads, activation)
-        except Exception as error:  # a compiler may be missing or broken in many ways, and no window needs it
-            self.failed = True
-            logger.warning("the encoder runs uncompiled: %s", str(error).strip().splitlines()[0])
-            return self._through(layer_forward, x, layers, heads, activation)
-
-    @staticmethod
-    def _through(
-        run: Callable[..., Tensor], x: Tensor, layers: list[EncoderLayer], heads: int,
-        activation: Callable[[Tensor], Tensor],
-    ) -> Tensor:  # fmt: skip
+        run = self.layer if now or self.windows > self.after else layer_forward
         for layer in layers:
             x = run(x, layer, heads, activation)
         return x
