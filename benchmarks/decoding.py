@@ -34,6 +34,7 @@ LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
 CHAINS = "pair chains"  # "auto" without trees of drafts
 COMPILED_SPECULATIVE, COMPILED_GREEDY = "compiled speculative", "compiled greedy"  # ours, layers compiled
+KERNELS_SPECULATIVE, KERNELS_GREEDY = "kernels speculative", "kernels greedy"  # ours, in Triton kernels
 THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
 
 
@@ -52,6 +53,7 @@ class Case:
     scripted: ScriptedPair | None = None
     alpha: float | None = None  # of a scripted pair: the chance that a drafted token is right
     compiled: Engine | None = None
+    kernels: Engine | None = None
     chains: Engine | None = None  # whose "auto" drafts no trees
     theirs: bool = True  # is transformers a contender?
 
@@ -89,6 +91,9 @@ def contenders(
     if case.compiled is not None:
         found[COMPILED_GREEDY] = lambda: ours(0, case.compiled)
         found[COMPILED_SPECULATIVE] = lambda: ours(draft_tokens, case.compiled)
+    if case.kernels is not None:
+        found[KERNELS_GREEDY] = lambda: ours(0, case.kernels)
+        found[KERNELS_SPECULATIVE] = lambda: ours(draft_tokens, case.kernels)
     if not case.theirs:
         return found
     found[THEIR_GREEDY] = theirs
@@ -110,8 +115,8 @@ def compare(
         case.engine.measure_rounds(case.options(batch_size, draft_tokens))  # else "auto" would on the clock
         if case.chains is not None:
             case.chains.measure_rounds(case.options(batch_size, draft_tokens))
-        if case.compiled is not None:
-            case.compiled.round_times.known |= case.engine.round_times.known
+        for other in filter(None, (case.compiled, case.kernels)):
+            other.round_times.known |= case.engine.round_times.known
         outputs, cold = {}, {}
         for name, run in runs.items():  # warms up, and compiles
             start = time.perf_counter()
@@ -137,7 +142,7 @@ def compare(
                 "dtype": str(case.main.dtype).removeprefix("torch."),
                 "device": case.main.device.type,
             }
-            if engine == "compiled":
+            if engine in ("compiled", "kernels"):
                 row["first_seconds"] = round(cold[name], 2)  # with what was compiled
             if name == SPECULATIVE:
                 row |= counters(case, features, batch_size, draft_tokens)
@@ -170,6 +175,8 @@ def scripted_case(shape: str, args) -> Case:
         case.chains = script(Engine(pair.main, pair.draft, like=pair.engine, trees=()), pair.draft)
     if args.compile:
         case.compiled = script(Engine(pair.main, pair.draft, compile=True), pair.draft)
+    if args.kernels:
+        case.kernels = script(Engine(pair.main, pair.draft, kernels=True), pair.draft)
     return case
 
 
@@ -323,6 +330,8 @@ def targets(rows: list[dict]) -> dict:
             add(f"{label}: trees over chains", goal, seconds[CHAINS] / seconds[SPECULATIVE])
         if COMPILED_SPECULATIVE in seconds:
             add(f"{label}: compiled over plain", 1.0, seconds[SPECULATIVE] / seconds[COMPILED_SPECULATIVE])
+        if KERNELS_SPECULATIVE in seconds:
+            add(f"{label}: kernels over plain", 1.0, seconds[SPECULATIVE] / seconds[KERNELS_SPECULATIVE])
         goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}
         if batch in goals:
             add(f"{label}: speculative over own greedy", goals[batch], seconds[GREEDY] / seconds[SPECULATIVE])
@@ -345,6 +354,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, default=4, help="of windows, in a pass of a scripted pair")
     parser.add_argument("--compile", action="store_true", help="of scripted pairs: our engine compiled, beside itself")
+    parser.add_argument("--kernels", action="store_true", help="the same in Triton kernels of our own")
     parser.add_argument("--ours", action="store_true", help="of scripted pairs: leave transformers out")
     parser.add_argument("--language", default="nl")
     parser.add_argument("--device", default="cpu")

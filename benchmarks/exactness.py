@@ -26,14 +26,14 @@ BATCHES = ((1, 3), (4, 0), (9, 5), (3, "auto"))  # batch size, draft length
 EXTRAS: tuple[dict, ...] = ({}, {"confidence": 0.4}, {"log_probabilities": True})
 
 
-def cells(seed: int, device: str, compile: bool) -> list[dict]:
+def cells(seed: int, device: str, compile: bool, kernels: bool) -> list[dict]:
     """Rows of one random main."""
     shape = {"layers": 1 + seed % 4, "heads": (1, 2, 4)[seed % 3], "width": 16 if seed % 2 else 32}
     main = tiny_whisper(seed, **shape)
     drafts = {"decoder": cut(main, None if seed % 2 else 1), "own encoder": with_own_encoder(main, 0.1)}
     main, windows, rows = main.to(device), features(WINDOWS, seed).to(device), []
     for kind, draft in drafts.items():
-        engine = Engine(main, draft.to(device), compile=compile)
+        engine = Engine(main, draft.to(device), compile=compile, kernels=kernels)
         for timestamps in (False, True):
             expected = theirs(main, windows, language="nl", task="transcribe", return_timestamps=timestamps)
             for batch_size, draft_tokens in BATCHES:
@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="random mains")
     parser.add_argument("--compile", action="store_true", help="compile encoders and decoder layers")
+    parser.add_argument("--kernels", action="store_true", help="run decoder layers in Triton kernels of our own")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--machine", help="a word for the machine, in the result's name")
     parser.add_argument("--out", type=Path, help="the result's file, elsewhere than benchmarks/results")
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> dict:
     transformers.logging.set_verbosity_error()
     rows: list[dict] = []
     for seed in range(args.seeds):
-        rows += cells(seed, args.device, args.compile)
+        rows += cells(seed, args.device, args.compile, args.kernels)
         print(json.dumps({"seed": seed, "cells": len(rows), "equal": equal(rows)}), flush=True)
     target = {"target": 1.0, "reached": equal(rows) / len(rows), "higher_is_better": True}
     result = write_result(

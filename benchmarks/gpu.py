@@ -35,7 +35,7 @@ class Part:
     script: str
     limit: float  # seconds of the five minutes, at most
     large: tuple[str, ...]  # arguments at large-v3's shape on a GPU
-    small: tuple[str, ...]  # at a small shape on a CPU
+    small: tuple[str, ...] | None  # at a small shape on a CPU; None: it runs on a GPU alone
     folder: bool = False  # does it need a --folder to work in?
 
 
@@ -72,13 +72,20 @@ PARTS = {
         (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "--draft-tokens", "8", "--compile", "--ours"),
         (*SMALL, "--scripted", "tiny-test", *FEW, "--batch-sizes", "1", "--draft-tokens", "4", "--compile", "--ours"),
     ),
+    "kernels": Part(
+        "decoding", 60,
+        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "16", "--draft-tokens", "8", "--kernels",
+         "--ours"),
+        None,
+    ),
 }  # fmt: skip
 
 
 def run(name: str, small: bool, out: Path, limit: float) -> str | None:
     """Runs a part; what went wrong, if anything did."""
     part = PARTS[name]
-    command = [sys.executable, str(HERE / f"{part.script}.py"), *(part.small if small else part.large)]
+    arguments = part.small if small and part.small is not None else part.large
+    command = [sys.executable, str(HERE / f"{part.script}.py"), *arguments]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         if part.folder:
             command += ["--folder", str(Path(folder) / "work")]
@@ -132,6 +139,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     begun, failures = time.time(), 0
     for name in (name for name in PARTS if name in args.only):
+        if args.shape == "small" and PARTS[name].small is None:
+            print(f"{name}: runs on a GPU alone", flush=True)
+            continue
         started = time.time()
         out = args.results / f"{name}-{args.machine}.json"
         limit = min(PARTS[name].limit * args.minutes / MINUTES, begun + 60 * args.minutes - started)

@@ -164,6 +164,7 @@ def met_equally(row: dict) -> bool:
 TABLES: dict[str, Callable[[Rows], list[str]]] = {
     "decoding": decoding,
     "compiled": decoding,
+    "kernels": decoding,
     "service": service,
     "distillation": distillation,
     "replay": replay,

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 from transformers.models.whisper.modeling_whisper import WhisperDecoder, WhisperDecoderLayer
 
+from ..errors import InputError
 from .compiled import CompiledLayer
 from .kv_cache import SPARE_SLOTS, KVCache
 from .linear import Weight, activated, at_once, linear, packed, unpacked
@@ -117,6 +118,18 @@ class Decoder:
         """Compile the cached step: one layer, once a shape, serves them all, those of other decoders too."""
         self.layers, self.head = [layer.plain() for layer in self.layers], unpacked(self.head)
         self.run_layer = compiled_layer(backend)
+
+    def use_kernels(self) -> None:
+        """Run the cached step in Triton kernels of our own. Raises InputError where they cannot run."""
+        try:
+            from . import kernels
+        except ImportError as error:
+            raise InputError(f"kernels=True needs Triton ({error}): pip install triton") from None
+        if not kernels.run_on(self.device):
+            raise InputError(
+                f"kernels=True needs a model on a CUDA GPU, and this one is on {self.device}: leave it out"
+            )
+        self.run_layer = kernels.layer_forward
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """tokens, positions [B, T] -> [B, T, d]"""

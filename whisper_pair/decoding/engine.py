@@ -60,6 +60,7 @@ class Engine:
         draft_vocabulary: Tensor | None = None,  # token ids: all that the draft can propose, besides the end of text
         graphs: bool | None = None,  # CUDA graphs; None: where there is CUDA
         compile: bool = False,  # torch.compile encoders and decoder layers; pays for itself in long runs on CUDA
+        kernels: bool = False,  # decoder layers in Triton kernels of our own, on CUDA: right, and not yet timed
         like: "Engine | None" = None,  # of the same main, whose side of it serves both; never while the other decodes
         trees: Sequence[DraftTree] | None = None,  # of drafts, that "auto" may choose beside chains; None: TREES
     ):
@@ -80,8 +81,10 @@ class Engine:
             self.encoders.main, self._shared = like.encoders.main, like._shared
         self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
         self.bucketed = self.graphs.enabled
-        if compile:
-            for decoder in filter(None, (self.main, self.draft)):
+        for decoder in filter(None, (self.main, self.draft)):
+            if kernels:
+                decoder.use_kernels()
+            elif compile:
                 decoder.compile()
         self._sources = WeightGuard(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
