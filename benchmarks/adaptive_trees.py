@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.crossed import Won
 from whisper_pair.decoding import Costs, Decoder, between
 from whisper_pair.decoding.decoder import Branches
-from whisper_pair.decoding.kv_cache import KVCache
+from whisper_pair.decoding.kv_cache import Keys, KVCache
 from whisper_pair.decoding.logits_rules import TokenHistory
 from whisper_pair.decoding.model_state import Head
 
@@ -98,7 +98,9 @@ class Grower:
             mask = torch.zeros(sees.shape).masked_fill_(~sees, -torch.inf).view(1, count * beam, keys)
             positions = (prefix + starts + level)[:, None].expand(count, beam).reshape(1, -1)
             branches = Branches(slots.view(1, -1), mask.to(self.decoder.dtype))
-            hidden = self.decoder.step(self.cache, ids.reshape(1, -1), positions, keys, branches)
+            hidden = self.decoder.step(
+                self.cache, ids.reshape(1, -1), positions, Keys(keys, self.cache.frames), branches
+            )
             values, next_ids = self._choices(hidden, torch.full(positions.shape, level + 1))
             follows = next_ids.view(count, beam, beam) == wanted[starts + level + 1][:, None, None]
             scores = (best.values[..., None] + values.view(count, beam, beam)).flatten(1)

@@ -13,7 +13,10 @@ from whisper_pair.decoding.tree import DraftTree
 from whisper_pair.measured_rounds import MeasuredRounds, folder
 
 TREE = DraftTree.of([(0,), (1,), (1, 0)])
-KNOWN = {(1, False): Times({0: 0.01, 1: 0.012, 2: 0.013}, {TREE: 0.014}), (8, True): Times({0: 0.02, 1: 0.05})}
+KNOWN = {
+    (1, False, None): Times({0: 0.01, 1: 0.012, 2: 0.013}, {TREE: 0.014}),
+    (8, True, 400): Times({0: 0.02, 1: 0.05}),
+}
 
 
 @pytest.fixture
@@ -28,8 +31,8 @@ def engine(seed: int = 0, layers: int = 3, **more) -> Engine:
 
 
 def test_another_process_knows_what_one_measured(place):
-    MeasuredRounds(engine()).save({(1, False): KNOWN[1, False]})
-    MeasuredRounds(engine()).save({(8, True): KNOWN[8, True]})  # adds to it
+    MeasuredRounds(engine()).save({(1, False, None): KNOWN[1, False, None]})
+    MeasuredRounds(engine()).save({(8, True, 400): KNOWN[8, True, 400]})  # adds to it
     assert MeasuredRounds(engine(seed=1)).load() == KNOWN  # other weights, the same work
     assert [file.suffix for file in place.iterdir()] == [".json"]
 
@@ -108,4 +111,4 @@ def test_a_pair_goes_by_what_an_earlier_process_kept(place, pair):
     samples = torch.zeros(16_000).numpy()
     (transcribed,) = second.transcribe([samples], language="nl", max_new_tokens=8)
     assert transcribed.drafted == 0
-    assert second.engine.round_times.known == {(1, False): Times({0: 0.01, 1: 0.1, 2: 0.2})}
+    assert second.engine.round_times.known == {(1, False, None): Times({0: 0.01, 1: 0.1, 2: 0.2})}

@@ -20,7 +20,7 @@ from .decoding import LONGEST, Decoder, DraftTree, Engine, Times
 from .errors import InputError
 from .runs import hardware, versions
 
-Key = tuple[int, bool]  # batch size, timestamps
+Key = tuple[int, bool, int | None]  # batch size, timestamps, frames of the windows; None: full ones
 
 PACKAGES = ("whisper-pair", "torch", "transformers")
 
@@ -47,10 +47,11 @@ class MeasuredRounds:
             {
                 "batch_size": size,
                 "timestamps": timestamps,
+                "frames": frames,
                 "seconds": times.chains,
                 "trees": {tree.text: seconds for tree, seconds in times.trees.items()},
             }
-            for (size, timestamps), times in sorted((self.load() | known).items(), key=lambda item: item[0])
+            for (size, timestamps, frames), times in (self.load() | known).items()
         ]
         with contextlib.suppress(OSError, RuntimeError):  # no home, or one that cannot be written
             file = self._file()
@@ -101,12 +102,13 @@ def shape_of(decoder: Decoder) -> dict[str, object]:
 
 def _entry(entry: dict[str, Any]) -> tuple[Key, Times]:
     """Raises ValueError for what could not have been measured."""
-    size, timestamps = entry["batch_size"], entry["timestamps"]
+    size, timestamps, frames = entry["batch_size"], entry["timestamps"], entry["frames"]
     seconds = {int(count): float(value) for count, value in entry["seconds"].items()}
     trees = {DraftTree.of_text(text): float(value) for text, value in entry["trees"].items()}
     whole = type(size) is int and size >= 1 and type(timestamps) is bool
+    whole = whole and (frames is None or (type(frames) is int and frames >= 1))
     lengths = {0, 1} <= seconds.keys() and all(0 <= count <= LONGEST for count in seconds)
     times = [*seconds.values(), *trees.values()]
     if not (whole and lengths and all(math.isfinite(value) and value > 0 for value in times)):
         raise ValueError("no times of rounds")
-    return (size, timestamps), Times(seconds, trees)
+    return (size, timestamps, frames), Times(seconds, trees)

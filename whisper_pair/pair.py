@@ -23,7 +23,7 @@ from .checkpoints import (
     locate_pair,
     share_equal_embeddings,
 )
-from .decoding import Decoded, DraftTree, Engine, Options
+from .decoding import Decoded, DraftTree, Engine, Options, with_margin
 from .errors import InputError
 from .measured_rounds import MeasuredRounds
 from .text import code_of, text_of
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .longform import Audio, Transcription
 
 logger = logging.getLogger(__name__)
+
+ShortWindowsOption = Literal["auto", "off"] | bool
 
 STOCK = re.compile(r"openai/whisper-[\w.-]+(@|$)")  # OpenAI's own on the Hub, which write timestamps
 
@@ -137,21 +139,25 @@ class Pair:
         draft_tokens: int | Literal["auto"] = "auto",
         timestamps: bool = False,
         max_new_tokens: int | None = None,
+        short_windows: ShortWindowsOption = "auto",
         **more: Any,
     ) -> list[Transcript]:
         """One result a clip, in order.
 
         `audio` holds files, float arrays at 16 kHz [samples], or log-mel tensors [mel, frames]; clips are read as their
         turn comes. `language` None: the one that the main was trained for, where it is known to be one; otherwise it is
-        detected for each clip. `more` goes to whisper_pair.decoding.Options. Raises InputError for audio that cannot be
-        read or is longer than the model's window, and for timestamps of a main that was trained without them.
+        detected for each clip. `short_windows` "auto": a clip's window ends soon after it where the main was trained
+        so, which saves most of the encoder's work; "off": all windows are full ones. `more` goes to
+        whisper_pair.decoding.Options. Raises InputError for audio that cannot be read or is longer than the model's
+        window, and for timestamps or short windows (True) of a main that was trained without them.
         """
         refuse_single(audio)
+        margin = self.margin(short_windows)
         if timestamps:
             self._refuse_timestamps()
         options = self.options(language, task, draft_tokens, batch_size=batch_size, timestamps=timestamps,
                                max_new_tokens=max_new_tokens, **more)  # fmt: skip
-        found = self.engine.decode((self._features(clip, i) for i, clip in enumerate(audio)), options)
+        found = self.engine.decode((self._features(clip, i, margin) for i, clip in enumerate(audio)), options)
         texts = [text_of(self.processor.tokenizer, self.engine.special.text(d.tokens)) for d in found]
         return [
             Transcript(text.strip(), d.tokens, d.language, d.rounds, d.drafted, d.accepted, d)
@@ -168,12 +174,14 @@ class Pair:
         chunked: bool = False,
         word_times: bool = False,
         timestamps: bool | None = None,
+        short_windows: ShortWindowsOption = "auto",
         **more: Any,
     ) -> list["Transcription"]:
         """Recordings of any length: segments with times, and word times where asked for.
 
         Whisper's own sequential algorithm, or `chunked`: cut at quiet places, faster for few long recordings. `audio`,
-        `language` (detected in a recording's first window) and `more` are as in `transcribe`.
+        `language` (detected in a recording's first window), `short_windows` (the last one, and all that are cut short)
+        and `more` are as in `transcribe`.
         `timestamps` None: used where the main writes them, by its capabilities or else by its first windows; a main
         that does not is decoded without them, in chunks, each of them a segment. False requires `chunked`.
         """
@@ -184,7 +192,8 @@ class Pair:
                                timestamps=True if timestamps is None else timestamps, **more)  # fmt: skip
         if timestamps is True:
             self._refuse_timestamps()
-        found = transcribe(self, audio, options, chunked, word_times, as_trained=timestamps is None)
+        found = transcribe(self, audio, options, chunked, word_times, as_trained=timestamps is None,
+                           margin=self.margin(short_windows))  # fmt: skip
         return [transcription for _, transcription in sorted(found, key=lambda item: item[0])]
 
     def options(
@@ -206,6 +215,23 @@ class Pair:
                 )  # fmt: skip
         return Options(language=code, task=task, draft_tokens=drafts, **more)
 
+    def margin(self, short_windows: ShortWindowsOption) -> float | None:
+        """Seconds that a window goes on after its speech, as the main was trained; None: windows are full ones.
+
+        Raises InputError for short windows (True) of a main that was not trained on them, and for other values.
+        """
+        if short_windows not in ("auto", "off", True, False):
+            raise InputError(f'short_windows is {short_windows!r}, expected "auto" or "off".')
+        if short_windows in ("off", False):
+            return None
+        trained = None if self.capabilities is None else self.capabilities.short_windows
+        if trained is None and short_windows is True:
+            raise InputError(
+                "short_windows: the main was trained on full windows alone, and its text would be wrong; leave the "
+                'option at "auto", or fine-tune with train.short_windows.'
+            )
+        return None if trained is None else trained.margin
+
     def _refuse_timestamps(self) -> None:
         if self.writes_timestamps is False:
             raise InputError(
@@ -219,12 +245,19 @@ class Pair:
             return language
         return code_of(language)
 
-    def _features(self, clip: "Audio", index: int) -> "Tensor":
+    def _features(self, clip: "Audio", index: int, margin: float | None) -> "Tensor":
         import torch
 
         if isinstance(clip, torch.Tensor) and clip.ndim == 2:
+            if margin is None and clip.shape[1] < self.log_mel.frames:
+                raise InputError(
+                    f"audio {index}: features are of {clip.shape[1]} frames, this main takes {self.log_mel.frames}; "
+                    "extract and pad them with its own feature extractor."
+                )
             return clip
-        return self.log_mel.features([self.samples(clip, index)], self.main.device)[0]
+        samples = self.samples(clip, index)
+        features = self.log_mel.features([samples], self.main.device)[0]
+        return with_margin(features, -(-len(samples) // self.log_mel.hop), margin)
 
     @staticmethod
     def samples(clip: "Audio", index: int) -> np.ndarray:

@@ -78,13 +78,17 @@ def test_features_of_the_wrong_shape_or_with_nan(main):
         rf"window 0: features are \[{MELS + 1}, {2 * FRAMES}\], this main takes \[{MELS}, {2 * FRAMES}\]",
         lambda: engine.decode(torch.zeros(1, MELS + 1, 2 * FRAMES), options),
     )
-    refused("window 0: features are", lambda: engine.decode(torch.zeros(1, MELS, 7), options))
+    for frames in (0, 7, 2 * FRAMES + 2):
+        refused(
+            rf"window 0: features are \[{MELS}, {frames}\], .* or fewer frames, a multiple of 2",
+            lambda frames=frames: engine.decode(torch.zeros(1, MELS, frames), options),
+        )
     holes = features(3)
     holes[2, 0, 0] = float("nan")
     refused("window 2: features hold NaN", lambda: engine.decode(holes, options))
     refused("window 0: features are list", lambda: engine.decode([[1.0]], options))
     refused(
-        "window 0: encoder states are", lambda: engine.decode(encoder_states=torch.zeros(1, 3, 16), options=options)
+        "window 0: encoder states are", lambda: engine.decode(encoder_states=torch.zeros(1, 3, 15), options=options)
     )
 
 
@@ -252,6 +256,10 @@ def test_as_many_prompts_and_draft_states_as_windows(main):
     refused(
         "2 draft states for 3 windows",
         lambda: engine.decode(encoder_states=states, draft_states=states[:2], options=Options(language="nl")),
+    )
+    refused(
+        f"window 0: encoder states are of {FRAMES} frames and draft states of 8",
+        lambda: engine.decode(encoder_states=states, draft_states=states[:, :8], options=Options(language="nl")),
     )
 
 

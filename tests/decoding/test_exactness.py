@@ -347,5 +347,5 @@ def test_a_warm_up_measures_and_changes_nothing():
     engine = Engine(main, cut(main))
     options = Options(language="nl", batch_size=2)
     engine.warm_up(options)
-    assert set(engine.round_times.known) == {(1, False), (2, False)}
+    assert set(engine.round_times.known) == {(1, False, None), (2, False, None)}
     assert [row.tokens for row in engine.decode(windows, options)] == tokens_of(Engine(main), windows)

@@ -78,7 +78,8 @@ class RecordedGraphs(Graphs):
 
 def recorded(main, draft, **more):
     engine = Engine(main, draft, **more)
-    engine.graphs, engine.bucketed = RecordedGraphs(), True
+    engine.graphs = engine.caches.graphs = RecordedGraphs()
+    engine.bucketed = True
     return engine
 
 

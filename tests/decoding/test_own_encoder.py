@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.decoding.models import cut, features, tiny_whisper, with_own_encoder
-from whisper_pair.decoding import Engine, Options, Times, own_encoder
+from whisper_pair.decoding import Engine, Options, Times, encoders
 from whisper_pair.decoding.own_encoder import OwnEncoder, work
+from whisper_pair.decoding.rounds import Rounds
 
 AUTO = Options(language="nl", batch_size=3)
 
@@ -23,7 +24,7 @@ class Machine:
         return self.step * (1 + len(tree) * self.draft)
 
     def drive(self, engine, patch):
-        plain, greedy = own_encoder.encode, type(engine._rounds(AUTO)).greedy
+        plain, greedy = encoders.encode, Rounds.greedy
 
         def encode(encoder, windows):
             its = encoder is engine.encoders.draft
@@ -35,7 +36,6 @@ class Machine:
             self.now += self.round(shape.tree)
             return greedy(state, inputs, shape)
 
-        patch.setattr(own_encoder, "encode", encode)
         patch.setattr("whisper_pair.decoding.encoders.encode", encode)
         patch.setattr("whisper_pair.decoding.rounds.Rounds.greedy", rounds)
 

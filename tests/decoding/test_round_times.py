@@ -79,9 +79,9 @@ def test_a_batch_size_is_learnt_from_the_calls_own_rounds_when_it_first_occurs_a
     call = times.in_call(False)
     assert call.taken(1) is None
     assert rounds(call, some, 1) == [count for count in MEASURED for _ in range(SEEN)]
-    assert set(times.known) == {(1, False)}
+    assert set(times.known) == {(1, False, None)}
     assert rounds(call, some, 7)[:3] == [0, 0, 1]
-    assert set(times.known) == {(1, False), (8, False)}  # eight serve all below
+    assert set(times.known) == {(1, False, None), (8, False, None)}  # eight serve all below
     one, three, eight = (call.taken(size) for size in (1, 3, 8))
     assert one.chains[1] < three.chains[1] < eight.chains[1]  # on the straight line between
     assert three.chains[1] == pytest.approx(one.chains[1] + 2 / 7 * (eight.chains[1] - one.chains[1]))
@@ -117,24 +117,24 @@ def test_the_engine_learns_from_its_rounds_what_it_needs_and_writes_the_same():
     engine = Engine(main, cut(main))
     found = engine.decode(windows[:1], Options(language="nl", batch_size=8))
     assert [row.tokens for row in found] == expected[:1]
-    sizes = {size for size, _ in {**engine.round_times.known, **engine.round_times._begun}}
+    sizes = {size for size, _, _ in {**engine.round_times.known, **engine.round_times._begun}}
     assert sizes == {1}
     found = engine.decode([*windows] * 8, Options(language="nl", batch_size=6))
     assert [row.tokens for row in found] == expected * 8
-    assert (8, False) in engine.round_times.known  # 6 rows are of its bucket
+    assert (8, False, None) in engine.round_times.known  # 6 rows are of its bucket
 
 
 def test_what_auto_measures_at_once_is_what_its_rounds_would_have_learnt():
     main = tiny_whisper(4)
     engine = Engine(main, cut(main))
     engine.measure_rounds(Options(language="nl", batch_size=4))
-    assert set(engine.round_times.known) == {(1, False), (4, False)}
+    assert set(engine.round_times.known) == {(1, False, None), (4, False, None)}
     engine.measure_rounds(Options(language="nl", batch_size=3, draft_tokens=2))
-    assert set(engine.round_times.known) == {(1, False), (4, False)}
+    assert set(engine.round_times.known) == {(1, False, None), (4, False, None)}
 
 
 def test_what_a_store_keeps_is_not_measured(monkeypatch):
-    kept = {(1, False): Times({0: 0.01, 1: 0.011, 2: 0.012})}
+    kept = {(1, False, None): Times({0: 0.01, 1: 0.011, 2: 0.012})}
     saved, loads = [], []
     store = types.SimpleNamespace(load=lambda: loads.append(1) or dict(kept), save=lambda known: saved.append(known))
     main = tiny_whisper(4)
@@ -150,4 +150,4 @@ def test_what_a_store_keeps_is_not_measured(monkeypatch):
     assert engine.round_times.known == kept
     assert not saved
     engine.round_times.learn(8, False, Times({0: 0.01, 1: 0.02}))
-    assert set(saved[-1]) == {(1, False), (8, False)}
+    assert set(saved[-1]) == {(1, False, None), (8, False, None)}

@@ -83,8 +83,8 @@ def test_pairs_of_one_main_share_its_cache_and_take_turns(pair):
     for engine, batch_size, drafts in ((one, 1, 2), (other, 3, 2), (one, 2, 0), (one, 3, "auto"), (other, 1, 4)):
         options = Options(language="nl", batch_size=batch_size, draft_tokens=drafts)
         assert [row.tokens for row in engine.decode(features, options)] == expected
-        assert engine._caches[0] is one._shared.cache
-    assert one._shared.cache.capacity == 3
+        assert engine.caches._main_cache is one.caches.shared.cache
+    assert one.caches.shared.cache.capacity == 3
     with pytest.raises(InputError, match="like: is an Engine of another main"):
         Engine(load_main(pair[0], torch.float32), like=one)
     main.model.decoder.layers[0].fc1.weight.data.add_(0)

@@ -59,6 +59,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--no-timestamps", action="store_true",
         help="never ask the main for timestamps; unset: where it was trained with them. Implies --chunked",
     )  # fmt: skip
+    parser.add_argument(
+        "--short-windows", default="auto", choices=("auto", "off"),
+        help="auto: windows end soon after their speech where the main was trained so; off: all are of 30 s",
+    )  # fmt: skip
     parser.add_argument("--vad", action="store_true", help="decode only speech, as silero-vad finds it")
     parser.add_argument("--track", type=int, default=1, metavar="N", help="which of a file's audio tracks (1)")
     parser.add_argument("--words", action="store_true", help="the time of each word; subtitles by it")
@@ -127,6 +131,7 @@ def transcriptions(
         on_progress=results.bar.at,
         on_failure=results.add_failure,
         track=args.track,
+        margin=pair.margin(args.short_windows),
     )
 
 
@@ -222,7 +227,7 @@ def with_fallback(options: "Options") -> "Options":
 
 def settings(args: argparse.Namespace, main: str) -> dict[str, Any]:
     """Everything that decides a result, besides the file: options, and the main's name and the time of its weights."""
-    names = ("language", "task", "chunked", "no_timestamps", "vad", "track", "words", "fallback")
+    names = ("language", "task", "chunked", "no_timestamps", "vad", "track", "words", "fallback", "short_windows")
     written = max((int(file.stat().st_mtime) for file in Path(main).glob("*.safetensors")), default=None)
     return {"main": main, "written": written} | {name: getattr(args, name) for name in names}
 

@@ -17,13 +17,21 @@ from .best_tree import RatedTree, best_tree, grown_trees, rate, trees_to_offer
 from .checks import checked_options
 from .decoder import Decoder
 from .draft_length import LONGEST, Costs, Times, between, blend, predicted_speedup
-from .encoders import encode
+from .encoders import encode, encode_each
 from .engine import Engine
 from .fused_encoder import for_inference
 from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
-from .short_windows import FRAME_BUCKET, FRAMES_PER_SECOND, bucketed, encoder_states, shortened, window_frames
+from .short_windows import (
+    FRAME_BUCKET,
+    FRAMES_PER_SECOND,
+    bucketed,
+    encoder_states,
+    shortened,
+    window_frames,
+    with_margin,
+)
 from .special_tokens import TIMESTAMPS, SpecialTokens
 from .tree import DraftTree
 
@@ -60,6 +68,7 @@ __all__ = [
     "bucketed",
     "checked_options",
     "encode",
+    "encode_each",
     "encoder_states",
     "for_inference",
     "grown_trees",
@@ -71,5 +80,6 @@ __all__ = [
     "trees_to_offer",
     "unpacked",
     "window_frames",
+    "with_margin",
     "with_packed_linears",
 ]

@@ -209,16 +209,20 @@ ACCEPTED: dict[str, tuple[str, Callable[[Any], Any]]] = {  # each of Options: wh
 }
 
 
-def check_window(window: Tensor, index: int, shape: Sequence[int], what: str) -> None:
-    """Raises InputError unless it is a window of features [mel, frames] or of encoder states [frames, d]."""
-    if not isinstance(window, Tensor) or tuple(window.shape) != tuple(shape):
+def check_window(window: Tensor, index: int, shape: Sequence[int], what: str, step: int = 1) -> None:
+    """Raises InputError unless it is a window of features [mel, frames] or of encoder states [frames, d]. It may have
+    fewer frames than `shape`, a multiple of `step`."""
+    time = 1 if what == "features" else 0
+    fits = isinstance(window, Tensor) and window.ndim == 2 and window.shape[1 - time] == shape[1 - time]
+    if not fits or window.shape[time] not in range(step, shape[time] + 1, step):
         found = list(window.shape) if isinstance(window, Tensor) else type(window).__name__
         fix = (
             "extract and pad them with the main's own feature extractor"
             if what == "features"
             else "encode them with it"
         )
-        raise InputError(f"window {index}: {what} are {found}, this main takes {list(shape)}; {fix}")
+        fewer = "fewer frames" if step == 1 else f"fewer frames, a multiple of {step}"
+        raise InputError(f"window {index}: {what} are {found}, this main takes {list(shape)}, or {fewer}; {fix}")
     if not torch.isfinite(window).all():
         raise InputError(f"window {index}: {what} hold NaN or infinity; check the audio that they come from")
 

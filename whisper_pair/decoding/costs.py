@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .draft_length import MEASURED, Costs
+from .kv_cache import Keys
 from .proposing import Proposer
 from .round_shape import RoundShape
 from .rounds import Rounds
@@ -30,14 +31,15 @@ MOMENT = 0.005  # seconds that a turn takes at least
 NEAR = 1.1  # a least time is trusted once another one was at most this many times as long
 
 
-def measure(rounds: Rounds, proposer: Proposer, batch_size: int, trees: Sequence[DraftTree] = ()) -> Costs:
-    """Costs of a pair, in seconds, at a batch size that the caches can hold. `trees`: whose rounds are timed too."""
+def measure(rounds: Rounds, proposer: Proposer, batch_size: int, frames: int, trees: Sequence[DraftTree] = ()) -> Costs:
+    """Costs of a pair, in seconds, at a batch size and over windows of so many frames that the caches can hold.
+    `trees`: whose rounds are timed too."""
     inputs, device = unread(rounds, batch_size), rounds.main.decoder.device
-    shapes = {count: shape_of(rounds, batch_size, DraftTree.chain(count)) for count in MEASURED}
-    branching = {tree.text: shape_of(rounds, batch_size, tree) for tree in trees}
+    shapes = {count: shape_of(rounds, batch_size, DraftTree.chain(count), frames) for count in MEASURED}
+    branching = {tree.text: shape_of(rounds, batch_size, tree, frames) for tree in trees}
 
     def part(name: str, function: Callable[..., torch.Tensor], *given: torch.Tensor) -> Callable[[], object]:
-        key = (name, rounds.main.head.rules, batch_size)
+        key = (name, rounds.main.head.rules, batch_size, frames)
         return lambda: rounds.graphs(key, function, *given).tolist()
 
     def verify(shape: RoundShape) -> Callable[[], object]:
@@ -66,9 +68,9 @@ def measure(rounds: Rounds, proposer: Proposer, batch_size: int, trees: Sequence
     )
 
 
-def round_seconds(rounds: Rounds, batch_size: int, tree: DraftTree) -> float:
-    """Of one round, run a few times in a row: all that "auto" needs, and at once."""
-    inputs, shape = unread(rounds, batch_size), shape_of(rounds, batch_size, tree)
+def round_seconds(rounds: Rounds, frames: int, batch_size: int, tree: DraftTree) -> float:
+    """Of one round over windows of so many frames, run a few times in a row: all that "auto" needs, and at once."""
+    inputs, shape = unread(rounds, batch_size), shape_of(rounds, batch_size, tree, frames)
     return least_in_a_row(lambda: rounds.greedy(inputs, shape), clock_of(rounds.main.decoder.device))
 
 
@@ -78,10 +80,10 @@ def unread(rounds: Rounds, batch_size: int) -> Tensor:
     return torch.tensor([[0, 0, length, 1, -1]] * batch_size, device=rounds.main.decoder.device)
 
 
-def shape_of(rounds: Rounds, batch_size: int, tree: DraftTree) -> RoundShape:
+def shape_of(rounds: Rounds, batch_size: int, tree: DraftTree, frames: int) -> RoundShape:
     """As short texts are decoded in: a captured graph then serves them too."""
     captured = rounds.graphs.enabled
-    return RoundShape(batch_size, 2, tree, KEYS, begins=captured, few_widths=captured)
+    return RoundShape(batch_size, 2, tree, Keys(KEYS, frames), begins=captured, few_widths=captured)
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

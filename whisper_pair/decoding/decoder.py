@@ -19,7 +19,7 @@ from transformers.models.whisper.modeling_whisper import WhisperDecoder, Whisper
 
 from ..errors import InputError
 from .compiled import CompiledLayer
-from .kv_cache import SPARE_SLOTS, KVCache
+from .kv_cache import SPARE_SLOTS, Cross, Keys, KVCache
 from .linear import Weight, activated, at_once, linear, packed, unpacked
 
 
@@ -50,7 +50,7 @@ def layer_forward(
     cached: tuple[Tensor, Tensor] | None,  # this layer's cache [capacity L, 2 d], and the fed tokens' slots in it [B T]
     positions: int,  # L
     mask: Tensor | None,  # [B, 1, T, keys], added to the scores of the cached keys; None: attend to the fed tokens only
-    cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
+    cross: Cross,  # [B, H, F, D] twice, and what is added to the scores
 ) -> Tensor:
     """x -> [B, T, d]"""
     batch, length, width = x.shape
@@ -135,15 +135,15 @@ class Decoder:
         """tokens, positions [B, T] -> [B, T, d]"""
         return torch.embedding(self.embeddings, tokens) + torch.embedding(self.position_embeddings, positions)
 
-    def cross(self, states: Tensor, into: list[tuple[Tensor, Tensor]] | None = None) -> list[tuple[Tensor, Tensor]]:
+    def cross(self, states: Tensor, into: list[Cross] | None = None) -> list[Cross]:
         """states [R, F, d] -> each layer's cross-attention keys and values [R, H, F, D]; into: where to write them."""
         rows, frames, _ = states.shape
         states = states.to(self.dtype)
         if into is None:
             shape = (len(self.layers), 2, rows, self.heads, frames, self.width // self.heads)
-            into = [(layer[0], layer[1]) for layer in states.new_empty(shape)]
+            into = [(layer[0], layer[1], None) for layer in states.new_empty(shape)]
         size = at_once(states)
-        for layer, (keys, values) in zip(self.layers, into, strict=True):
+        for layer, (keys, values, _) in zip(self.layers, into, strict=True):
             for first in range(0, rows, size):
                 some = states[first : first + size]
                 both = linear(some, *layer.cross_key_value).view(len(some), frames, 2, self.heads, -1)
@@ -155,9 +155,7 @@ class Decoder:
         """positions [B, T] -> what is added to the scores of the keys in all slots: [B, T, key_length]."""
         return torch.embedding(self.causal, positions)[..., :key_length]
 
-    def read(
-        self, tokens: Tensor, cross: list[tuple[Tensor, Tensor]], cache: KVCache | None = None, first: int = 0
-    ) -> Tensor:
+    def read(self, tokens: Tensor, cross: list[Cross], cache: KVCache | None = None, first: int = 0) -> Tensor:
         """Rows from their first token on, in one causal pass: tokens [R, T] -> hidden [R, T, d].
 
         With a cache, keys and values are kept in its rows from `first` on. Tokens are padded on the right with any
@@ -173,18 +171,18 @@ class Decoder:
         return torch.layer_norm(x, (self.width,), *self.norm)
 
     def step(
-        self, cache: KVCache, tokens: Tensor, positions: Tensor, key_length: int, branches: "Branches | None" = None
+        self, cache: KVCache, tokens: Tensor, positions: Tensor, keys: Keys, branches: "Branches | None" = None
     ) -> Tensor:
         """The cache's first B rows, each at its own positions: tokens, positions [B, T] -> hidden [B, T, d].
 
-        key_length is greater than every slot. Without branches a token's slot is its position.
+        Without branches a token's slot is its position.
         """
         batch = tokens.shape[0]
         x = self.embed(tokens, positions)
-        slots, mask = branches or (positions, self.causal_mask(positions, key_length))
+        slots, mask = branches or (positions, self.causal_mask(positions, keys.own))
         slots, mask = (slots + cache.row_starts[:batch]).view(-1), mask[:, None]
         fixed = self.heads, self.activation
-        for layer, cached, cross in zip(self.layers, cache.layers, cache.cross_views(batch), strict=True):
+        for layer, cached, cross in zip(self.layers, cache.layers, cache.cross_views(batch, keys=keys), strict=True):
             x = self.run_layer(x, layer, *fixed, (cached, slots), self.positions, mask, cross)
         return torch.layer_norm(x, (self.width,), *self.norm)
 

@@ -16,6 +16,7 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
 from .acceptance import TokenMatches, TokenRanks
+from .caches import Caches
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import clock_of, measure, round_seconds
 from .decoder import Decoder
@@ -23,7 +24,7 @@ from .draft_choice import DraftChoice
 from .draft_length import LONGEST, MEASURED, Costs
 from .encoders import Encoders, Prompts, Windows
 from .graphs import Graphs
-from .kv_cache import KVCache, SharedCache
+from .kv_cache import Keys
 from .logits_rules import LogitsRules
 from .model_state import Head, ModelState
 from .options import Decoded, Options, Round
@@ -36,6 +37,7 @@ from .round_times import RoundTimes, power_of_two
 from .rounds import Rounds
 from .rows import Row
 from .sampling import Sampling
+from .short_windows import bucketed, coarse
 from .special_tokens import SpecialTokens
 from .teacher_forced import choices, ranks, read_along
 from .tree import DraftTree
@@ -75,11 +77,11 @@ class Engine:
         own_encoder = draft.model.encoder if isinstance(draft, WhisperForConditionalGeneration) else None
         self.encoders = Encoders(main.model.encoder, own_encoder, compile)
         self._encoder_ratio = 0.0 if draft is None else work(draft.config) / work(main.config)
-        self._shared = SharedCache()
+        self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
+        self.caches = Caches(self.main, self.draft, self.graphs, self.encoders.frames)
         if like is not None:
             like.check_main(main)
-            self.encoders.main, self._shared = like.encoders.main, like._shared
-        self.graphs = Graphs(self.device, self.device.type == "cuda" if graphs is None else graphs)
+            self.encoders.main, self.caches.shared = like.encoders.main, like.caches.shared
         self.bucketed = self.graphs.enabled
         for decoder in filter(None, (self.main, self.draft)):
             if kernels:
@@ -88,22 +90,24 @@ class Engine:
                 decoder.compile()
         self._sources = WeightGuard(main, draft)
         self._heads: dict[bool, tuple[Head, Head | None]] = {}
-        self._costs: dict[tuple[int, bool], Costs] = {}
+        self._costs: dict[tuple[int, bool, int], Costs] = {}
         self.round_times = RoundTimes(TREES if trees is None else trees)  # what "auto" uses
-        self._caches: tuple[KVCache, KVCache | None] | None = None  # the main's and the draft's
 
     @torch.inference_mode()
     def decode(
         self,
-        features: Tensor | Iterable[Tensor] | None = None,  # [n, mel, frames], or windows [mel, frames] drawn as needed
+        features: Tensor | Iterable[Tensor] | None = None,  # [n, mel, 2 F], or windows [mel, 2 F] drawn as needed
         options: Options = Options(),  # noqa: B008 (frozen)
         prompts: Sequence[Sequence[int] | None] | None = None,  # previous text, one a window
         *,
-        encoder_states: Tensor | Iterable[Tensor] | None = None,  # [n, F, d], instead of features
+        encoder_states: Tensor | Iterable[Tensor] | None = None,  # [n, F, d] or several [F, d], instead of features
         draft_states: Tensor | Iterable[Tensor] | None = None,  # the same of a draft with its own encoder
         on_round: OnRound | None = None,  # called with a window's index and each of its rounds, as they happen
     ) -> list[Decoded]:
         """Decode windows; results are in input order.
+
+        A window may be shorter than the full one, and than others of the call, where the main was trained for that: it
+        is then decoded from its own F frames alone, with positions as in the full window.
 
         Raises InputError for options, prompts or windows that cannot be decoded, and where the weights have changed.
         """
@@ -115,9 +119,10 @@ class Engine:
         generator = torch.Generator(self.device)
         generator.seed() if options.seed is None else generator.manual_seed(options.seed)
         results: dict[int, Decoded] = {}
+        rounds = self._rounds(options, self.encoders.longest(features, encoder_states))
         for number, temperature in enumerate(options.temperatures):
             last, again = number + 1 == len(options.temperatures), []
-            for row in self._run(rows, options, temperature, generator, on_round, own):
+            for row in self._run(rows, rounds, options, temperature, generator, on_round, own):
                 if not last and row.poor(options, self.special.size):
                     again.append(row)
                 else:
@@ -150,6 +155,7 @@ class Engine:
     def _run(
         self,
         rows: Iterator[Row],
+        rounds: Rounds,
         options: Options,
         temperature: float,
         generator: torch.Generator,
@@ -157,7 +163,7 @@ class Engine:
         own: OwnEncoder | None,
     ) -> Iterator[Row]:
         """Decode all rows at one temperature, yielding each when it ends."""
-        rounds, clock, sampling = self._rounds(options), clock_of(self.device), None
+        clock, sampling = clock_of(self.device), None
         if temperature > 0 or options.confidence is not None:
             sampling = Sampling(temperature, options.confidence, generator)
         times = self.round_times.in_call(options.timestamps)
@@ -178,7 +184,7 @@ class Engine:
                 return
             if own is not None and rounds.proposer is not None:
                 own.catch_up(active, rounds.proposer.state)
-            tree = DraftTree.chain(0)
+            times.frames, tree = coarse(max(row.frames for row in active), self.encoders.frames), DraftTree.chain(0)
             if all(row.drafts for row in active):
                 tree = drafts.choose([row.length for row in active])
             started, captured, won = clock(), self.graphs.captures, 0
@@ -221,28 +227,31 @@ class Engine:
         width = max(2, reads)
         if tree:
             width = max(width, *(len(row.tokens) - row.draft_cached for row in active))
-        batch, key_length = len(active), longest + len(tree)
+        batch, slots, frames = len(active), longest + len(tree), max(row.frames for row in active)
         if self.bucketed:
             batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
-            key_length = min(power_of_two(max(key_length, 64)), self.main.positions)
+            slots = min(power_of_two(max(slots, 64)), self.main.positions)
+            frames = bucketed(frames, self.encoders.frames)
+        keys = Keys(slots, frames, masked=any(row.frames < frames for row in active))
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
         begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
         until_end, few_widths = not self.bucketed, self.bucketed
-        shape = RoundShape(batch, width, tree, key_length, begins, reads, log_probabilities, until_end, few_widths)
+        shape = RoundShape(batch, width, tree, keys, begins, reads, log_probabilities, until_end, few_widths)
         return shape, torch.tensor(lists).to(self.device)
 
     def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
         """Prepare new rows in the slots from `first` on."""
-        states = torch.stack([row.states for row in fresh])
-        cross = self.main.cross(states, rounds.main.cache.cross_views(len(fresh), first))
+        fresh.sort(key=lambda row: row.frames)  # windows of one length are taken in together
+        self.caches.widen(fresh[-1].frames, first)
+        rounds.main.admit([row.states for row in fresh], first)
+        cross = rounds.main.cache.cross_views(len(fresh), first)
         languages = language_tokens(self.main, cross, len(fresh), self.special, options)
         for row, language in zip(fresh, languages, strict=True):
             row.begin(self.special, options, language)
         known = [row.draft_states for row in fresh if row.drafts]  # to the draft
         if rounds.proposer is not None and len(known) == len(fresh):
-            draft = rounds.proposer.state
-            draft.decoder.cross(torch.stack(known), draft.cache.cross_views(len(fresh), first))
+            rounds.proposer.state.admit(known, first)
         # A prefix that the first round reads widens that round for all rows: for nothing where a graph is replayed, but
         # on the CPU only where all are new is it cheaper than a forward apart.
         short = max(row.start for row in fresh) <= SHORT_PREFIX
@@ -322,24 +331,27 @@ class Engine:
         return [each.matches for each in self.ranks(encoder_states, tokens, options, prompts, languages=languages)]
 
     @torch.inference_mode()
-    def measure_rounds(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
-        """Measure at once all that "auto" would measure bit by bit in calls with these options; nothing for others."""
+    def measure_rounds(self, options: Options = Options(), frames: int | None = None) -> None:  # noqa: B008 (frozen)
+        """Measure at once all that "auto" would measure bit by bit in calls with these options, over windows of so many
+        frames (None: full ones); nothing for other options."""
         if options.draft_tokens == "auto" and self._drafting(options):
-            rounds = self._rounds(options)
-            timed, capacity = partial(round_seconds, rounds), rounds.main.cache.capacity
-            self.round_times.complete(timed, options.batch_size, capacity, options.timestamps)
+            frames = frames or self.encoders.frames
+            rounds, length = self._rounds(options, frames), coarse(frames, self.encoders.frames)
+            timed, capacity = partial(round_seconds, rounds, frames), rounds.main.cache.capacity
+            self.round_times.complete(timed, options.batch_size, capacity, options.timestamps, length)
 
     @torch.inference_mode()
-    def costs(self, batch_size: int = 1, timestamps: bool = False) -> Costs:
-        """What draft steps, verifications and rounds cost here, with care; measured once a batch size, then remembered
-        (`forget_costs`), and what "auto" uses from then on."""
-        key = batch_size, timestamps
+    def costs(self, batch_size: int = 1, timestamps: bool = False, frames: int | None = None) -> Costs:
+        """What draft steps, verifications and rounds cost here, with care, over windows of so many frames (None: full
+        ones); measured once, then remembered (`forget_costs`), and what "auto" uses from then on."""
+        frames = frames or self.encoders.frames
+        key = batch_size, timestamps, frames
         if key not in self._costs:
-            rounds = self._rounds(Options(batch_size=batch_size, timestamps=timestamps))
+            rounds = self._rounds(Options(batch_size=batch_size, timestamps=timestamps), frames)
             if rounds.proposer is None:
                 raise InputError("this Engine has no assistant whose cost could be measured: give it one")
-            self._costs[key] = measure(rounds, rounds.proposer, batch_size, self.round_times.trees)
-            self.round_times.learn(*key, self._costs[key].times)
+            found = self._costs[key] = measure(rounds, rounds.proposer, batch_size, frames, self.round_times.trees)
+            self.round_times.learn(batch_size, timestamps, found.times, coarse(frames, self.encoders.frames))
         return self._costs[key]
 
     def forget_costs(self) -> None:
@@ -377,26 +389,12 @@ class Engine:
             always += self.special.timestamps
         return torch.tensor(sorted({*self.draft_vocabulary.tolist(), *always}), device=self.device)
 
-    def _rounds(self, options: Options) -> Rounds:
+    def _rounds(self, options: Options, frames: int) -> Rounds:
         """The model states of a call; their caches are kept between calls while they are large enough."""
         rows = options.batch_size
-        main_cache, draft_cache = self._large_enough(power_of_two(rows) if self.bucketed else rows)
+        main_cache, draft_cache = self.caches.of(power_of_two(rows) if self.bucketed else rows, frames)
         main_head, draft_head = self.heads(options.timestamps)
         proposer = None
         if self.draft is not None and draft_head is not None and draft_cache is not None and options.draft_tokens != 0:
             proposer = Proposer(ModelState(self.draft, draft_head, draft_cache), self.graphs, self.special.size)
         return Rounds(ModelState(self.main, main_head, main_cache), proposer, self.graphs, self.special.size)
-
-    def _large_enough(self, capacity: int) -> tuple[KVCache, KVCache | None]:
-        """The main's and the draft's KV caches of at least so many rows."""
-        cache = self._shared.grow(self.main, capacity, self.encoders.frames, self._forget_caches)
-        if self._caches is None or self._caches[0] is not cache:
-            self._forget_caches()
-            draft = None if self.draft is None else KVCache(self.draft, cache.capacity, self.encoders.frames)
-            self._caches = cache, draft
-        return self._caches
-
-    def _forget_caches(self) -> None:
-        """And the graphs that read them."""
-        self._caches = None
-        self.graphs.clear()

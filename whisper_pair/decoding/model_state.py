@@ -1,6 +1,7 @@
 """A model ready to decode: its decoder, its output head under the logits rules, and its KV cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from .decoder import Branches, Decoder
 from .graphs import Graphs
-from .kv_cache import KVCache
+from .kv_cache import Keys, KVCache
 from .linear import Weight, linear, packed, unpacked
 from .logits_rules import LogitsRules, TokenHistory
 
@@ -46,7 +47,7 @@ class Head(NamedTuple):
         return masked.new_full((*masked.shape[:-1], size), -torch.inf).index_copy_(-1, self.rules.vocabulary, masked)
 
 
-Step = Callable[[Tensor, Tensor, int], Tensor]  # tokens [B, T], positions [B, T], key_length -> hidden [B, T, d]
+Step = Callable[[Tensor, Tensor, Keys], Tensor]  # tokens [B, T], positions [B, T], keys -> hidden [B, T, d]
 
 
 class ModelState(NamedTuple):
@@ -56,15 +57,24 @@ class ModelState(NamedTuple):
     head: Head
     cache: KVCache
 
-    def step(self, tokens: Tensor, positions: Tensor, key_length: int, branches: Branches | None = None) -> Tensor:
+    def step(self, tokens: Tensor, positions: Tensor, keys: Keys, branches: Branches | None = None) -> Tensor:
         """A forward with the cache: tokens, positions [B, T] -> hidden [B, T, d]."""
-        return self.decoder.step(self.cache, tokens, positions, key_length, branches)
+        return self.decoder.step(self.cache, tokens, positions, keys, branches)
+
+    def admit(self, states: Sequence[Tensor], first: int) -> None:
+        """Take in windows, those of one length in a row: their encoder states [F, d] become the cross-attention keys
+        and values of the cache's rows from slot `first` on."""
+        self.cache.hold([len(its) for its in states], first)
+        for _, alike in groupby(states, len):
+            some = torch.stack([*alike])
+            self.decoder.cross(some, self.cache.cross_views(len(some), first))
+            first += len(some)
 
     def captured(self, graphs: Graphs) -> Step:
         """The same as a graph of its own, for rounds that come to the host between steps."""
 
-        def step(tokens: Tensor, positions: Tensor, key_length: int) -> Tensor:
-            key = (self.decoder, tuple(tokens.shape), key_length)
-            return graphs(key, lambda fed, at: self.step(fed, at, key_length), tokens, positions)
+        def step(tokens: Tensor, positions: Tensor, keys: Keys) -> Tensor:
+            key = (self.decoder, tuple(tokens.shape), keys)
+            return graphs(key, lambda fed, at: self.step(fed, at, keys), tokens, positions)
 
         return step

@@ -18,7 +18,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .draft_choice import DraftChoice, Relative
 from .draft_length import LONGEST, expected_length
-from .encoders import encode
+from .encoders import encode_each
 from .model_state import ModelState
 from .proposing import CHOICES
 from .rows import Row
@@ -39,20 +39,21 @@ class OwnEncoder:
         self._plain = Mean()  # seconds of the main's decoding alone, a token
         self._tokens = Mean()  # a window
 
-    def encode(self, windows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Windows [mel, frames] -> the main's encoder states [n, F, d], and the assistant's where they are used."""
+    def encode(self, windows: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Windows [mel, 2 F] -> the main's encoder states [F, d], and the assistant's where they are used."""
         states = self._timed(self.main, windows, self._main)
         return states, self.encode_own(windows) if self.used else None
 
-    def encode_own(self, windows: Sequence[Tensor]) -> Tensor:
-        """Windows [mel, frames] -> the assistant's encoder states [n, F, its d]."""
+    def encode_own(self, windows: Sequence[Tensor]) -> list[Tensor]:
+        """Windows [mel, 2 F] -> the assistant's encoder states [F, its d]."""
         return self._timed(self.own, windows, self._own)
 
-    def _timed(self, encoder: WhisperEncoder, windows: Sequence[Tensor], mean: "Mean") -> Tensor:
+    def _timed(self, encoder: WhisperEncoder, windows: Sequence[Tensor], mean: "Mean") -> list[Tensor]:
         start = self.clock()
-        states = encode(encoder, windows)
-        if states.device.type == "cuda" and self.used is None:
-            torch.cuda.synchronize(states.device)
+        states = encode_each(encoder, windows)
+        device = states[0].device
+        if device.type == "cuda" and self.used is None:
+            torch.cuda.synchronize(device)
         mean.add(self.clock() - start, len(windows))
         return states
 
@@ -73,7 +74,7 @@ class OwnEncoder:
             return
         states = self.encode_own([features for _, _, features in known])
         for its, (slot, row, _) in zip(states, known, strict=True):
-            draft.decoder.cross(its[None], draft.cache.cross_views(1, slot))
+            draft.admit([its], slot)
             row.drafts, row.features = True, None
 
     def observe(self, seconds: float, won: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..errors import InputError
 from .decoder import Decoder
 from .encoders import Prompts
+from .kv_cache import Cross
 from .linear import linear, unpacked
 from .model_state import ModelState
 from .options import Options
@@ -17,7 +18,7 @@ from .special_tokens import SpecialTokens
 
 
 def language_tokens(
-    main: Decoder, cross: list[tuple[Tensor, Tensor]], count: int, special: SpecialTokens, options: Options
+    main: Decoder, cross: list[Cross], count: int, special: SpecialTokens, options: Options
 ) -> list[int | None]:
     """The language's token for each of the rows: given, or the most likely after <|startoftranscript|>; None in an
     English-only model. `cross`: the rows' cross-attention keys and values."""

@@ -53,7 +53,7 @@ class Proposer:
                 ended = ends if ended is None else ended | ends
             if len(drafts) == len(shape.tree) or (ended is not None and bool(ended.all())):
                 return torch.cat(drafts, 1)
-            hidden = self.state.step(token, length, shape.key_length)
+            hidden = self.state.step(token, length, shape.keys)
             history, length = next_history(history, token, head.rules), length + 1
 
     def _tree(self, inputs: Tensor, shape: RoundShape) -> Tensor:
@@ -61,7 +61,7 @@ class Proposer:
         head, tree = self.state.head, shape.tree
         tensors = tensors_of(tree, inputs.device)
         hidden, history, length = self._read_last(inputs, shape, self.state.step)
-        mask = tensors.mask(length, shape.key_length, self.state.decoder.dtype)  # [B, N, key_length]
+        mask = tensors.mask(length, shape.keys.own, self.state.decoder.dtype)  # [B, N, keys]
         drafts: list[Tensor] = []
         for depth, level in enumerate(tree.levels):
             choices = head.choose_several(hidden, history, level.ranks, begins=shape.begins and depth == 0)
@@ -71,7 +71,7 @@ class Proposer:
                 nodes = slice(level.start, level.start + level.fed)
                 slots = length + torch.arange(nodes.start, nodes.stop, device=inputs.device)
                 positions = (length + depth).expand(slots.shape)
-                hidden = self.state.step(fed, positions, shape.key_length, Branches(slots, mask[:, nodes]))
+                hidden = self.state.step(fed, positions, shape.keys, Branches(slots, mask[:, nodes]))
                 history = next_history(history, fed, head.rules, tensors.fed_parents[depth])
         return torch.cat(drafts, 1)
 
@@ -98,7 +98,7 @@ class Proposer:
             stop = sure is not None and not sure.any()
             if stop or len(drafts) == len(shape.tree):
                 return Proposals(torch.cat(drafts, 1), torch.cat(distributions, 1), torch.cat(offered, 1).sum(1))
-            hidden = step(token, length, shape.key_length)
+            hidden = step(token, length, shape.keys)
             history, length = next_history(history, token, head.rules), length + 1
 
     def one_pass(self, inputs: Tensor, shape: RoundShape, width: int) -> Tensor:
@@ -106,7 +106,7 @@ class Proposer:
         last = shape.width - 1
         tokens = inputs[:, last : last + 1].expand(-1, width)
         positions = inputs[:, last + 1 : last + 2] + torch.arange(width, device=inputs.device)
-        hidden = self.state.step(tokens, positions, shape.key_length)
+        hidden = self.state.step(tokens, positions, shape.keys)
         line = torch.cat([inputs[:, last - 1 : last], tokens], 1)
         history = self.state.head.rules.history(line, *counts_in(inputs, shape.width))
         return self.state.head.choose_several(hidden, history, 1 if width == 1 else CHOICES, begins=False)
@@ -116,7 +116,7 @@ class Proposer:
         width = shape.width
         tokens, length = inputs[:, :width], inputs[:, width : width + 1]
         positions = (length + torch.arange(-width, 0, device=inputs.device)).clamp(min=0)
-        hidden = step(tokens, positions, shape.key_length)[:, -1:]
+        hidden = step(tokens, positions, shape.keys)[:, -1:]
         return hidden, self.state.head.rules.history(tokens[:, -2:], *counts_in(inputs, width)), length
 
 

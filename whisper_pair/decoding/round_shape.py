@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .kv_cache import Keys
 from .tree import DraftTree
 
 # Tokens that the main is fed at once, where they are bucketed. A GPU checks 2 to 17 tokens in the same time, and each
@@ -16,7 +17,7 @@ class RoundShape:
     batch: int
     width: int  # last tokens that the round's inputs hold; the draft is fed all of them
     tree: DraftTree  # of drafts; a chain as a rule
-    key_length: int  # greater than every slot fed
+    keys: Keys  # that are attended to
     begins: bool  # may some row be about to decode its first token?
     reads: int = 1  # of those last tokens, how many the main is fed: more where a row's prefix is yet to be read
     log_probabilities: bool = False  # are those of the main's choices wanted?

@@ -1,12 +1,12 @@
-"""What a round costs for each kind of drafts and batch size, as far as "auto" needs it, learned while decoding.
+"""What a round costs for each kind of drafts, batch size and length of windows, as far as "auto" needs it.
 
-Nothing is run for it: where a batch size is unknown (rounded up to a power of two), the rounds of a call try one kind
-of drafts after another, and what they take is what is learned. Each wins tokens as any round does. A call learns about
-the largest batch that it has had, since it soon ends once rows no longer fill it; for other sizes serve the straight
-line between known ones, or the nearest. Lengths are tried upwards, and a longer one only while the longest yet would be
-the best for a draft that is nearly always right. Then come trees, from the smallest, each only while the one before
-would be the best for a draft that trees suit. Where a call's own draft is poor it tries no longer ones (`DraftChoice`),
-and goes by what is known so far.
+It is learned while decoding. Nothing is run for it: where a batch size is unknown (rounded up to a power of two), the
+rounds of a call try one kind of drafts after another, and what they take is what is learned. Each wins tokens as any
+round does. A call learns about the largest batch that it has had, since it soon ends once rows no longer fill it; for
+other sizes serve the straight line between known ones, or the nearest. Lengths are tried upwards, and a longer one only
+while the longest yet would be the best for a draft that is nearly always right. Then come trees, from the smallest,
+each only while the one before would be the best for a draft that trees suit. Where a call's own draft is poor it tries
+no longer ones (`DraftChoice`), and goes by what is known so far.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ HOPEFUL = 0.95  # the agreement for which the longest length worth measuring is 
 SUITED = (0.6, 0.12, 0.05, 0.03)  # the rank shares for which the largest tree worth measuring is looked for
 SEEN = 2  # times that a length is measured, so that one disturbed moment does not decide
 
-Key = tuple[int, bool]  # batch size, timestamps
+Key = tuple[int, bool, int | None]  # batch size, timestamps, frames of the longest window; None: a full one
 
 
 class Store(Protocol):
@@ -106,53 +106,60 @@ class RoundTimes:
         return CallTimes(self, timestamps)
 
     def complete(
-        self, round_seconds: Callable[[int, DraftTree], float], batch_size: int, capacity: int, timestamps: bool
+        self,
+        round_seconds: Callable[[int, DraftTree], float],
+        batch_size: int,
+        capacity: int,
+        timestamps: bool,
+        frames: int | None = None,
     ) -> None:
         """Measure at once what calls of up to `batch_size` rows would learn; `round_seconds`: of one round, by batch
         size and drafts; `capacity`: the largest batch size that can be measured."""
         for size in (min(power_of_two(batch_size), capacity), 1):
-            while (drafts := self.untried(size, timestamps)) is not None:
-                self.record(size, timestamps, drafts, round_seconds(size, drafts))
+            while (drafts := self.untried(size, timestamps, frames)) is not None:
+                self.record(size, timestamps, drafts, round_seconds(size, drafts), frames)
 
-    def untried(self, batch_size: int, timestamps: bool) -> DraftTree | None:
+    def untried(self, batch_size: int, timestamps: bool, frames: int | None = None) -> DraftTree | None:
         """The drafts to try next in rounds of this size; None: enough is known."""
         self._load()
         bucket = power_of_two(batch_size)
-        if any(power_of_two(size) == bucket for size, timed in self.known if timed == timestamps):
+        if any(power_of_two(size) == bucket for size in self._sizes(timestamps, frames)):
             return None
-        if None not in self._around(batch_size, timestamps):
+        if None not in self._around(batch_size, timestamps, frames):
             return None
-        return self._begun.setdefault((bucket, timestamps), Ladder(self.trees)).next()
+        return self._begun.setdefault((bucket, timestamps, frames), Ladder(self.trees)).next()
 
-    def record(self, batch_size: int, timestamps: bool, drafts: DraftTree, seconds: float) -> None:
+    def record(
+        self, batch_size: int, timestamps: bool, drafts: DraftTree, seconds: float, frames: int | None = None
+    ) -> None:
         """Take in what a round took that `untried` asked for."""
-        key = power_of_two(batch_size), timestamps
+        key = power_of_two(batch_size), timestamps, frames
         if key not in self._begun or self._begun[key].next() != drafts:
             return
         self._begun[key].record(drafts, seconds)
         if self._begun[key].next() is None:
-            self.learn(*key, self._begun.pop(key).times)
+            self.learn(key[0], timestamps, self._begun.pop(key).times, frames)
 
-    def learn(self, batch_size: int, timestamps: bool, times: Times) -> None:
+    def learn(self, batch_size: int, timestamps: bool, times: Times, frames: int | None = None) -> None:
         """Take in a batch size's measured times."""
-        self.known[batch_size, timestamps] = times
+        self.known[batch_size, timestamps, frames] = times
         self._taken.clear()
         if self.store is not None:
             self.store.save(self.known)
 
-    def taken(self, batch_size: int, timestamps: bool) -> Relative | None:
+    def taken(self, batch_size: int, timestamps: bool, frames: int | None = None) -> Relative | None:
         """A round's time over a plain step's, for 0 drafts up to the longest chain that was measured, and for the trees
         that were; None: not known yet. Between two measured batch sizes, interpolated; otherwise of the nearest."""
         self._load()
-        key = batch_size, timestamps
+        key = batch_size, timestamps, frames
         if key not in self._taken:
-            below, above = self._around(batch_size, timestamps)
+            below, above = self._around(*key)
             below, above = below or above, above or below
             if below is None or above is None:
-                begun = self._begun.get((power_of_two(batch_size), timestamps))
+                begun = self._begun.get((power_of_two(batch_size), timestamps, frames))
                 return None if begun is None else begun.taken()
             at = min(max(batch_size, below), above)
-            sides = {size: self.known[size, timestamps] for size in (below, above)}
+            sides = {size: self.known[size, timestamps, frames] for size in (below, above)}
             chains = {size: bounded(times.chains) for size, times in sides.items()}
             longest = max(map(max, chains.values()))
             blended = {
@@ -169,9 +176,13 @@ class RoundTimes:
             )
         return self._taken[key]
 
-    def _around(self, batch_size: int, timestamps: bool) -> tuple[int | None, int | None]:
+    def _sizes(self, timestamps: bool, frames: int | None) -> list[int]:
+        """The known batch sizes."""
+        return [size for size, *others in self.known if others == [timestamps, frames]]
+
+    def _around(self, batch_size: int, timestamps: bool, frames: int | None) -> tuple[int | None, int | None]:
         """The nearest known batch sizes, no larger and no smaller."""
-        sizes = [size for size, timed in self.known if timed == timestamps]
+        sizes = self._sizes(timestamps, frames)
         below = max((size for size in sizes if size <= batch_size), default=None)
         return below, min((size for size in sizes if size >= batch_size), default=None)
 
@@ -187,22 +198,23 @@ class CallTimes:
 
     def __init__(self, times: RoundTimes, timestamps: bool):
         self.times, self.timestamps = times, timestamps
-        self.largest = 0  # batch of the call so far, as a power of two
+        self.frames: int | None = None  # of the longest window in the rounds that follow, coarsely; None: a full one
+        self._largest: dict[int | None, int] = {}  # batch of the call so far, as a power of two, by frames
 
     def taken(self, batch_size: int) -> Relative | None:
         """A round's time over a plain step's; None: not known yet."""
-        return self.times.taken(batch_size, self.timestamps)
+        return self.times.taken(batch_size, self.timestamps, self.frames)
 
     def untried(self, batch_size: int) -> DraftTree | None:
         """The drafts that the next round should try, so that their time is known; None: any."""
         bucket = power_of_two(batch_size)
-        self.largest = max(self.largest, bucket)
-        return self.times.untried(batch_size, self.timestamps) if bucket == self.largest else None
+        largest = self._largest[self.frames] = max(self._largest.get(self.frames, 0), bucket)
+        return self.times.untried(batch_size, self.timestamps, self.frames) if bucket == largest else None
 
     def record(self, batch_size: int, drafts: DraftTree, seconds: float) -> None:
         """Take in what a round took."""
-        if power_of_two(batch_size) == self.largest:
-            self.times.record(batch_size, self.timestamps, drafts, seconds)
+        if power_of_two(batch_size) == self._largest.get(self.frames):
+            self.times.record(batch_size, self.timestamps, drafts, seconds, self.frames)
 
 
 def power_of_two(count: int) -> int:

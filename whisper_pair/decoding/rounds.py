@@ -102,7 +102,7 @@ class Rounds:
         if reads > 1:
             positions = positions.clamp(min=0)
         padded = F.pad(tokens[:, width - reads :], (0, fed - needed)) if fed > needed else tokens[:, width - reads :]
-        hidden = step(padded, positions, shape.key_length)[:, reads - 1 : needed]
+        hidden = step(padded, positions, shape.keys)[:, reads - 1 : needed]
         return hidden, self.main.head.rules.history(tokens[:, width - 2 :], *counts_in(inputs, width))
 
     def _read_tree(
@@ -116,9 +116,9 @@ class Rounds:
         positions = torch.cat([read, length - 1 + tree.depths[1:]], 1)
         slots = torch.cat([read, length + torch.arange(drafts.shape[1], device=inputs.device)], 1)
         mask = torch.cat(
-            [main.causal_mask(read, shape.key_length), tree.mask(length, shape.key_length, main.dtype)], 1
-        )  # [B, reads + N, key_length]
-        hidden = self.main.step(tokens[:, width - reads :], positions, shape.key_length, Branches(slots, mask))
+            [main.causal_mask(read, shape.keys.own), tree.mask(length, shape.keys.own, main.dtype)], 1
+        )  # [B, reads + N, keys]
+        hidden = self.main.step(tokens[:, width - reads :], positions, shape.keys, Branches(slots, mask))
         decoded, timestamp = counts_in(inputs, width)
         history = tree.history(tokens[:, width - 2 :], decoded, timestamp, self.main.head.rules)
         return hidden[:, reads - 1 :], history

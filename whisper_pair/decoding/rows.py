@@ -22,6 +22,7 @@ class Row:
     draft_states: Tensor  # those of the draft's own encoder, or the main's
     drafts: bool = True  # does the draft know this window? False: its own encoder has not run
     features: Tensor | None = None  # [mel, frames], while it is open whether that encoder is worth its time
+    frames: int = field(init=False)  # F: of its window
     tokens: list[int] = field(default_factory=list)  # prefix and what was decoded
     start: int = 0  # length of the prefix
     limit: int = 0  # length at which the row ends
@@ -36,6 +37,9 @@ class Row:
     accepted: list[int] = field(default_factory=list)
     log_probability: float = 0.0  # sum
     no_speech_probability: float | None = None
+
+    def __post_init__(self) -> None:
+        self.frames = len(self.states)
 
     def begin(self, special: SpecialTokens, options: Options, language: int | None) -> None:
         """Forget what was decoded, if anything, and set the prefix, which no model has read yet."""

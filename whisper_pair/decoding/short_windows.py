@@ -21,6 +21,15 @@ def bucketed(frames: int, full: int) -> int:
     return min(full, -(-frames // FRAME_BUCKET) * FRAME_BUCKET)
 
 
+def coarse(frames: int, full: int) -> int | None:
+    """FRAME_BUCKET times the power of two that holds so many frames, or None for the full window: what steps take is
+    measured once for each of these lengths."""
+    found = FRAME_BUCKET
+    while found < frames:
+        found *= 2
+    return None if found >= full else found
+
+
 def window_frames(seconds: float, margin: float, full: int) -> int:
     """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed."""
     return bucketed(math.ceil(round((seconds + margin) * FRAMES_PER_SECOND, 6)), full)
@@ -29,6 +38,15 @@ def window_frames(seconds: float, margin: float, full: int) -> int:
 def shortened(features: Tensor, frames: int) -> Tensor:
     """Features [..., mel, full] of full windows -> those of windows of so many encoder frames: [..., mel, 2 frames]."""
     return features[..., : FEATURE_FRAMES * frames]
+
+
+def with_margin(window: Tensor, sound: int, margin: float | None) -> Tensor:
+    """A full window's features [mel, full], whose first `sound` frames are not padding, up to `margin` seconds after
+    those: [mel, 2 F]. margin None: all of it."""
+    if margin is None:
+        return window
+    seconds, full = sound / FEATURE_FRAMES / FRAMES_PER_SECOND, window.shape[1] // FEATURE_FRAMES
+    return shortened(window, window_frames(seconds, margin, full))
 
 
 def stride_of(encoder: WhisperEncoder) -> int:

@@ -73,7 +73,7 @@ def read_along(
     """Row by row, what `read` finds at each position of `tokens`, given the ones before it."""
     result: list[list[Any]] = [[] for _ in tokens]
     lengths = [len(prefix) + len(row) - 1 for prefix, row in zip(prefixes, tokens, strict=True)]  # what is fed
-    for rows in batches(lengths):
+    for rows in batches(lengths, [len(states[row]) for row in range(len(tokens))]):
         longest = max(lengths[row] for row in rows)
         padded = [([*prefixes[row], *tokens[row]] + [0] * longest)[: longest + 1] for row in rows]
         given = torch.tensor(padded, device=decoder.device)  # [R, T + 1]
@@ -92,11 +92,13 @@ def read_along(
     return result
 
 
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of like length together, as many as the bound on positions allows; longest first: memory peaks at once."""
+def batches(lengths: Sequence[int], frames: Sequence[int]) -> Iterator[list[int]]:
+    """Rows of like length together, over windows of one length, as many as the bound on positions allows; longest
+    first: memory peaks at once."""
     batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > POSITIONS_AT_ONCE:
+    for row in sorted(range(len(lengths)), key=lambda row: (-frames[row], -lengths[row])):
+        full = bool(batch) and lengths[batch[0]] * (len(batch) + 1) > POSITIONS_AT_ONCE
+        if full or (batch and frames[row] != frames[batch[0]]):
             yield batch
             batch = []
         batch.append(row)

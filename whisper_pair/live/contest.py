@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..audio import SAMPLE_RATE
-from ..decoding import Decoded, Options, Round, encode
+from ..decoding import Decoded, Options, Round, encode, with_margin
 from ..errors import InputError
 from ..longform import cut, quiet_cuts, silence, spectrogram
 from ..pair import Pair
@@ -108,7 +108,7 @@ class Contest:
         self.options = replace(options, batch_size=1)
         self.half = pair.main.dtype != torch.float32
         self.seconds = len(samples) / SAMPLE_RATE  # of audio
-        self.windows = windows(pair, samples)
+        self.windows = windows(pair, samples, pair.margin("auto"))
         self.language = options.language  # None: until it is detected
         self.main, self.pair = Side(drafting=False), Side(drafting=True)
         self._stopped = threading.Event()
@@ -163,7 +163,8 @@ class Contest:
 
     def _warm_up(self) -> None:
         """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
-        self.engine.measure_rounds(self._options(self.pair, self.language))
+        longest = max(window.shape[1] for window in self.windows) // self.engine.encoders.stride
+        self.engine.measure_rounds(self._options(self.pair, self.language), longest)
         for side in (self.main, self.pair):
             options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
             self._decode(self._states(self.windows[0], side), options, self._check)
@@ -208,12 +209,15 @@ class Contest:
             raise Stopped
 
 
-def windows(pair: Pair, samples: np.ndarray) -> list[Tensor]:
+def windows(pair: Pair, samples: np.ndarray, margin: float | None = None) -> list[Tensor]:
     """Spectrograms [mel, frames of a window]: one where the recording fits, otherwise cut at quiet places as in
-    longform."""
+    longform. `margin`: see Pair.margin."""
     features, frames = spectrogram(pair.log_mel, samples, pair.main.device)
     size = pair.log_mel.frames
     if frames <= size:
-        return [features]
+        return [with_margin(features, frames, margin)]
     fill = silence(features)
-    return [cut(features, first, count, size, fill) for first, count in quiet_cuts(features, frames, size)]
+    return [
+        with_margin(cut(features, first, count, size, fill), count, margin)
+        for first, count in quiet_cuts(features, frames, size)
+    ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ..audio import Sound
-from ..decoding import Decoded
+from ..decoding import Decoded, with_margin
 from .features import InPieces, Whole, cut, quiet_end
 from .segments import STEP, Span, chunked, sequential
 
@@ -52,7 +52,7 @@ class Window:
     recording: "Recording"
     first: int  # frame of the recording
     frames: int  # that hold sound
-    features: Callable[[], Tensor]  # [mel, size], cut only when its turn comes
+    features: Callable[[], Tensor]  # [mel, size], or less of a short window; cut only when its turn comes
 
 
 @dataclass(eq=False)
@@ -68,6 +68,7 @@ class Recording:
     language: str | None
     chunks: bool = False  # cut at quiet places, instead of where the last segment ended
     speech: Sequence[tuple[int, int]] | None = None  # (first frame, frame after the last) of what is decoded; None: all
+    margin: float | None = None  # seconds that a window goes on after its sound; None: it is a full one
     seek: int = 0  # the frame up to which it is transcribed
     segments: list[Segment] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
@@ -111,9 +112,12 @@ class Recording:
 
     def _window(self, first: int, frames: int, fill: float) -> Window:
         held = self.size if self.frames <= self.size else frames  # what fits a window brings the silence after it along
-        return Window(
-            self, first, frames, lambda: cut(self.features.stretch(first, first + held), 0, held, self.size, fill)
-        )
+
+        def features() -> Tensor:
+            window = cut(self.features.stretch(first, first + held), 0, held, self.size, fill)
+            return with_margin(window, frames, self.margin)
+
+        return Window(self, first, frames, features)
 
     def take(self, window: Window, decoded: Decoded, end: int) -> list[Span]:
         """Takes the result of a window; moves on, and returns where its segments stand in the window's tokens."""

@@ -53,6 +53,7 @@ def transcribe(
     on_progress: Progress | None = None,
     on_failure: OnFailure | None = None,
     track: int = 1,
+    margin: float | None = None,
 ) -> Iterator[tuple[int, Transcription]]:
     """(index, transcription) of each recording, as it ends. `options.language` None: detected in its first window.
 
@@ -63,7 +64,8 @@ def transcribe(
     `audio` holds files, arrays at 16 kHz [samples] and log-mel tensors [mel, frames]; at most
     `options.batch_size` are open at once.
     `on_failure` is called for audio that cannot be read; without it the error is raised. `track` chooses one of a
-    file's audio tracks, counted from 1.
+    file's audio tracks, counted from 1. `margin`: seconds that a window goes on after its speech, for mains that were
+    trained so (`Pair.margin`); None: windows are full ones.
     """
     if speech_alone:
         refuse_missing_detector()
@@ -74,7 +76,7 @@ def transcribe(
         alignment_heads(pair.main)
     if not options.timestamps and not chunked:
         raise InputError("timestamps are off, but the sequential algorithm needs them: turn them on, or choose chunks.")
-    opened = _opened(pair, audio, options, on_failure, track, speech_alone)
+    opened = _opened(pair, audio, options, on_failure, track, speech_alone, margin)
     active = list(islice(opened, options.batch_size))
     if as_trained and options.timestamps and not _knows_timestamps(pair, active, options):
         options, chunked = replace(options, timestamps=False), True
@@ -144,6 +146,7 @@ def _opened(
     on_failure: OnFailure | None,
     track: int,
     speech_alone: bool,
+    margin: float | None = None,
 ) -> Iterator[Recording]:
     engine = pair.engine
     _, size = engine.encoders.shapes["features"]
@@ -164,6 +167,7 @@ def _opened(
             language=options.language,
             sound=sound,
             speech=stretches,
+            margin=margin,
         )
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..decoder import FusedLayer
+from ..kv_cache import Cross
 from ..linear import Weight, unpacked
 from .attention import FRAMES, attention
 from .linear import linear
@@ -20,7 +21,7 @@ def layer_forward(
     cached: tuple[Tensor, Tensor],  # this layer's cache [capacity L, 2 d], and the fed tokens' slots in it [B T]
     positions: int,  # L
     mask: Tensor,  # [B, 1, T, keys]
-    cross: tuple[Tensor, Tensor],  # [B, H, F, D] twice
+    cross: Cross,  # [B, H, F, D] twice, and what is added to the scores
 ) -> Tensor:
     """x -> [B, T, d]"""
     batch, length, width = x.shape
@@ -37,8 +38,9 @@ def layer_forward(
     x = product(y.view(batch * length, width), layer.self_out, residual=x)
 
     query = product(x, layer.cross_query, norm=layer.cross_norm).view(batch, length, heads, -1)
-    key, value = (each.transpose(1, 2) for each in cross)
-    y = attention(query, key, value, split=FRAMES)
+    keys, values, bias = cross
+    hidden = None if bias is None else bias[:, 0].expand(-1, length, -1)  # [B, T, F]
+    y = attention(query, keys.transpose(1, 2), values.transpose(1, 2), hidden, split=FRAMES)
     x = product(y.view(batch * length, width), layer.cross_out, residual=x)
 
     y = product(x, layer.feed_in, norm=layer.feed_norm, gelu=gelu)
