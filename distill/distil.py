@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from whisper_pair.checkpoints import (
+    Capabilities,
     PairManifest,
     checkpoint_folder,
     encoder_sha256,
@@ -24,7 +25,7 @@ from whisper_pair.checkpoints import (
     weight_digests,
 )
 from whisper_pair.config import Config
-from whisper_pair.data import Clip, fingerprint, padding_saved, windowing_settings
+from whisper_pair.data import Clip, Window, fingerprint, padding_saved, windowing_settings
 from whisper_pair.errors import InputError
 from whisper_pair.precision import (
     DTYPES,
@@ -50,6 +51,7 @@ from whisper_pair.runs import (
 )
 from whisper_pair.training import (
     Batch,
+    EqualSteps,
     Plan,
     Trainable,
     Validator,
@@ -84,6 +86,9 @@ def labels_stage(config: Config, main: Path, precision: str) -> Stage:
         "perturb": config.resolved()["distill"]["perturb"],
         "precision": precision,
     }
+    trained_as = Capabilities.load(main)
+    if trained_as is not None and trained_as.short_windows is not None:
+        inputs["short_windows"] = asdict(trained_as.short_windows)
     return Stage(Path(config.output) / "labels", as_json(inputs))
 
 
@@ -159,7 +164,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         save_model(trained, target)
         save_processor(given.processor, target)
         write_text(target / "examples.md", validator.examples)
-        capabilities_of([example.window for example in data.batches.examples], config).save(target)
+        windows = [example.window for example in data.batches.examples]
+        capabilities_of(windows, config, given.short_windows).save(target)
         if data.vocabulary is not None:
             data.vocabulary.save(target)
         save_draft_trees(validator.trees, target)
@@ -172,13 +178,15 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
             layers=layers,
             language=config.language,
             task=config.task,
+            short_windows=given.short_windows,
         ).save(target)
 
     disk = data.cache_bytes + training_bytes(module, student, saved_as, settings)
     if dry_run:
         windows, processes = len(given.windows), accelerator.num_processes
-        steps = Plan.of(settings, windows, processes, config.seed).steps
-        a_step = probe(accelerator, module, settings, data.batches, prepare, data.count)
+        steps = plan_of(given, given.windows, processes).steps
+        labelled = [example.window for example in data.batches.examples]
+        a_step = probe(accelerator, module, settings, data.batches, prepare, plan_of(given, labelled, processes))
         seconds = data.labelling_seconds + steps * a_step
         parts = memory_parts(module, [main])
         estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes, parts)
@@ -186,7 +194,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         logger.info("%s; %.2g hours of them to label, validations apart", estimate, hours)
         return stage.folder
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
-    plan = Plan.of(settings, data.count, accelerator.num_processes, config.seed)
+    plan = plan_of(given, [example.window for example in data.batches.examples], accelerator.num_processes)
     gathered = partial(gathered_model, accelerator, student)
     trained = Trainable(module, prepare, gathered, validator.score, save, saved_as)
     best = fit(accelerator, trained, settings, plan, data.batches, stage.work, config.data.workers)
@@ -198,6 +206,15 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         logger.info("%s: the assistant", stage.folder)
     accelerator.end_training()
     return stage.folder
+
+
+def plan_of(given: DistillationInputs, windows: Sequence[Window], processes: int) -> Plan:
+    """The steps over the windows of the examples; where they differ in length, each step holds those of one length."""
+    plan = Plan.of(given.config.distill, len(windows), processes, given.config.seed)
+    if given.margin is None:
+        return plan
+    frames, full = tuple(given.frames(window) for window in windows), given.main.config.max_source_positions
+    return replace(plan, short=EqualSteps(frames, plan.per_step, full, given.config.seed))
 
 
 def draft_validator(
@@ -212,9 +229,11 @@ def draft_validator(
     speech = fingerprint(config.data.validation)
 
     def transcripts_of(clips: Sequence[Clip | JoinedClips], name: str) -> HeldOutTranscripts:
-        folder = labels / f"held-out-{name}-{digest_of([speech, [each.name for each in clips]])[:12]}"
+        about = [speech, [each.name for each in clips], *([] if given.margin is None else [given.margin])]
+        folder = labels / f"held-out-{name}-{digest_of(about)[:12]}"
         folder.mkdir(exist_ok=True)
-        validator = Validator(clips, given.log_mel, given.processor.tokenizer, config, folder / "states")
+        tokenizer, margin = given.processor.tokenizer, given.margin
+        validator = Validator(clips, given.log_mel, tokenizer, config, folder / "states", margin)
         return HeldOutTranscripts(given.main, validator, given.options, accelerator, folder / "transcripts")
 
     full = joined(given.held_out, config, given.log_mel.seconds)

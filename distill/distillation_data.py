@@ -1,6 +1,7 @@
 """The student's training data: the main's filtered labels, and the caches of encoder states and teacher targets."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,13 +56,16 @@ def prepare_distillation_data(
         policy = CachePolicy.chosen(settings, main, given.log_mel, windows, stage.work)
     logger.info(policy)
     each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
-    disk = cache_bytes(len(given.windows) * policy.states, main.config, each)
+    full = main.config.max_source_positions
+    equivalent = math.ceil(sum(given.frames(window) for window in given.windows) / full)  # in full windows
+    disk = cache_bytes(equivalent * policy.states, main.config, each)
     disk += cache_bytes(len(given.held_out), main.config)
     if not rehearsed:
         require_disk(stage.work, disk, "distill.cache: none", labels.folder, labels.work)
 
     def about(windows: Sequence[Window]) -> dict[str, Any]:
         made_by = {name: labels.inputs[name] for name in ("main", "precision")}
+        made_by |= {} if given.margin is None else {"margin": given.margin}
         return made_by | {"windows": digest_of([window.key for window in windows])}
 
     def states(folder: Path, windows: Sequence[Window]) -> EncoderCache | None:
@@ -69,13 +73,14 @@ def prepare_distillation_data(
             return None
         with accelerator.main_process_first():
             dtype = DTYPES[settings.cache_dtype]
-            return EncoderCache(folder / "states", len(windows), *given.states_shape, about(windows), dtype)
+            frames = [given.frames(window) for window in windows]
+            return EncoderCache(folder / "states", len(windows), frames, main.config.d_model, about(windows), dtype)
 
     cache = states(labels.folder if labels.finished() else labels.work, windows)
     engine = Engine(main)
     rounding = getattr(torch, DTYPES[settings.cache_dtype])
     encoding = FrozenEncoder(engine.encoders.main, given.log_mel, None, cache, rounding)
-    labeller = Labeller(engine, encoding, given.targets, given.config, given.normalizer, given.options)
+    labeller = Labeller(engine, encoding, given.targets, given.config, given.normalizer, given.options, given.frames)
     seconds = 0.0
     if not labels.finished():
         begun = time.perf_counter()

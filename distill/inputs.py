@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import Capabilities, load_main, load_processor
+from whisper_pair.checkpoints import Capabilities, ShortWindows, load_main, load_processor
 from whisper_pair.config import Config, Data
 from whisper_pair.data import Clip, Corpus, Window, load_test_clips, load_training_clips, pack, perturbed_copies
-from whisper_pair.decoding import Options
+from whisper_pair.decoding import Options, window_frames
 from whisper_pair.text import Normalizer
 from whisper_pair.training import TargetTokens
 
@@ -33,6 +33,7 @@ class DistillationInputs:
     corpus: Corpus
     windows: list[Window]  # of the corpus, and their perturbed copies: to be labelled
     held_out: list[Clip]  # to validate on
+    short_windows: ShortWindows | None = None  # that the main was trained on; None: all windows are full
 
     @classmethod
     def read(cls, config: Config, folder: Path, dtype: torch.dtype) -> "DistillationInputs":
@@ -44,7 +45,8 @@ class DistillationInputs:
         tokenizer, log_mel = processor.tokenizer, LogMel(processor.feature_extractor)
         main = load_main(folder, dtype).requires_grad_(False)
         targets = TargetTokens.of(main, tokenizer, config.language, config.task)
-        data = taught(config.data, Capabilities.load(folder))
+        trained_as = Capabilities.load(folder)
+        data = taught(config.data, trained_as)
         targets.check(data.timestamps, data.previous_text)
         held_out = load_test_clips(config.data.validation, data, log_mel.seconds, "validation")
         corpus = load_training_clips(config.data.train, data, log_mel.seconds)
@@ -62,6 +64,7 @@ class DistillationInputs:
             corpus=corpus,
             windows=windows,
             held_out=held_out,
+            short_windows=None if trained_as is None else trained_as.short_windows,
         )
 
     @property
@@ -70,16 +73,26 @@ class DistillationInputs:
         return label_options(self.config)
 
     @property
-    def states_shape(self) -> tuple[int, int]:
-        """[frames, width] of a window's encoder states"""
-        return self.main.config.max_source_positions, self.main.config.d_model
+    def margin(self) -> float | None:
+        """Seconds from the end of a window's speech to its own end, as in decoding; None: all windows are full."""
+        return None if self.short_windows is None else self.short_windows.margin
+
+    def frames(self, window: Window) -> int:
+        """Encoder frames of a window, as decoding will take it."""
+        full: int = self.main.config.max_source_positions
+        return full if self.margin is None else window_frames(window.audio_seconds, self.margin, full)
 
 
 def taught(data: Data, capabilities: Capabilities | None) -> Data:
-    """The config's data, without what the main was not trained for: its labels would be wrong text.
+    """The config's data, without what the main was not trained for: its labels would be wrong text. With clips alone
+    in as large a share as the main met short windows, if it did.
 
     `capabilities`: the main's; None: unknown, and assumed to be what the config says.
     """
+    if capabilities is not None and capabilities.short_windows is not None and data.pack:
+        share = max(data.unpacked_share, capabilities.short_windows.share)
+        logger.info("labels of %g of the clips alone too: the main was trained on short windows", share)
+        data = replace(data, unpacked_share=share)
     if capabilities is None:
         if data.timestamps:
             logger.info(

@@ -9,11 +9,13 @@ undisturbed one. At the end the shards become one file, in the windows' order.
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from whisper_pair.config import Config
 from whisper_pair.data import Window
@@ -38,6 +40,7 @@ class Labeller:
     config: Config
     normalizer: Normalizer
     options: Options
+    frames: Callable[[Window], int] | None = None  # encoder frames of a window; None: all are full
 
     def rows(self, windows: Sequence[Window], numbers: Sequence[int], device: torch.device) -> list[LabelRow]:
         """Labels of some windows; a window whose audio cannot be read gives no row."""
@@ -50,17 +53,29 @@ class Labeller:
                 logger.warning("skipped: %s", error)
         if not kept:
             return []
-        audio = AudioBatch.to_encode(self.encoding.log_mel.pad(pcm), [number for _, number in kept])
-        states = self.encoding.states(audio, device, exact=True)
+        states = self._states([window for window, _ in kept], pcm, [number for _, number in kept], device)
         rows = []
         for timestamps in (False, True):  # one call of the engine decodes with timestamps or without
             some = [i for i, (window, _) in enumerate(kept) if window.timestamps == timestamps]
             if some:
                 prompts = [self.targets.prompt(kept[i][0]) or None for i in some]
                 options = replace(self.options, timestamps=timestamps)
-                decoded = self.engine.decode(encoder_states=states[some], options=options, prompts=prompts)
+                decoded = self.engine.decode(encoder_states=[states[i] for i in some], options=options, prompts=prompts)
                 rows += [self._row(*kept[i], d) for i, d in zip(some, decoded, strict=True)]
         return rows
+
+    def _states(
+        self, windows: Sequence[Window], pcm: Sequence[np.ndarray], numbers: Sequence[int], device: torch.device
+    ) -> dict[int, Tensor]:
+        """Encoder states [frames, width] of each window, those of one length encoded together."""
+        frames = [None if self.frames is None else self.frames(window) for window in windows]
+        found: dict[int, Tensor] = {}
+        for length in dict.fromkeys(frames):
+            alike = [i for i, each in enumerate(frames) if each == length]
+            waves = self.encoding.log_mel.pad([pcm[i] for i in alike])
+            audio = replace(AudioBatch.to_encode(waves, [numbers[i] for i in alike]), frames=length)
+            found |= zip(alike, self.encoding.states(audio, device, exact=True), strict=True)
+        return found
 
     def _row(self, window: Window, number: int, decoded: Decoded) -> LabelRow:
         text = text_of(self.targets.tokenizer, decoded.tokens).strip()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,11 @@ class JoinedClips:
     def text(self) -> str | None:
         """Their human text; None where a clip has none."""
         return self.window.text
+
+    @property
+    def seconds(self) -> float:
+        """Of the window."""
+        return self.window.seconds
 
     def read(self) -> np.ndarray:
         """16-bit samples at 16 kHz."""
@@ -175,6 +181,7 @@ class DraftValidator:
         stored = [None]
         if self.clips.accelerator.is_main_process:
             if not self.costs_file.is_file():
-                write_json(self.costs_file, asdict(engine.costs(1)))
+                frames = self.clips.validator.frames(self.clips.main)
+                write_json(self.costs_file, asdict(engine.costs(1, frames=median_low(frames))))
             stored = [json.loads(self.costs_file.read_text())]
         return Costs.of_json(broadcast_object_list(stored)[0])

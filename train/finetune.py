@@ -67,6 +67,7 @@ from whisper_pair.training import (
     make_accelerator,
     pooled_over_processes,
     probe,
+    short_windows_of,
     with_restored_style,
 )
 
@@ -145,7 +146,13 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
     shown = repeated_by_weight(windows, config.seed)
     batches = Batches([*(examples[number] for number in shown), *short], log_mel, cache and cache.of(shown))
     encoding = FrozenEncoder(encoder, log_mel, settings.spec_augment, batches.cache)
-    validator = Validator(validation, log_mel, tokenizer, config, stage.work / "validation-states" if frozen else None)
+    trained_as = capabilities_of([example.window for example in batches.examples], config, short_windows_of(settings))
+    validators = {
+        "": Validator(validation, log_mel, tokenizer, config, stage.work / "validation-states" if frozen else None)
+    }
+    if trained_as.short_windows is not None:
+        margin = trained_as.short_windows.margin
+        validators["_short"] = Validator(validation, log_mel, tokenizer, config, margin=margin)
 
     def prepare(batch: Batch) -> dict[str, Tensor]:
         encode, device = encoding.states if frozen else encoding.features, accelerator.device
@@ -154,24 +161,28 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
 
     def validate(trained: Any) -> ValidationScore:
         running = in_dtype(trained, DTYPES[precision], encoder if frozen else None)
-        rates = validator.error_rates(running, accelerator.process_index, accelerator.num_processes)
-        rate = pooled_over_processes(accelerator, rates).rate
-        return ValidationScore({f"validation_{metric_name(config.text_language)}": rate}, -rate)
+        metric = f"validation_{metric_name(config.text_language)}"
+        share = accelerator.process_index, accelerator.num_processes
+        rates = {
+            f"{metric}{kind}": pooled_over_processes(accelerator, validator.error_rates(running, *share)).rate
+            for kind, validator in validators.items()
+        }
+        return ValidationScore(rates, -sum(rates.values()) / len(rates))
 
     def save(trained: Any, folder: Path) -> None:
         save_checkpoint(trained, processor, folder)
-        capabilities_of([example.window for example in batches.examples], config).save(folder)
+        trained_as.save(folder)
 
     plan = Plan.of(settings, len(shown), accelerator.num_processes, config.seed)
     if settings.short_windows is not None:
-        seconds, full = [example.window.seconds for example in short], model.config.max_source_positions
-        steps = ShortSteps.of(settings.short_windows, seconds, plan.per_step, full, len(shown), config.seed)
+        lengths, full = [example.window.seconds for example in short], model.config.max_source_positions
+        steps = ShortSteps.of(settings.short_windows, lengths, plan.per_step, full, len(shown), config.seed)
         plan = replace(plan, short=steps)
     module = TranscriptLoss(model, settings)
     cached = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows with encoder states on disk
     disk = training_bytes(module, model, saved_as, settings) + cache_bytes(cached, model.config)
     if dry_run:
-        seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, len(examples))
+        seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, plan)
         estimate = Estimate(
             "train", len(examples), plan.steps, seconds, *peak_memory(), disk, accelerator.num_processes,
             memory_parts(module, [model]),

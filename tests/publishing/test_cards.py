@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard
 from tests.conftest import ROOT
 from tests.finished_run import write_report
 from tests.publishing.publishing import environment, publish
+from whisper_pair.checkpoints import Capabilities, ShortWindows
 from whisper_pair.cli import main
 from whisper_pair.errors import InputError
 from whisper_pair.publishing.release import release, run_config
@@ -134,3 +136,25 @@ def test_the_card_names_batch_sizes_without_drafts_and_an_older_verdict_is_refus
             release(run_config(str(run)), "me/pair", "two", False, whatever_the_verdict=True)
     finally:
         write_report(run, failed=[])
+
+
+def test_the_cards_say_which_short_windows_were_trained_and_how_others_take_them(run, tmp_path):
+    config = run_config(str(shutil.copytree(run, tmp_path / "run")))
+    main_folder = tmp_path / "run" / "main"
+    config = replace(config, output=str(tmp_path / "run"))
+
+    def card() -> str:
+        return release(config, "me/pair", "two", False, whatever_the_verdict=False)[0].files["README.md"].decode()
+
+    assert "Short windows" not in card()
+    trained = Capabilities(0.0, 0.0, ("transcribe",), ("nl",), ShortWindows(0.8, 0.3, 2.0, 1.0))
+    trained.save(main_folder)
+    (main_folder / "history.json").unlink(missing_ok=True)
+    assert "80.0 % of the steps" in card()
+    assert "`--audio-ctx 300` for audio of up to 5 s" in card()
+    figures = {"step": 8, "loss": 1.0, "validation_wer": 0.371, "validation_wer_short": 0.366}
+    (main_folder / "history.json").write_text(json.dumps({"best_step": 8, "history": [figures]}))
+    assert "WER on the validation clips: 37.1 % in full windows, 36.6 % in short ones." in card()
+    (main_folder / "history.json").write_text("{}")
+    with pytest.raises(InputError, match=r"history\.json: is no record of a training on short windows"):
+        card()

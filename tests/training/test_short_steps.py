@@ -1,5 +1,6 @@
 """Steps on windows as long as their speech: which clips they take, and what is trained on them."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from whisper_pair.checkpoints.load import load_main
 from whisper_pair.config import ShortWindows, load_config
 from whisper_pair.errors import InputError
 from whisper_pair.training.plan import Plan
-from whisper_pair.training.short_steps import Draw, ShortSteps
+from whisper_pair.training.short_steps import Draw, EqualSteps, ShortSteps
 
 FULL = 1500
 
@@ -131,6 +132,8 @@ def test_a_main_is_trained_on_short_windows_and_says_so(weights, pack, demo_data
     found = Capabilities.load(folder).short_windows
     assert (found.share, found.margin_low, found.margin_high, found.margin) == (0.5, 0.2, 0.5, 0.5)
     assert (FROZEN_ENCODER in caplog.text) == (not trained)
+    figures = json.loads((folder / "history.json").read_text())["history"][-1]
+    assert {"validation_wer", "validation_wer_short"} < figures.keys()
 
 
 def test_without_short_windows_nothing_is_recorded(write_config, tmp_path):
@@ -149,3 +152,18 @@ def test_without_short_windows_nothing_is_recorded(write_config, tmp_path):
 def test_settings_that_cannot_be_meant_are_refused(change, message, write_config, tmp_path):
     with pytest.raises(InputError, match=message):
         load_config(write_config(tmp_path / "pair.yaml"), [change])
+
+
+# Windows of a length each
+
+
+@given(st.lists(st.sampled_from([100, 200, 700, 1500]), min_size=1, max_size=60), st.integers(1, 5), st.integers(0, 3))
+def test_steps_of_equal_windows_show_each_once_an_epoch_and_cost_alike(frames, windows, seed):
+    steps = EqualSteps(tuple(frames), windows, FULL, seed)
+    for epoch in range(2):
+        epoch_of = [steps.draws(epoch * steps.count + i) for i in range(steps.count)]
+        assert {draw.sample for draws in epoch_of for draw in draws} == set(range(len(frames)))
+        for draws in epoch_of:
+            assert {frames[draw.sample] for draw in draws} == {draws[0].frames} == {draw.frames for draw in draws}
+            assert len(draws) * draws[0].frames <= windows * FULL
+    assert epoch_of[0] == EqualSteps(tuple(frames), windows, FULL, seed).draws(steps.count)  # after a restart

@@ -5,6 +5,7 @@ or level is a new sample, as long as it is perturbed *before* the main labels it
 others (whisper_pair.data.packing).
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,11 @@ class Perturbation:
         if draw.random() < self.settings.noise:
             samples = with_noise(samples, draw.uniform(self.settings.least_snr, self.settings.least_snr + 25), draw)
         return at_level(samples, draw.uniform(-LEVEL, LEVEL))
+
+    def length(self, samples: int) -> int:
+        """Samples of a copy of so many."""
+        speed = self._speed(np.random.default_rng(self.seed), samples)
+        return min(self.most, math.ceil(samples / speed))
 
     def _speed(self, draw: np.random.Generator, length: int) -> float:
         """As drawn, but never so slow that speech would be cut off."""

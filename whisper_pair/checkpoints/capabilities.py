@@ -62,7 +62,7 @@ class Capabilities:
             found = json.loads(path.read_text(encoding="utf-8"))
             timestamps, previous_text = (_share(found[name]) for name in ("timestamps", "previous_text"))
             tasks, languages = (_texts(found[name]) for name in ("tasks", "languages"))
-            short_windows = _short_windows(found.get("short_windows"))
+            short_windows = read_short_windows(found.get("short_windows"))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{path}: expected the shares timestamps and previous_text (0 to 1), the lists tasks and languages, "
@@ -78,7 +78,8 @@ def _share(found: object) -> float:
     return float(found)
 
 
-def _short_windows(found: object) -> ShortWindows | None:
+def read_short_windows(found: object) -> ShortWindows | None:
+    """From JSON, null included. Raises ValueError, KeyError or TypeError for what it cannot be."""
     if found is None:
         return None
     if not isinstance(found, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..config import Config
 from ..errors import InputError
 from ..runs import write_json
+from .capabilities import ShortWindows, read_short_windows
 
 PAIR_FILE = "pair.json"
 
@@ -34,6 +35,7 @@ class PairManifest:
     task: str
     main_revision: str | None = None  # the main's commit on the Hub, where it is not ours; null: any
     version: int = VERSION
+    short_windows: ShortWindows | None = None  # that main and assistant were trained on; None: full windows alone
 
     def save(self, folder: Path) -> None:
         """Written completely or not at all."""
@@ -54,7 +56,8 @@ class PairManifest:
             if type(version) is int and version > VERSION:
                 raise InputError(f"{path}: is of version {version}, and this Whisper Pair reads {VERSION}; upgrade it.")
             known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
-            manifest = cls(**known | {"layers": tuple(found["layers"])})
+            known |= {"layers": tuple(found["layers"]), "short_windows": read_short_windows(found.get("short_windows"))}
+            manifest = cls(**known)
             if not manifest._is_well_formed():
                 raise ValueError(found)
             return manifest._with_hub_id()

@@ -120,6 +120,13 @@ class Window:
         return sum(clip.seconds for clip in self.clips) + self.gap * (len(self.clips) - 1)
 
     @property
+    def audio_seconds(self) -> float:
+        """The length of its audio, which a perturbation makes longer or shorter."""
+        if self.perturbation is None:
+            return self.seconds
+        return self.perturbation.length(round(self.seconds * SAMPLE_RATE)) / SAMPLE_RATE
+
+    @property
     def times(self) -> list[tuple[float, float]]:
         """When each clip begins and ends, in seconds into the window."""
         found, at = [], 0.0

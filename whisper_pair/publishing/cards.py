@@ -8,6 +8,7 @@ from ..report import headline, percent
 from ..text import licence, name_of
 from .metadata import base_model, metadata
 from .names import Names, Release
+from .short_windows import short_windows_section
 from .tables import example, results
 from .usage import citation, pair_usage, standalone_usage
 
@@ -60,6 +61,8 @@ def _card(name: str, about: str, what: str, first: list[str], release: Release) 
     parts = [f"# {name.split('/')[1]}", what, *first]
     if release.example:
         parts.append(example(release.report))
+    if release.short_windows is not None:
+        parts.append(short_windows_section(release.short_windows))
     year = release.report["environment"]["date"][:4]
     parts += [_training(release), LIMITS, citation(name, release.names, year), _provenance(release)]
     body = "\n\n".join(parts)

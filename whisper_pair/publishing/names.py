@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..config import Config
 from ..report import Report
+from .short_windows import LearnedWindows
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,4 @@ class Release:
     hours: float | None  # of speech that the main labelled for the assistant; None: not known
     licence: str | None  # an SPDX name, as the Hub writes it; None: not stated
     example: bool  # whether a test clip's text may be shown
+    short_windows: LearnedWindows | None = None  # that the main was trained on

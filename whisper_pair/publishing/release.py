@@ -28,6 +28,7 @@ from ..report import Report
 from .cards import assistant_card, main_card, standalone_card
 from .metadata import eval_results, licence_of
 from .names import Names, Release
+from .short_windows import learned_windows
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
@@ -145,7 +146,9 @@ def release(
         generation_config = completed(main, load_processor(main).tokenizer)
         names = replace(naming(config, to, layout, standalone), multilingual=generation_config.is_multilingual)
         example = example or all(source.hub for source in config.data.test)
-        about = Release(config, report, names, trained_hours(config), licence or licence_of(config), example)
+        about = Release(
+            config, report, names, trained_hours(config), licence or licence_of(config), example, learned_windows(main)
+        )
         settings = generation_config.to_json_string().encode()
         return repositories_of(about, to, main, assistant, manifest, settings, dry_run)
 

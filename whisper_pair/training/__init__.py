@@ -1,7 +1,7 @@
 """What both training stages share: the loop, batches, caches, target tokens and validation."""
 
 from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_tokens
-from .capabilities import capabilities_of
+from .capabilities import capabilities_of, short_windows_of
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
 from .loop import Trainable, ValidationScore, fit
@@ -9,7 +9,7 @@ from .plan import Plan, Stream, deciding_settings
 from .probe import probe
 from .restored_style import with_restored_style
 from .sharding import gathered_model, gathered_weights, model_with_weights
-from .short_steps import Draw, ShortSteps
+from .short_steps import Draw, EqualSteps, ShortSteps
 from .target_tokens import TargetTokens
 from .validation import Validator, pooled_over_processes
 from .window_cache import WindowCache
@@ -22,6 +22,7 @@ __all__ = [
     "Batches",
     "Draw",
     "EncoderCache",
+    "EqualSteps",
     "Example",
     "FrozenEncoder",
     "Plan",
@@ -43,5 +44,6 @@ __all__ = [
     "padded_tokens",
     "pooled_over_processes",
     "probe",
+    "short_windows_of",
     "with_restored_style",
 ]

@@ -23,15 +23,16 @@ class EncoderCache:
         self,
         folder: Path,
         windows: int,
-        frames: int,
+        frames: int | Sequence[int],
         width: int,
         about: Mapping[str, Any] = {},
         dtype: str = "float16",
     ):
-        """`frames`, `width`: of a window's states; `about`: what they are computed from, empty where the folder belongs
-        to one main and data set; `dtype`: torch's name of the type on disk."""
+        """`frames`, `width`: of the states of all windows, or of each; `about`: what they are computed from,
+        empty where the folder belongs to one main and data set; `dtype`: torch's name of the type on disk."""
         self.dtype = getattr(torch, dtype)
-        self._cache = WindowCache(folder, {"states": (dtype, width)}, [frames] * windows, about)
+        lengths = [frames] * windows if isinstance(frames, int) else list(frames)
+        self._cache = WindowCache(folder, {"states": (dtype, width)}, lengths, about)
 
     def __contains__(self, window: int) -> bool:
         return window in self._cache

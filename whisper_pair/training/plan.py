@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..config import Optimization
-from .short_steps import Draw, ShortSteps
+from .short_steps import Draw, EqualSteps, ShortSteps
 
 FAR = 10_000_000  # steps, by which the share of short ones is exact
 
@@ -29,7 +29,7 @@ class Plan:
     processes: int
     epochs: float
     seed: int
-    short: ShortSteps | None = None  # steps on short windows; None: there are none
+    short: ShortSteps | EqualSteps | None = None  # steps on short windows; None: there are none
 
     @classmethod
     def of(cls, settings: Optimization, samples: int, processes: int, seed: int) -> "Plan":
@@ -52,7 +52,7 @@ class Plan:
         """How many times the speech has been seen after so many steps."""
         short = 0 if self.short is None else self.short.before(step)
         passes = (step - short) * self.per_step / self.samples
-        return passes if self.short is None else passes + short / len(self.short.groups)
+        return passes if self.short is None else passes + short / self.short.count
 
     def micro_batches(self, first_step: int, process: int) -> Iterator[list[Draw]]:
         """One process's micro-batches, from `first_step` to the end."""
@@ -104,10 +104,11 @@ def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
     Left out: what is saved when, what is kept on disk, and into how many micro-batches a process's share of a step is
     cut. So a run that found too little memory or disk can go on with less.
     """
-    cut = ("batch_size", "accumulation")
-    without_effect = ("checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing", "cache")
-    without_effect += ("short_windows",) if settings.get("short_windows") is None else ()  # as before there were any
-    rest = {name: value for name, value in settings.items() if name not in (*cut, *without_effect)}
+    left_out = ["batch_size", "accumulation", "checkpoints", "save_minutes", "keep", "save_dtype"]
+    left_out += ["gradient_checkpointing", "cache"]
+    if settings.get("short_windows") is None:  # runs from before there were any do not name them
+        left_out.append("short_windows")
+    rest = {name: value for name, value in settings.items() if name not in left_out}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
 

@@ -2,7 +2,8 @@
 
 A step's clips are of similar length (as in speech recognition's usual length buckets), and as many as cost the encoder
 what a step of full windows costs. All its windows end at the same frame, so that no row is padded within a batch: a
-margin, drawn for the step, after the end of its longest clip.
+margin, drawn for the step, after the end of its longest clip. Where each window has a length of its own, as in
+distillation, a step's windows are those of one length.
 """
 
 import math
@@ -53,6 +54,11 @@ class ShortSteps:
         return self.before(step + 1) > self.before(step)
 
     @property
+    def count(self) -> int:
+        """Short steps in which every clip is seen once."""
+        return len(self.groups)
+
+    @property
     def groups(self) -> list[range]:
         """Which places of the clips, ordered from the longest to the shortest, make up a step."""
         found = self.__dict__.get("_groups")
@@ -95,3 +101,60 @@ class ShortSteps:
             chance.shuffle(groups)
             cached = self.__dict__["_epoch"] = (epoch, clips, groups)
         return cached[1], cached[2]
+
+
+@dataclass(frozen=True)
+class EqualSteps:
+    """Steps over windows that have a length each: all windows of a step are of one length."""
+
+    frames: tuple[int, ...]  # encoder frames of each window; at least one window
+    windows: int  # full windows in a step: what one of short windows may cost
+    full: int  # encoder frames of a full window
+    seed: int
+
+    def before(self, step: int) -> int:
+        """All steps are of this kind."""
+        return step
+
+    def is_short(self, step: int) -> bool:
+        """So is each."""
+        return True
+
+    @property
+    def _alike(self) -> dict[int, list[int]]:
+        """The windows of each length."""
+        found = self.__dict__.get("_lengths")
+        if found is None:
+            found = self.__dict__["_lengths"] = {}
+            for number, frames in enumerate(self.frames):
+                found.setdefault(frames, []).append(number)
+        return dict(found)
+
+    def _size(self, frames: int) -> int:
+        """Windows of a length that a step takes."""
+        return self.windows * self.full // frames
+
+    @property
+    def count(self) -> int:
+        """Steps in which every window is seen once."""
+        return sum(math.ceil(len(alike) / self._size(frames)) for frames, alike in self._alike.items())
+
+    def draws(self, number: int) -> list[Draw]:
+        """The examples of a step; never none."""
+        epoch, place = divmod(number, self.count)
+        chance = random.Random(f"{self.seed} equal {number}")
+        windows = self._groups(epoch)[place]
+        return [Draw(window, chance.getrandbits(62), self.frames[window]) for window in windows]
+
+    def _groups(self, epoch: int) -> list[list[int]]:
+        """The windows of each step of an epoch. The last step of a length is filled from the first ones of it."""
+        cached = self.__dict__.get("_epoch")
+        if cached is None or cached[0] != epoch:
+            chance, groups = random.Random(f"{self.seed} epoch {epoch}"), []
+            for frames, alike in self._alike.items():
+                order, size = chance.sample(alike, len(alike)), self._size(frames)
+                groups += [order[at : at + size] for at in range(0, len(order), size)]
+                groups[-1] += order[: min(len(order), size) - len(groups[-1])]
+            chance.shuffle(groups)
+            cached = self.__dict__["_epoch"] = (epoch, groups)
+        return list(cached[1])

@@ -3,7 +3,8 @@
 With a frozen encoder the clips' encoder states never change, so they are cached.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..audio import LogMel
 from ..config import Config
-from ..decoding import Decoded, Engine, Options, encode, for_inference
+from ..decoding import Decoded, Engine, Options, encode, for_inference, shortened, window_frames
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
 
@@ -31,6 +32,10 @@ class ReadableClip(Protocol):
     def text(self) -> str | None:
         """The human text."""
 
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+
     def read(self) -> np.ndarray:
         """Samples at 16 kHz, [n]."""
 
@@ -45,38 +50,47 @@ class Validator:
         tokenizer: Any,
         config: Config,
         states_folder: Path | None = None,
+        margin: float | None = None,
     ):
-        """`states_folder`: where to cache encoder states; None where the encoder changes between calls."""
+        """`states_folder`: where to cache encoder states; None where the encoder changes between calls. `margin`:
+        seconds from the end of a clip to the end of its window; None: full windows."""
         self.clips, self.log_mel, self.tokenizer, self.config = clips, log_mel, tokenizer, config
-        self.states_folder = states_folder
+        self.states_folder, self.margin = states_folder, margin
         self.normalizer = Normalizer.of(config.text_language, tokenizer)
 
     def options(self) -> Options:
         """Plain greedy decoding in the configured language and task."""
         return Options(language=self.config.language, task=self.config.task, draft_tokens=0, batch_size=16)
 
-    def states(self, model: Any, rows: Sequence[int]) -> Tensor:
-        """Encoder states [rows, frames, width] of some clips, by their numbers."""
-        device = model.device
+    def frames(self, model: Any) -> list[int]:
+        """Encoder frames of each clip's window."""
+        full = model.config.max_source_positions
+        if self.margin is None:
+            return [full] * len(self.clips)
+        return [window_frames(clip.seconds, self.margin, full) for clip in self.clips]
+
+    def states(self, model: Any, rows: Sequence[int]) -> list[Tensor]:
+        """Encoder states [frames, width] of some clips, by their numbers."""
+        device, frames = model.device, self.frames(model)
         cache = None
         if self.states_folder is not None:
-            shape = (model.config.max_source_positions, model.config.d_model)
-            cache = EncoderCache(self.states_folder, len(self.clips), *shape)
+            cache = EncoderCache(self.states_folder, len(self.clips), frames, model.config.d_model)
         stored = {row: cache.read(row) for row in rows} if cache is not None else {}
         found: dict[int, Tensor] = {row: states for row, states in stored.items() if states is not None}
-        missing = [row for row in rows if row not in found]
+        missing = sorted((row for row in rows if row not in found), key=lambda row: frames[row])
         if missing:
             encoder: Any = for_inference(model.model.encoder)
-        for start in range(0, len(missing), ENCODE_AT_ONCE):
-            some = missing[start : start + ENCODE_AT_ONCE]
-            fresh = encode(encoder, self.log_mel.features([self.clips[row].read() for row in some], device))
-            if cache is not None:  # as they will be read
-                fresh = fresh.to(cache.dtype)
-            for row, states in zip(some, fresh, strict=True):
-                found[row] = states
-                if cache is not None:
-                    cache.write(row, states)
-        return torch.stack([found[row].to(device, model.dtype) for row in rows])
+        for length, alike in groupby(missing, key=lambda row: frames[row]):
+            for some in batched(alike, ENCODE_AT_ONCE):
+                features = self.log_mel.features([self.clips[row].read() for row in some], device)
+                fresh = encode(encoder, shortened(features, length))
+                if cache is not None:  # as they will be read
+                    fresh = fresh.to(cache.dtype)
+                for row, states in zip(some, fresh, strict=True):
+                    found[row] = states
+                    if cache is not None:
+                        cache.write(row, states)
+        return [found[row].to(device, model.dtype) for row in rows]
 
     def transcribe(self, model: Any, rows: Sequence[int]) -> list[Decoded]:
         """The model's transcripts of some clips, by their numbers."""
@@ -91,6 +105,13 @@ class Validator:
         texts = [text_of(self.tokenizer, row.tokens) for row in decoded]
         references = [self.clips[row].text or "" for row in rows]
         return pooled(error_rates(references, texts, self.config.text_language, self.normalizer))
+
+
+def batched(rows: Iterable[int], size: int) -> Iterator[list[int]]:
+    """The rows in lists of at most `size`."""
+    source = iter(rows)
+    while some := list(islice(source, size)):
+        yield some
 
 
 def pooled_over_processes(accelerator, rate: ErrorRate) -> ErrorRate:
