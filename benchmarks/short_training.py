@@ -10,7 +10,6 @@ that was stopped goes on.
 """
 
 import argparse
-import copy
 import csv
 import json
 import shutil
@@ -23,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -140,24 +139,9 @@ def judged(main: Path, config: Config, limit: int | None, device: str) -> dict[s
 def in_windows(model, features: Tensor, frames: Sequence[int], language: str) -> list[Decoded]:
     """Transcripts of features [clips, mel, full], each in a window of so many encoder frames."""
     options = Options(language=language, draft_tokens=0, batch_size=8, max_new_tokens=LIMIT)
-    decoded: dict[int, Decoded] = {}
-    for length in sorted(set(frames)):
-        rows = [row for row, each in enumerate(frames) if each == length]
-        engine = Engine(with_window(model, length))
-        decoded |= dict(zip(rows, engine.decode(shortened(features[rows], length), options), strict=True))
-    return [decoded[row] for row in range(len(frames))]
-
-
-def with_window(model, frames: int):
-    """The same weights as a Whisper whose full window has so many encoder frames."""
-    if frames == model.config.max_source_positions:
-        return model
-    made = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
-    for part in (made, made.model, made.model.encoder, made.model.decoder):
-        part.config.max_source_positions = frames
-    places = made.model.encoder.embed_positions
-    made.model.encoder.embed_positions = nn.Embedding.from_pretrained(places.weight[:frames])
-    return made
+    order = sorted(range(len(frames)), key=lambda row: frames[row])  # a batch is of similar lengths
+    decoded = Engine(model).decode([shortened(features[row], frames[row]) for row in order], options)
+    return [found for _, found in sorted(zip(order, decoded, strict=True), key=lambda pair: pair[0])]
 
 
 def score(clips: Sequence[Clip], decoded: Sequence[Decoded], config: Config, tokenizer, seconds: float) -> Judged:
