@@ -109,3 +109,23 @@ def test_a_launcher_that_shards_in_another_way_is_refused(environment, refused):
     with pytest.raises(InputError, match=refused):
         refuse_other_sharding(environment)
     refuse_other_sharding({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"})
+
+
+def test_two_sharded_processes_train_short_windows_as_one_whole_process_does(write_config, command, tmp_path):
+    """The encoder too, whose short forward does not go through the encoder's own."""
+    train = {"parameters": "all", "short_windows": {"share": 0.5, "margin": [0.2, 0.5]}, "precision": "fp32"}
+    one, two = (
+        write_config(tmp_path / f"{name}.yaml", output=str(tmp_path / name), train=train) for name in ("one", "two")
+    )
+    alone = command(HERE / "sharded.py", "train", one)
+    assert alone.returncode == 0, alone.stderr
+    launch = ["-m", "accelerate.commands.launch", "--config_file", FSDP2, "--num_processes", "2"]
+    sharded = command(*launch, "--main_process_port", "0", HERE / "sharded.py", "train", two, "train.batch_size=2")
+    assert sharded.returncode == 0, sharded.stderr
+    whole = curve(alone.stdout)
+    assert len(whole) > 2
+    torch.testing.assert_close(torch.tensor(curve(sharded.stdout)), torch.tensor(whole), rtol=1e-4, atol=1e-5)
+    figures = [
+        json.loads((tmp_path / name / "main/history.json").read_text())["history"][-1] for name in ("one", "two")
+    ]
+    assert figures[0]["validation_wer_short"] == pytest.approx(figures[1]["validation_wer_short"])
