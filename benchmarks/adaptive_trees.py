@@ -44,10 +44,15 @@ class Policy:
     threshold: float  # drafting goes on while the fed nodes together are at least so likely
 
     def __str__(self) -> str:
-        return f"{self.nodes} nodes, {self.depth} deep, threshold {self.threshold:g}"
+        ends = f"while {self.threshold:g} likely" if self.threshold else "always"
+        return f"{self.nodes} nodes, {self.depth} deep {ends}"
 
 
 POLICIES = [Policy(nodes, depth, least) for nodes in NODES for depth in range(1, DEEPEST + 1) for least in THRESHOLDS]
+KINDS = {  # a captured graph drafts equally deep in every round; where the draft's sureness decides, the host must ask
+    "as deep as it is sure": POLICIES,
+    "equally deep": [policy for policy in POLICIES if policy.threshold == 0],
+}
 
 
 class Grower:
@@ -147,6 +152,6 @@ def won(found: Sequence[GrownTrees], policy: Policy, costs: Costs) -> Won:
     return Won(tokens, rounds, time)
 
 
-def best_policy(found: Sequence[GrownTrees], costs: Costs) -> Policy:
+def best_policy(found: Sequence[GrownTrees], costs: Costs, policies: Sequence[Policy] = POLICIES) -> Policy:
     """Of the greatest predicted speedup."""
-    return max(POLICIES, key=lambda policy: won(found, policy, costs).speedup)
+    return max(policies, key=lambda policy: won(found, policy, costs).speedup)

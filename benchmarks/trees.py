@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +86,7 @@ class Case:
         self.engine = Engine(self.main, self.draft, draft_token_ids(folder))
         self.log_mel = LogMel(load_processor(checkpoint_folder(main)).feature_extractor)
         self.file = args.work / f"{name.replace(' ', '-')}.json"
+        self._grown: dict[str, list[adaptive_trees.GrownTrees]] = {}
         self.known: dict[str, Any] = json.loads(self.file.read_text()) if self.file.is_file() else {}
 
     def once(self, what: str, measure: Callable[[], Any]) -> Any:
@@ -167,27 +168,24 @@ class Case:
         return self.once(f"decoded {drafts.text}, batch {batch_size}", measure)
 
     def grown(self, part: str) -> list[adaptive_trees.GrownTrees]:
-        """Not kept: large."""
-        _, head = self.engine.heads(False)
-        assert self.engine.draft is not None
-        assert head is not None
-        grower = adaptive_trees.Grower(self.engine.draft, head, self.engine.encoders.frames)
-        (prefix,) = forced_prefixes(self.engine.special, 1, self.options(), None, None)
-        return [
-            grower.grow(states, prefix, tokens)
-            for states, tokens in zip(getattr(self, part).of_draft, self.greedy(part), strict=True)
-        ]
+        if part not in self._grown:
+            _, head = self.engine.heads(False)
+            assert self.engine.draft is not None
+            assert head is not None
+            grower = adaptive_trees.Grower(self.engine.draft, head, self.engine.encoders.frames)
+            (prefix,) = forced_prefixes(self.engine.special, 1, self.options(), None, None)
+            self._grown[part] = [
+                grower.grow(states, prefix, tokens)
+                for states, tokens in zip(getattr(self, part).of_draft, self.greedy(part), strict=True)
+            ]
+        return self._grown[part]
 
-    def adaptive(self) -> dict[str, Any]:
+    def adaptive(self, policies: Sequence[adaptive_trees.Policy]) -> dict[str, Any]:
         """The best adaptive tree, chosen on the validation clips."""
         costs = h100_costs()
-
-        def measure() -> dict[str, Any]:
-            policy = adaptive_trees.best_policy(self.grown("validation"), costs)
-            found = adaptive_trees.won(self.grown("test"), policy, costs)
-            return {"policy": str(policy), "tokens_per_round": found.tau, "speedup": found.speedup}
-
-        return self.once("adaptive", measure)
+        policy = adaptive_trees.best_policy(self.grown("validation"), costs, policies)
+        found = adaptive_trees.won(self.grown("test"), policy, costs)
+        return {"policy": str(policy), "tokens_per_round": found.tau, "speedup": found.speedup}
 
     def auto(self, batch_size: int) -> dict[str, Any]:
         """`auto` with trees against `auto` with chains alone, in turns: CPU seconds of decoding from encoder states."""
@@ -237,7 +235,11 @@ class Case:
             for depth in range(1, 7)
         }
         decoded = [{"drafts": name, "batch_size": size, **self.decoded(named[name], size)} for name, size in DECODED]
-        adaptive = self.adaptive()
+        adaptive = {
+            name: self.once(f"adaptive, {name}", lambda policies=policies: self.adaptive(policies))
+            for name, policies in adaptive_trees.KINDS.items()
+        }
+        best = offline["best tree"].speedup
         return {
             "pair": self.name,
             "clips": len(found),
@@ -251,7 +253,7 @@ class Case:
             "tokens_per_round_by_nodes": by_nodes,
             "tokens_per_round_by_draft_passes": by_depth,
             "decoded": decoded,
-            "adaptive": adaptive | {"over_best_tree": adaptive["speedup"] / offline["best tree"].speedup},
+            "adaptive": {name: one | {"over_best_tree": one["speedup"] / best} for name, one in adaptive.items()},
             "auto": {str(size): self.auto(size) for size in BATCH_SIZES},
         }
 

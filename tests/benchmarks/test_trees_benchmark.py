@@ -21,7 +21,7 @@ def test_trees_are_decoded_as_they_were_replayed_and_nothing_is_measured_twice(d
     for one in row["decoded"]:
         assert one["differ_from_greedy"] == one["differ_from_transformers"] == one["counters_differ"] == 0
         assert one["tokens_per_round"] == pytest.approx(row["replayed"][one["drafts"]]["tokens_per_round"])
-    assert row["adaptive"]["tokens_per_round"] > 2
+    assert all(one["tokens_per_round"] > 2 for one in row["adaptive"].values())
     assert row["auto"].keys() == {"1", "8"}
     assert all(target["reached"] == 0 for name, target in result["targets"].items() if "differ" in name)
     assert "every decoding gave the tokens of transformers' greedy" in table(result)
