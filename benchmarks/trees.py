@@ -13,6 +13,7 @@ a call that was stopped goes on where it was. The encoders run in bf16, once; de
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -133,8 +134,9 @@ class Case:
 
     def greedy(self, part: str) -> list[list[int]]:
         """The main's tokens, by our engine alone."""
-        speech = getattr(self, part)
-        return self.once(f"{part} tokens", lambda: [row.tokens for row in self.decode(speech, self.options())])
+        return self.once(
+            f"{part} tokens", lambda: [row.tokens for row in self.decode(getattr(self, part), self.options())]
+        )
 
     def theirs(self) -> list[list[int]]:
         """The same by transformers, of the test clips."""
@@ -292,7 +294,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for pair in args.pair:
         name, folders = pair.split("=", 1)
         rows.append(Case(name, *folders.split(","), args).row())
-    return write_result("trees", args, arguments, rows, targets(rows))
+    return write_result("trees", args, [shlex.quote(word) for word in arguments], rows, targets(rows))
 
 
 if __name__ == "__main__":
