@@ -17,10 +17,9 @@ from typing import Any
 import torch
 
 from .decoding import LONGEST, Decoder, DraftTree, Engine, Times
+from .decoding.round_times import Key
 from .errors import InputError
 from .runs import hardware, versions
-
-Key = tuple[int, bool, int | None]  # batch size, timestamps, frames of the windows; None: full ones
 
 PACKAGES = ("whisper-pair", "torch", "transformers")
 

@@ -20,13 +20,13 @@ LABELS = [[5, 5, 5, 9], [7, 5, 9], [2]]  # 5: 4 times, 9: twice, 2 and 7: once
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.6, 0.75, 0.8, 1.0])
 def test_no_smaller_list_covers_the_share(share):
     found = DraftVocabulary.covering(LABELS, share)
-    message = [token for label in LABELS for token in label]
+    every = [token for label in LABELS for token in label]
 
     def covers(tokens) -> bool:
-        return sum(token in tokens for token in message) >= share * len(message)
+        return sum(token in tokens for token in every) >= share * len(every)
 
     assert covers(found.tokens)
-    assert found.covered == sum(token in found.tokens for token in message) / len(message)
+    assert found.covered == sum(token in found.tokens for token in every) / len(every)
     assert list(found.tokens) == sorted(found.tokens)
     assert not any(covers(fewer) for fewer in combinations({2, 5, 7, 9}, len(found.tokens) - 1))
 

@@ -77,8 +77,8 @@ def test_an_exported_pair_is_a_main_and_a_whole_assistant(clip, tmp_path, capsys
     arguments = ["export", "--main", base, "--assistant", tiny, "--to", "ctranslate2", "--out", str(tmp_path / "out")]
     pytest.importorskip("ctranslate2")
     assert command([*arguments, "--quantization", "int8"]) == 0
-    message = capsys.readouterr().out.splitlines()
-    assert [line.partition(": ")[0] for line in message] == [f"{tmp_path}/out/main", f"{tmp_path}/out/assistant"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"{tmp_path}/out/main", f"{tmp_path}/out/assistant"]
     for part in ("main", "assistant"):
         assert by_faster_whisper(tmp_path / "out" / part, clip)
     assert command(arguments) == 2

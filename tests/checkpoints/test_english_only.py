@@ -40,10 +40,10 @@ def english(main) -> Path:
 def test_an_english_only_main_takes_english_or_no_language(english):
     pair = Pair.from_pretrained(str(english), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
-    message = pair.main.generate(features, num_beams=1, return_dict_in_generate=True, force_unique_generate_call=True)
+    theirs = pair.main.generate(features, num_beams=1, return_dict_in_generate=True, force_unique_generate_call=True)
     for language in (None, "en", "English"):
         (transcribed,) = pair.transcribe([features[0]], language=language)
-        assert [*transcribed.decoded.prompt, *transcribed.tokens] == message.sequences[0].tolist()
+        assert [*transcribed.decoded.prompt, *transcribed.tokens] == theirs.sequences[0].tolist()
         assert len(transcribed.decoded.prompt) == 2
     with pytest.raises(InputError, match=r"'nl' is not one of this model's .*English-only"):
         pair.transcribe([features[0]], language="nl")

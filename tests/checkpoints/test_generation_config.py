@@ -98,9 +98,9 @@ def test_what_changes_likelihoods_in_transformers_is_ignored_with_a_warning(stoc
     assert all(getattr(model.generation_config, key, None) in neutral for key, neutral in NEUTRAL.items())
     pair = Pair.from_pretrained(str(main), None)
     features = pair.log_mel(pair.log_mel.pad([speech()]))
-    message = model.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
+    theirs = model.generate(features, language="nl", task="transcribe", num_beams=1)[0].tolist()
     assert [t for t in pair.transcribe([features[0]], language="nl")[0].tokens if t < 550] == [
-        t for t in message if t < 550
+        t for t in theirs if t < 550
     ]
 
 

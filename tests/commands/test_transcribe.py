@@ -73,14 +73,14 @@ def test_finished_files_are_left_alone_until_overwritten(run, clips, tmp_path, c
 
 
 def test_the_text_does_not_hang_on_batch_draft_or_assistant(run, clips, capsys):
-    message = set()
+    outputs = set()
     for more in (["--batch-size", "1"], ["--draft-tokens", "3"], ["--draft-tokens", "0"]):
         assert main(["transcribe", *clips, "--pair", str(run), "--language", "nl", *more]) == 0
-        message.add(capsys.readouterr().out)
+        outputs.add(capsys.readouterr().out)
     assert main(["transcribe", *clips, "--main", str(run / "main"), "--language", "nl"]) == 0
-    message.add(capsys.readouterr().out)
-    assert len(message) == 1
-    assert all(f"{clip}:\n" in next(iter(message)) for clip in clips)
+    outputs.add(capsys.readouterr().out)
+    assert len(outputs) == 1
+    assert all(f"{clip}:\n" in next(iter(outputs)) for clip in clips)
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_others_are_done(run, clips, tmp_path, capsys):
@@ -233,12 +233,12 @@ def test_standard_input_is_a_file_like_any_other(pair, clips):
     command = [sys.executable, "-m", "whisper_pair.cli", "transcribe", "-", "--main", str(pair[0])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
-    def message(content: bytes) -> subprocess.CompletedProcess:
+    def transcribed(content: bytes) -> subprocess.CompletedProcess:
         return subprocess.run(
             [*command, "--language", "nl", "--quiet"], env=environment, input=content, capture_output=True, timeout=300
         )
 
-    done, bad = message(Path(clips[0]).read_bytes()), message(b"no sound")
+    done, bad = transcribed(Path(clips[0]).read_bytes()), transcribed(b"no sound")
     assert done.returncode == 0
     assert done.stdout.strip()
     assert done.stderr == b""  # nothing but errors

@@ -32,8 +32,6 @@ class Caches:
             return main, None
         if self._draft_cache is None:
             self._draft_cache = KVCache(self.draft, main.capacity, main.frames)
-        if self._draft_cache.frames < main.frames:
-            self._draft_cache.widen(main.frames)
         return main, self._draft_cache
 
     def widen(self, frames: int, used: int) -> None:

@@ -8,6 +8,7 @@ its cache on disk, where the next process finds it.
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,12 +32,17 @@ class CompiledLayer:
         most: float = MOST_SECONDS,
         clock: Callable[[], float] = time.perf_counter,
     ):
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
-        self.function, self.name, self.most, self.clock = function, name, most, clock
-        self.compiled: Callable[..., Tensor] = torch.compile(function, dynamic=dynamic, fullgraph=True, backend=backend)
+        self.function, self.name, self.dynamic, self.backend = function, name, dynamic, backend
+        self.most, self.clock = most, clock
         self.seconds = 0.0  # that compiling took so far
         self.failed = False
         self._chosen: dict[tuple[object, ...], Callable[..., Tensor]] = {}  # for each shape
+
+    @cached_property
+    def compiled(self) -> Callable[..., Tensor]:
+        """The function, compiled for each shape that it meets. Set up when it is first needed, and not by an import."""
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
+        return torch.compile(self.function, dynamic=self.dynamic, fullgraph=True, backend=self.backend)
 
     def __call__(self, *given: Any) -> Tensor:
         """function(*given)"""

@@ -7,7 +7,6 @@ ends after each token with the same chance: the call's ends over its tokens. So 
 it never ended, and one as long as the others hardly at all.
 """
 
-from bisect import bisect_right, insort
 from collections.abc import Sequence
 
 IMAGINED = 40  # tokens of a text, before any was seen
@@ -18,14 +17,16 @@ class Continuation:
 
     def __init__(self) -> None:
         self.tokens, self.ends = IMAGINED, 1
-        self.lengths: list[int] = []  # of texts that have ended, ascending
+        self.longer: list[int] = []  # [n] how many texts ended and had more than n tokens
 
     def observe(self, won: int, decoded: int, ended: bool) -> None:
         """Count one row's round: the tokens that it won, how many the text now has, and whether it ended with them."""
         self.tokens += won
         if ended:
             self.ends += 1
-            insort(self.lengths, decoded)
+            self.longer += [0] * (decoded - len(self.longer))
+            for length in range(decoded):
+                self.longer[length] += 1
 
     def chances(self, decoded: Sequence[int], most: int) -> list[float]:
         """That a text goes on for more than k tokens, for k of 0 to `most`; of several, by the tokens that each has
@@ -34,11 +35,8 @@ class Continuation:
         imagined = [goes_on**k for k in range(most + 1)]
         total = [0.0] * (most + 1)
         for length in decoded:
-            known = 1 + self._longer(length)
-            for k, chance in enumerate(imagined):
-                total[k] += (chance + self._longer(length + k)) / known
+            longer = self.longer[length : length + most + 1]
+            longer += [0] * (most + 1 - len(longer))
+            for k, (chance, count) in enumerate(zip(imagined, longer, strict=True)):
+                total[k] += (chance + count) / (1 + longer[0])
         return [chance / len(decoded) for chance in total]
-
-    def _longer(self, length: int) -> int:
-        """How many texts that ended were longer."""
-        return len(self.lengths) - bisect_right(self.lengths, length)

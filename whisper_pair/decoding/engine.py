@@ -235,7 +235,7 @@ class Engine:
         keys = Keys(slots, frames, masked=any(row.frames < frames for row in active))
         lists = [row.inputs(width) for row in active]
         lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
-        begins = self.bucketed or any(len(row.tokens) == row.start for row in active)
+        begins = self.bucketed or any(row.length == 0 for row in active)
         until_end, few_widths = not self.bucketed, self.bucketed
         shape = RoundShape(batch, width, tree, keys, begins, reads, log_probabilities, until_end, few_widths)
         return shape, torch.tensor(lists).to(self.device)

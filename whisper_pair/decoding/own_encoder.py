@@ -89,7 +89,7 @@ class OwnEncoder:
         taken: Relative | None,  # what rounds cost, as far as it is known
     ) -> None:
         """Decide for the windows to come, as far as enough is known."""
-        tokens = len(row.tokens) - row.start
+        tokens = row.length
         self._tokens.add(tokens, 1)
         if self.used is False or not self._plain.count:
             return

@@ -92,7 +92,7 @@ def expected_tokens(tree: DraftTree, shares: Sequence[float], goes_on: Sequence[
         chances.append(shares[rank] * (chances[parent] if parent >= 0 else 1.0))
     if goes_on is None:
         return 1 + sum(chances)
-    return goes_on[0] + sum(chance * goes_on[len(path)] for chance, path in zip(chances, tree.paths, strict=True))
+    return goes_on[0] + sum(chance * goes_on[depth] for chance, depth in zip(chances, tree.depths, strict=True))
 
 
 def likeliest_tree(shares: Sequence[float], nodes: int, depth: int) -> DraftTree:

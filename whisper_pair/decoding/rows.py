@@ -116,7 +116,7 @@ class Row:
     @property
     def mean_log_probability(self) -> float:
         """Of the decoded tokens, natural logarithm."""
-        return self.log_probability / max(1, len(self.tokens) - self.start)
+        return self.log_probability / max(1, self.length)
 
     def silent(self, options: Options) -> bool:
         """Do the thresholds say that the window holds no speech?"""

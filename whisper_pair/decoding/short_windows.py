@@ -30,8 +30,11 @@ def coarse(frames: int, full: int) -> int | None:
     return None if found >= full else found
 
 
-def window_frames(seconds: float, margin: float, full: int) -> int:
-    """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed."""
+def window_frames(seconds: float, margin: float | None, full: int) -> int:
+    """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed. margin
+    None: the full window's."""
+    if margin is None:
+        return full
     return bucketed(math.ceil(round((seconds + margin) * FRAMES_PER_SECOND, 6)), full)
 
 
@@ -43,8 +46,6 @@ def shortened(features: Tensor, frames: int) -> Tensor:
 def with_margin(window: Tensor, sound: int, margin: float | None) -> Tensor:
     """A full window's features [mel, full], whose first `sound` frames are not padding, up to `margin` seconds after
     those: [mel, 2 F]. margin None: all of it."""
-    if margin is None:
-        return window
     seconds, full = sound / FEATURE_FRAMES / FRAMES_PER_SECOND, window.shape[1] // FEATURE_FRAMES
     return shortened(window, window_frames(seconds, margin, full))
 
@@ -60,8 +61,8 @@ def encoder_states(encoder: WhisperEncoder, features: Tensor) -> Tensor:
     transformers' own forward refuses all lengths but the full one, for which it is called here. A shorter window goes
     through the same modules, with the first F positions.
     """
-    frames = features.shape[-1] // stride_of(encoder)
-    if frames == encoder.config.max_source_positions or not isinstance(encoder, WhisperEncoder):  # for_inference's own
+    ours = not isinstance(encoder, WhisperEncoder)  # for_inference's, which takes any length
+    if ours or (frames := features.shape[-1] // stride_of(encoder)) == encoder.config.max_source_positions:
         full: Tensor = encoder(features).last_hidden_state
         return full
     x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).transpose(1, 2)

@@ -20,6 +20,7 @@ from ..decoding import Decoded, Options, Round, encode, with_margin
 from ..errors import InputError
 from ..longform import cut, quiet_cuts, silence, spectrogram
 from ..pair import Pair
+from ..runs import synchronize
 
 REFRESH = 0.1  # seconds between two looks at a running contest; drawing it costs both sides alike
 WARM_UP_TOKENS = 16
@@ -163,11 +164,13 @@ class Contest:
 
     def _warm_up(self) -> None:
         """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
-        longest = max(window.shape[1] for window in self.windows) // self.engine.encoders.stride
-        self.engine.measure_rounds(self._options(self.pair, self.language), longest)
+        longest = max(self.windows, key=lambda window: window.shape[1])  # so that no cache grows on the clock
+        self.engine.measure_rounds(
+            self._options(self.pair, self.language), longest.shape[1] // self.engine.encoders.stride
+        )
         for side in (self.main, self.pair):
             options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
-            self._decode(self._states(self.windows[0], side), options, self._check)
+            self._decode(self._states(longest, side), options, self._check)
 
     def _transcribe(self, side: Side) -> None:
         language = self.options.language
@@ -200,8 +203,7 @@ class Contest:
         encoders = self.engine.encoders
         own = encode(encoders.draft, [window]) if side.drafting and encoders.draft is not None else None
         states = States(encode(encoders.main, [window]), own)
-        if self.engine.device.type == "cuda":
-            torch.cuda.synchronize(self.engine.device)
+        synchronize(self.engine.device)
         return states
 
     def _check(self, *_: object) -> None:

@@ -77,14 +77,15 @@ def transcribe(
     if not options.timestamps and not chunked:
         raise InputError("timestamps are off, but the sequential algorithm needs them: turn them on, or choose chunks.")
     opened = _opened(pair, audio, options, on_failure, track, speech_alone, margin)
-    active = list(islice(opened, options.batch_size))
-    if as_trained and options.timestamps and not _knows_timestamps(pair, active, options):
-        options, chunked = replace(options, timestamps=False), True
-    if word_times is None:
-        word_times = not options.timestamps
-    if not chunked:  # which takes one window of each recording at a time
-        options = replace(options, batch_size=max(1, min(options.batch_size, len(active))))
+    active: list[Recording] = []
     try:
+        active += islice(opened, options.batch_size)
+        if as_trained and options.timestamps and not _knows_timestamps(pair, active, options):
+            options, chunked = replace(options, timestamps=False), True
+        if word_times is None:
+            word_times = not options.timestamps
+        if not chunked:  # which takes one window of each recording at a time
+            options = replace(options, batch_size=max(1, min(options.batch_size, len(active))))
         while active:
             for recording in active:
                 recording.chunks = chunked
@@ -162,7 +163,7 @@ def _opened(
             features=features,
             seconds=features.frames / FRAMES_PER_SECOND,
             size=size,
-            stride=size // engine.encoders.frames,
+            stride=engine.encoders.stride,
             timestamps=engine.special.timestamps,
             language=options.language,
             sound=sound,
