@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from whisper_pair.config import Distill
 from whisper_pair.data import Window
 from whisper_pair.decoding import encode, for_inference
 from whisper_pair.errors import InputError
-from whisper_pair.runs import write_json
+from whisper_pair.runs import clocked, write_json
 from whisper_pair.training import WRITES, WindowCache
 from whisper_pair.training.losses import TeacherTargets
 
@@ -145,11 +144,7 @@ def _seconds(action: Callable[[], object], device: torch.device, before: Callabl
     taken = []
     for _ in range(3):
         before()
-        start = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - start)
+        taken.append(clocked(action, device))
     return min(taken)
 
 

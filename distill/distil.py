@@ -142,6 +142,8 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     logger.info(padding_saved(packed, given.log_mel.seconds))
     main.to(accelerator.device)
     data = prepare_distillation_data(given, labels, stage, accelerator, dry_run)
+    labelled = [example.window for example in data.batches.examples]
+    plan = plan_of(given, labelled, accelerator.num_processes)
 
     torch.manual_seed(config.seed)
     first = None if start is None else load_draft(start, torch.float32)
@@ -164,8 +166,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         save_model(trained, target)
         save_processor(given.processor, target)
         write_text(target / "examples.md", validator.examples)
-        windows = [example.window for example in data.batches.examples]
-        capabilities_of(windows, config, given.short_windows).save(target)
+        capabilities_of(labelled, config, given.short_windows).save(target)
         if data.vocabulary is not None:
             data.vocabulary.save(target)
         save_draft_trees(validator.trees, target)
@@ -185,8 +186,7 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
     if dry_run:
         windows, processes = len(given.windows), accelerator.num_processes
         steps = plan_of(given, given.windows, processes).steps
-        labelled = [example.window for example in data.batches.examples]
-        a_step = probe(accelerator, module, settings, data.batches, prepare, plan_of(given, labelled, processes))
+        a_step = probe(accelerator, module, settings, data.batches, prepare, plan)
         seconds = data.labelling_seconds + steps * a_step
         parts = memory_parts(module, [main])
         estimate = Estimate("distill", windows, steps, seconds, *peak_memory(), disk, processes, parts)
@@ -194,7 +194,6 @@ def distil(config: Config, overwrite: bool = False, dry_run: bool = False) -> Pa
         logger.info("%s; %.2g hours of them to label, validations apart", estimate, hours)
         return stage.folder
     require_disk(stage.work, disk, "distill.keep: 1 or distill.cache: none", labels.folder)
-    plan = plan_of(given, [example.window for example in data.batches.examples], accelerator.num_processes)
     gathered = partial(gathered_model, accelerator, student)
     trained = Trainable(module, prepare, gathered, validator.score, save, saved_as)
     best = fit(accelerator, trained, settings, plan, data.batches, stage.work, config.data.workers)

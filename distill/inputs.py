@@ -80,7 +80,7 @@ class DistillationInputs:
     def frames(self, window: Window) -> int:
         """Encoder frames of a window, as decoding will take it."""
         full: int = self.main.config.max_source_positions
-        return full if self.margin is None else window_frames(window.audio_seconds, self.margin, full)
+        return window_frames(window.audio_seconds, self.margin, full)
 
 
 def taught(data: Data, capabilities: Capabilities | None) -> Data:
@@ -89,10 +89,6 @@ def taught(data: Data, capabilities: Capabilities | None) -> Data:
 
     `capabilities`: the main's; None: unknown, and assumed to be what the config says.
     """
-    if capabilities is not None and capabilities.short_windows is not None and data.pack:
-        share = max(data.unpacked_share, capabilities.short_windows.share)
-        logger.info("labels of %g of the clips alone too: the main was trained on short windows", share)
-        data = replace(data, unpacked_share=share)
     if capabilities is None:
         if data.timestamps:
             logger.info(
@@ -101,6 +97,10 @@ def taught(data: Data, capabilities: Capabilities | None) -> Data:
                 data.timestamps,
             )
         return data
+    if capabilities.short_windows is not None and data.pack:
+        share = max(data.unpacked_share, capabilities.short_windows.share)
+        logger.info("labels of %g of the clips alone too: the main was trained on short windows", share)
+        data = replace(data, unpacked_share=share)
     if data.timestamps and not capabilities.writes_timestamps:
         logger.info("labels without timestamps: the main was trained without them")
         data = replace(data, timestamps=0.0)

@@ -143,7 +143,7 @@ def test_auto_measures_once_and_prints_what_it_found(main, demo_data, tmp_path, 
 @pytest.mark.parametrize(("slow", "kept"), [("WindowCache.read", False), ("LogMel.__call__", True)])
 def test_auto_keeps_what_is_cheaper_to_read(main, demo_data, tmp_path, monkeypatch, slow, kept):
     clock = [0.0]
-    monkeypatch.setattr("distill.cache_policy.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("whisper_pair.runs.clock.time.perf_counter", lambda: clock[0])
     rooms = {"WindowCache.read": "whisper_pair.training.window_cache", "LogMel.__call__": "whisper_pair.audio.log_mel"}
     room = rooms[slow]
     monkeypatch.setattr(f"{room}.{slow}", slowed(clock, slow, monkeypatch, room))

@@ -16,6 +16,8 @@ from whisper_pair.config import Config, load_config
 from whisper_pair.data import load_training_clips, pack
 from whisper_pair.decoding import Engine, Options, shortened
 from whisper_pair.training import EncoderCache
+from whisper_pair.training.batches import Batches, Example, FrozenEncoder
+from whisper_pair.training.short_steps import Draw
 
 TRAINED_AS = Capabilities(0.5, 0.0, ("transcribe",), ("nl",), ShortWindows(0.8, 0.2, 0.5, 0.5))
 
@@ -91,6 +93,24 @@ def test_a_main_that_knows_full_windows_alone_is_distilled_on_them_as_before(wri
     assert [w.key for w in given.windows] == [
         w.key for w in pack(clips, config.data, given.log_mel.seconds, config.seed)
     ]
+
+
+def test_a_step_of_which_some_states_are_cached_has_those_that_are_computed(run, tmp_path):
+    given = inputs(run)
+    windows = sorted(given.windows, key=given.frames)[:2]
+    frames = given.frames(windows[1])
+    assert frames < given.main.config.max_source_positions
+    cache = EncoderCache(tmp_path, 2, frames, given.main.config.d_model, dtype="float32")
+    encoding = FrozenEncoder(given.main.model.encoder, given.log_mel, cache=cache)
+    batches = Batches([Example(window, (1, 2, 3), 1) for window in windows], given.log_mel, cache)
+    draws = [Draw(number, 0, frames) for number in range(2)]
+    computed = encoding.states(batches.collate(list(map(batches.load, draws))).audio, torch.device("cpu"))
+    again = EncoderCache(tmp_path / "again", 2, frames, given.main.config.d_model, dtype="float32")
+    again.write(0, computed[0])
+    encoding.cache = batches.cache = again
+    audio = batches.collate(list(map(batches.load, draws))).audio
+    assert audio.cached == (0,)
+    torch.testing.assert_close(encoding.states(audio, torch.device("cpu")), computed)
 
 
 def test_encoder_states_of_unequal_windows_are_kept_and_read_as_they_are(tmp_path):

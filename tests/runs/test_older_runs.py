@@ -63,6 +63,16 @@ def test_what_was_done_before_the_setting_of_timestamps_counts_and_not_the_defau
     )
 
 
+def test_an_assistants_labels_are_known_in_the_same_way(tmp_path):
+    inputs = {"labels": INPUTS, "distill": INPUTS["distill"]}
+    recorded(tmp_path / "assistant", inputs | {"labels": without("data.special_tokens")})
+    assert Stage(tmp_path / "assistant", inputs).finished()
+    recorded(tmp_path / "other", inputs | {"labels": without("data.timestamps")})
+    with pytest.raises(InputError, match=r"; to keep it, add data\.timestamps=0\.0; ") as refused:
+        Stage(tmp_path / "other", inputs).refuse_other_inputs(overwrite=False)
+    assert "was made with labels.data.timestamps = 0.0, not 0.5" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "hint"),
     [

@@ -17,6 +17,7 @@ from whisper_pair.errors import InputError, TrainingError
 from whisper_pair.runs import disk
 from whisper_pair.training.instability import InstabilityGuard, largest_that_fits
 from whisper_pair.training.losses import SummedLoss
+from whisper_pair.training.short_steps import EqualSteps
 
 
 def checked(*norms: float, scaled: bool = False) -> None:
@@ -84,6 +85,13 @@ def test_out_of_memory_says_which_batch_would_fit_and_what_helps(tmp_path, monke
     with pytest.raises(TrainingError, match=advice) as raised:
         train(tmp_path / "run", batch_size=8)
     assert "gradient_checkpointing=true, precision=bf16" in str(raised.value)
+
+
+def test_a_step_of_short_windows_has_more_rows_and_the_batch_that_would_fit_is_of_full_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("test_training.Summed", type("Hungry", (Hungry,), {"room": 6}))
+    sixteen_rows = EqualSteps(frames=(50,) * 20, windows=8, full=100, seed=0)
+    with pytest.raises(TrainingError, match=r"batch_size 8; 2 fits, and batch_size=2 with accumulation=4 goes on"):
+        train(tmp_path / "run", batch_size=8, short=sixteen_rows)
 
 
 def test_what_is_no_lack_of_memory_is_not_taken_for_it():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
+from tests.data.tables import data
 from whisper_pair.audio.log_mel import LogMel
-from whisper_pair.config.schema import Data, Source
+from whisper_pair.config.schema import Source
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.packing import pack, repeated_by_weight
 from whisper_pair.errors import InputError
@@ -29,10 +30,6 @@ def targets(demo_data, processor) -> TargetTokens:
 
 def clips(count: int, seconds: float = 1.0, speaker: str | None = "anna") -> list[Clip]:
     return [Clip(f"{speaker}{i}", Path("none"), seconds, f"zin {i}", speaker) for i in range(count)]
-
-
-def data(**settings) -> Data:
-    return Data(train=(), validation=(), test=(), **settings)
 
 
 def decoded(targets: TargetTokens, tokens: list[int]) -> str:

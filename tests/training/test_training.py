@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -104,7 +105,7 @@ class StoppedError(Exception):
     pass
 
 
-def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **settings):
+def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, short=None, **settings):
     """-> final weights; raises StoppedError in the middle of the run where asked."""
     folder.mkdir(exist_ok=True)
     chosen = Optimization(
@@ -130,7 +131,7 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, **sett
     def save(trained, target):
         torch.save(trained.weight.detach(), target / "weight.pt")
 
-    made = Plan.of(chosen, 20, accelerator.num_processes, 0)
+    made = replace(Plan.of(chosen, 20, accelerator.num_processes, 0), short=short)
     trained = Trainable(module, prepare, lambda: module, validate, save)
     best = fit(accelerator, trained, chosen, made, Numbers(spoil), folder)
     return module.weight.detach(), best, seen

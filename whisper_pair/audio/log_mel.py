@@ -56,13 +56,13 @@ class LogMel:
         return self(self.pad(clips).to(device))
 
     def pad(self, clips: Sequence[np.ndarray]) -> "torch.Tensor":
-        """Clips of 16-bit PCM or floats -> float tensor [clips, samples of a window], padded with silence.
+        """Clips of 16-bit PCM or floats -> float tensor [clips, samples of the longest], padded with silence.
 
         Raises InputError for a clip longer than the window.
         """
         import torch
 
-        waves = torch.zeros(len(clips), self.samples)
+        waves = torch.zeros(len(clips), min(self.samples, max(map(len, clips), default=0)))
         for row, clip in zip(waves, clips, strict=True):
             if len(clip) > self.samples:
                 found, limit = len(clip) / SAMPLE_RATE, self.seconds
@@ -72,11 +72,12 @@ class LogMel:
         return waves
 
     def __call__(self, waves: "torch.Tensor") -> "torch.Tensor":
-        """Samples [clips, samples of a window] -> log-mel [clips, mel, frames], on the device of `waves`."""
+        """Samples [clips, a window's or fewer] -> log-mel [clips, mel, frames], on the device of `waves`, where
+        they are filled up with silence."""
         import torch
 
         with torch.autocast(waves.device.type, enabled=False):
-            return self._log_mel(waves.float())
+            return self._log_mel(torch.nn.functional.pad(waves.float(), (0, self.samples - waves.shape[-1])))
 
     def _log_mel(self, waves: "torch.Tensor") -> "torch.Tensor":
         import torch

@@ -26,6 +26,7 @@ BESIDE = ".lock.held"  # the lock itself on Windows, see locks.py
 BEGINNINGS = (".lock", BESIDE, "config.yaml.partial", "inputs.json.partial")
 
 SECTIONS = {"train": Train, "data": Data, "distill": Distill, "eval": Eval}  # of a config, as inputs hold them
+LABELS = "labels"  # an assistant's inputs hold all those of its labels
 BEFORE = {"data": {"timestamps": 0.0}}  # what was done before a setting existed, where it is not the default of today
 
 
@@ -108,8 +109,10 @@ def with_later_settings(recorded: Mapping[str, Any], inputs: Mapping[str, Any]) 
     """What a run was made from, with the settings of `inputs` that its version did not know yet at their defaults."""
     found = dict(recorded)
     for name, kind in SECTIONS.items():
-        defaults = _defaults(kind) | BEFORE.get(name, {})
-        found |= _filled({name: found[name]}, {name: inputs.get(name)}, {name: defaults}) if name in found else {}
+        if isinstance(found.get(name), dict) and isinstance(inputs.get(name), dict):
+            found[name] = _filled(found[name], inputs[name], _defaults(kind) | BEFORE.get(name, {}))
+    if isinstance(found.get(LABELS), dict) and isinstance(inputs.get(LABELS), dict):
+        found[LABELS] = with_later_settings(found[LABELS], inputs[LABELS])
     return found
 
 
@@ -189,6 +192,7 @@ def difference(old: Any, new: Any) -> str:
 def _kept_by(recorded: dict[str, Any], inputs: dict[str, Any]) -> str:
     """The override of the config under which the results count as made from it, where one value does that."""
     path, old, _ = _first_difference(recorded, inputs, "")
+    path = path.removeprefix(f"{LABELS}.")
     section, _, key = path.partition(".")
     known: Any = _defaults(SECTIONS[section]) if section in SECTIONS else {}
     for part in key.split("."):

@@ -53,7 +53,7 @@ class LoadedExample:
 class AudioBatch:
     """The audio of a batch. Its rows are those with cached states and those still to be encoded."""
 
-    waves: Tensor  # [rows to encode, samples], float32 at 16 kHz
+    waves: Tensor  # [rows to encode, samples of the longest], float32 at 16 kHz
     states: Tensor | None  # [cached rows, frames, width]; None: no row is cached
     cached: tuple[int, ...]  # which rows have states
     uncached: tuple[int, ...]  # which rows are to be encoded
@@ -89,7 +89,7 @@ class Batches:
         sample, seed, frames = draw
         example = self.examples[sample]
         if self.cache is not None and (states := self.cache.read(sample)) is not None:
-            return LoadedExample(example, sample, seed, states, None)
+            return LoadedExample(example, sample, seed, states, None, frames)
         try:
             return LoadedExample(example, sample, seed, None, example.window.pcm()[: self.log_mel.samples], frames)
         except InputError as error:
@@ -170,8 +170,7 @@ class FrozenEncoder:
 
     def _computed(self, audio: AudioBatch, device: torch.device, exact: bool) -> Tensor:
         features = self.features(audio, device).to(self.encoder.conv1.weight.dtype)
-        full = audio.frames is None
-        states = self.encoder(features).last_hidden_state if full else encoder_states(self.encoder, features)
+        states = encoder_states(self.encoder, features)
         self._keep([audio.samples[row] for row in audio.uncached], states, exact)
         return states
 

@@ -88,9 +88,9 @@ class _Loop:
         self.progress = Progress(folder, plan.per_step, settings.keep)
         self.progress.resume(accelerator)
         self.accelerator, self.trainable, self.settings, self.plan = accelerator, trainable, settings, plan
-        self.batches, self.stream = batches, Stream(batches.load)
+        self.batches = batches
         self.loader = DataLoader(
-            self.stream,
+            Stream(batches.load),
             batch_sampler=self._draws(),
             collate_fn=batches.collate,
             num_workers=workers,
@@ -190,7 +190,7 @@ class _Loop:
                 raise
         # outside of the except, which holds on to the tensors
         heaviest = max(range(self.settings.accumulation), key=lambda i: batches[i].tokens)
-        fits = self._fits(list(islice(self._draws(), heaviest + 1))[heaviest])
+        fits = self._fits(next(islice(self._draws(), heaviest, None)))
         found = out_of_memory(number, self.settings.batch_size, self.settings.accumulation, fits)
         raise _reported(self.accelerator, found)
 
@@ -209,8 +209,8 @@ class _Loop:
         self.bar.update()
 
     def _fits(self, draws: list[Draw]) -> int | None:
-        """The largest part of a micro-batch for which there is memory. Runs without the other processes, which go
-        on."""
+        """The largest batch_size for which there is memory, tried on a part of a micro-batch as large: one of short
+        windows has more rows than batch_size. Runs without the other processes, which go on."""
         from accelerate.utils import DistributedType
 
         if self.accelerator.distributed_type == DistributedType.FSDP:
@@ -219,12 +219,12 @@ class _Loop:
 
         def run(size: int) -> None:
             self.optimizer.zero_grad()
-            some = self.batches.collate([self.stream[draw] for draw in draws[:size]])
+            some = self.batches.collate([self.batches.load(draw) for draw in draws[:size]])
             inputs = self.trainable.prepare(some)
             with self.accelerator.autocast():
                 alone(**inputs).total.backward()
 
-        return largest_that_fits(run, len(draws))
+        return largest_that_fits(run, len(draws)) * self.settings.batch_size // len(draws)
 
 
 def _require_storable(accelerator, model, dtype: torch.dtype, progress: Progress, loss: float) -> None:

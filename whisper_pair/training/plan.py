@@ -17,6 +17,10 @@ from ..config import Optimization
 from .short_steps import Draw, EqualSteps, ShortSteps
 
 FAR = 10_000_000  # steps, by which the share of short ones is exact
+LEFT_OUT = (
+    "batch_size", "accumulation", "checkpoints", "save_minutes", "keep", "save_dtype", "gradient_checkpointing",
+    "cache",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,7 @@ def deciding_settings(settings: dict[str, Any]) -> dict[str, Any]:
     Left out: what is saved when, what is kept on disk, and into how many micro-batches a process's share of a step is
     cut. So a run that found too little memory or disk can go on with less.
     """
-    left_out = ["batch_size", "accumulation", "checkpoints", "save_minutes", "keep", "save_dtype"]
-    left_out += ["gradient_checkpointing", "cache"]
-    if settings.get("short_windows") is None:  # runs from before there were any do not name them
-        left_out.append("short_windows")
-    rest = {name: value for name, value in settings.items() if name not in left_out}
+    rest = {name: value for name, value in settings.items() if name not in LEFT_OUT}
     return rest | {"windows_per_process": settings["batch_size"] * settings["accumulation"]}
 
 

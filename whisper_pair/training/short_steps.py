@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from ..config import ShortWindows
@@ -58,13 +59,10 @@ class ShortSteps:
         """Short steps in which every clip is seen once."""
         return len(self.groups)
 
-    @property
+    @cached_property
     def groups(self) -> list[range]:
         """Which places of the clips, ordered from the longest to the shortest, make up a step."""
-        found = self.__dict__.get("_groups")
-        if found is None:
-            found = self.__dict__["_groups"] = self._filled(sorted(self.frames, reverse=True))
-        return list(found)
+        return self._filled(sorted(self.frames, reverse=True))
 
     def _filled(self, frames: list[int]) -> list[range]:
         reach, groups, stop = math.ceil(self.margin[1] * FRAMES_PER_SECOND), [], 0
@@ -120,21 +118,19 @@ class EqualSteps:
         """So is each."""
         return True
 
-    @property
+    @cached_property
     def _alike(self) -> dict[int, list[int]]:
         """The windows of each length."""
-        found = self.__dict__.get("_lengths")
-        if found is None:
-            found = self.__dict__["_lengths"] = {}
-            for number, frames in enumerate(self.frames):
-                found.setdefault(frames, []).append(number)
-        return dict(found)
+        found: dict[int, list[int]] = {}
+        for number, frames in enumerate(self.frames):
+            found.setdefault(frames, []).append(number)
+        return found
 
     def _size(self, frames: int) -> int:
         """Windows of a length that a step takes."""
         return self.windows * self.full // frames
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Steps in which every window is seen once."""
         return sum(math.ceil(len(alike) / self._size(frames)) for frames, alike in self._alike.items())
@@ -150,11 +146,15 @@ class EqualSteps:
         """The windows of each step of an epoch. The last step of a length is filled from the first ones of it."""
         cached = self.__dict__.get("_epoch")
         if cached is None or cached[0] != epoch:
-            chance, groups = random.Random(f"{self.seed} epoch {epoch}"), []
-            for frames, alike in self._alike.items():
-                order, size = chance.sample(alike, len(alike)), self._size(frames)
-                groups += [order[at : at + size] for at in range(0, len(order), size)]
-                groups[-1] += order[: min(len(order), size) - len(groups[-1])]
-            chance.shuffle(groups)
-            cached = self.__dict__["_epoch"] = (epoch, groups)
-        return list(cached[1])
+            cached = self.__dict__["_epoch"] = (epoch, self._drawn(random.Random(f"{self.seed} epoch {epoch}")))
+        found: list[list[int]] = cached[1]
+        return found
+
+    def _drawn(self, chance: random.Random) -> list[list[int]]:
+        groups: list[list[int]] = []
+        for frames, alike in self._alike.items():
+            order, size = chance.sample(alike, len(alike)), self._size(frames)
+            groups += [order[at : at + size] for at in range(0, len(order), size)]
+            groups[-1] += order[: min(len(order), size) - len(groups[-1])]
+        chance.shuffle(groups)
+        return groups

@@ -3,8 +3,7 @@
 With a frozen encoder the clips' encoder states never change, so they are cached.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ..audio import LogMel
 from ..config import Config
-from ..decoding import Decoded, Engine, Options, encode, for_inference, shortened, window_frames
+from ..decoding import Decoded, Engine, Options, encode_each, for_inference, shortened, window_frames
 from ..text import ErrorRate, Normalizer, error_rates, pooled, text_of
 from .encoder_cache import EncoderCache
 
@@ -65,8 +64,6 @@ class Validator:
     def frames(self, model: Any) -> list[int]:
         """Encoder frames of each clip's window."""
         full = model.config.max_source_positions
-        if self.margin is None:
-            return [full] * len(self.clips)
         return [window_frames(clip.seconds, self.margin, full) for clip in self.clips]
 
     def states(self, model: Any, rows: Sequence[int]) -> list[Tensor]:
@@ -80,16 +77,14 @@ class Validator:
         missing = sorted((row for row in rows if row not in found), key=lambda row: frames[row])
         if missing:
             encoder: Any = for_inference(model.model.encoder)
-        for length, alike in groupby(missing, key=lambda row: frames[row]):
-            for some in batched(alike, ENCODE_AT_ONCE):
-                features = self.log_mel.features([self.clips[row].read() for row in some], device)
-                fresh = encode(encoder, shortened(features, length))
-                if cache is not None:  # as they will be read
-                    fresh = fresh.to(cache.dtype)
-                for row, states in zip(some, fresh, strict=True):
-                    found[row] = states
-                    if cache is not None:
-                        cache.write(row, states)
+        for start in range(0, len(missing), ENCODE_AT_ONCE):
+            some = missing[start : start + ENCODE_AT_ONCE]
+            features = self.log_mel.features([self.clips[row].read() for row in some], device)
+            windows = [shortened(window, frames[row]) for row, window in zip(some, features, strict=True)]
+            for row, states in zip(some, encode_each(encoder, windows), strict=True):
+                found[row] = states if cache is None else states.to(cache.dtype)  # as it will be read
+                if cache is not None:
+                    cache.write(row, found[row])
         return [found[row].to(device, model.dtype) for row in rows]
 
     def transcribe(self, model: Any, rows: Sequence[int]) -> list[Decoded]:
@@ -105,13 +100,6 @@ class Validator:
         texts = [text_of(self.tokenizer, row.tokens) for row in decoded]
         references = [self.clips[row].text or "" for row in rows]
         return pooled(error_rates(references, texts, self.config.text_language, self.normalizer))
-
-
-def batched(rows: Iterable[int], size: int) -> Iterator[list[int]]:
-    """The rows in lists of at most `size`."""
-    source = iter(rows)
-    while some := list(islice(source, size)):
-        yield some
 
 
 def pooled_over_processes(accelerator, rate: ErrorRate) -> ErrorRate:
