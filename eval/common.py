@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from transformers import WhisperForConditionalGeneration
+from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import load_main, load_processor
+from whisper_pair.checkpoints import load_main
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, load_test_clips
 from whisper_pair.decoding import SpecialTokens
@@ -18,9 +18,9 @@ from .reading import Document, draw, markdown, page
 DECODED = "decoded"  # in the stage's work folder
 
 
-def chosen_clips(config: Config, main_at: Path) -> tuple[list[Clip], int, LogMel]:
+def chosen_clips(config: Config, processor: WhisperProcessor) -> tuple[list[Clip], int, LogMel]:
     """The test clips that eval.limit leaves, how many there are without it, and their log-mel."""
-    log_mel = LogMel(load_processor(main_at).feature_extractor)
+    log_mel = LogMel(processor.feature_extractor)
     available = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
     return [available[row] for row in spread_out(len(available), config.eval.limit)], len(available), log_mel
 

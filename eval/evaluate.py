@@ -13,6 +13,7 @@ from whisper_pair.checkpoints import (
     load_draft,
     load_draft_trees,
     load_main,
+    load_processor,
     main_folder,
     weight_digests,
 )
@@ -101,7 +102,7 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     folders = {"ours": ours_at} | {name: checkpoint_folder(name) for name in config.eval.compare}
     manifests = {name: check_pair(main_at, folder) for name, folder in folders.items()}
 
-    clips, available, log_mel = chosen_clips(config, main_at)
+    clips, available, log_mel = chosen_clips(config, load_processor(main_at))
     if strict:
         check_enough_timings(config.eval, len(clips))
     engines, start = loaded(config, main_at, folders, manifests, precision, str(processes.device))

@@ -35,7 +35,8 @@ from .reading import main_document
 def measure(config: Config, stage: Stage, precision: str, options: Options) -> MainReport | None:
     """Writes `eval/report.json` and its readings. None in all processes but the first, which times."""
     main_at, processes = main_folder(config), this_process()
-    clips, available, log_mel = chosen_clips(config, main_at)
+    processor = load_processor(main_at)
+    clips, available, log_mel = chosen_clips(config, processor)
     engines = Engines(checked_main(config, main_at, precision, str(processes.device)), [])
     if processes.is_main_process:
         stage.begin(config)
@@ -43,7 +44,7 @@ def measure(config: Config, stage: Stage, precision: str, options: Options) -> M
     decoded = decode_clips(engines, None, clips, log_mel, options, stage.work / DECODED, processes)
     if not processes.is_main_process:
         return None
-    report = _report(config, engines, load_processor(main_at), clips, available, log_mel, options, decoded)
+    report = _report(config, engines, processor, clips, available, log_mel, options, decoded)
     check(report, "main")
     write_json(stage.work / "report.json", report)
     write_readings(main_document(report), clips, stage.work)

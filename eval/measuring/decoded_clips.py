@@ -136,8 +136,16 @@ def _joined(parts: Sequence[dict[str, Any]]) -> DecodedClips:
             output = whole.by[name]
             output.alone += stored["alone"]
             output.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in stored["pair"]]
-            output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks", "choices") for row in stored["ranks"]]
+            output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks", "choices") for row in _ranks(stored)]
     return whole
+
+
+def _ranks(stored: dict[str, Any]) -> list[dict[str, Any]]:
+    """With the choices, which older versions wrote beside the ranks."""
+    if "choices" not in stored:
+        found: list[dict[str, Any]] = stored["ranks"]
+        return found
+    return [row | {"choices": choices} for row, choices in zip(stored["ranks"], stored["choices"], strict=True)]
 
 
 def _read(kind: type, stored: dict[str, Any], *tuples: str) -> Any:

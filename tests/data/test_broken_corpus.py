@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from tests.corpora import tone, wav
+from tests.data.tables import data
 from whisper_pair.audio.sound import SAMPLE_RATE
-from whisper_pair.config.schema import Data, Source
+from whisper_pair.config.schema import Source
 from whisper_pair.data import corpus as corpus_module
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.errors import InputError
@@ -168,10 +169,6 @@ def broken(tmp_path_factory) -> tuple[Source, dict[str, str], set[str]]:
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "metadata.jsonl").write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
     return Source(folder=str(folder)), wanted, set(good)
-
-
-def data(**settings) -> Data:
-    return Data(train=(), validation=(), test=(), **settings)
 
 
 def test_sixty_broken_things_are_counted_by_their_reasons_and_the_rest_is_used(broken, monkeypatch):

@@ -13,17 +13,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.data.tables import data
 from whisper_pair.audio.sound import SAMPLE_RATE
-from whisper_pair.config.schema import Data, Source
+from whisper_pair.config.schema import Source
 from whisper_pair.data.clips import Clip
 from whisper_pair.data.corpus import drop_long_texts, load_test_clips, load_training_clips
 from whisper_pair.data.fingerprints import fingerprint
 from whisper_pair.data.packing import pack
 from whisper_pair.errors import InputError
-
-
-def data(**settings) -> Data:
-    return Data(train=(), validation=(), test=(), **settings)
 
 
 def folder(path: Path, rows: list[dict], files: dict[str, bytes | float], metadata: str = "metadata.csv") -> Source:

@@ -27,12 +27,7 @@ from whisper_pair.data.layouts.common_voice import unquoted
 from whisper_pair.data.sources import layout_of, rows_of
 from whisper_pair.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def no_copies_at_home(tmp_path, monkeypatch):
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+pytestmark = pytest.mark.usefixtures("no_copies_at_home")
 
 
 def data(tmp_path: Path, **more) -> Data:
@@ -152,8 +147,8 @@ def test_a_tar_that_would_write_elsewhere_or_fill_the_disk_is_refused(tmp_path, 
             layout_of(Source(corpus=str(tmp_path / name)), str(tmp_path / "cache"))
 
 
-def zipped(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def zipped(path: Path, files: dict[str, bytes], packed: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", packed) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
@@ -190,19 +185,36 @@ def test_a_zip_that_would_write_elsewhere_is_refused(tmp_path, name):
     assert not (tmp_path / "inside.wav").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "no zip", "encrypted"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "changed, by LZMA", "no zip", "encrypted"])
 def test_a_damaged_zip_is_refused_in_one_sentence(tmp_path, damage):
-    archive = zipped(tmp_path / "a.zip", {"a.wav": others.clip(0)})
+    packed = zipfile.ZIP_LZMA if "LZMA" in damage else zipfile.ZIP_DEFLATED
+    archive = zipped(tmp_path / "a.zip", {"a.wav": others.clip(0)}, packed)
     content = bytearray(archive.read_bytes())
     if damage == "cut":
         content = content[:-30]
-    elif damage == "changed":
+    elif damage.startswith("changed"):
         content[60:160] = bytes(100)
     elif damage == "no zip":
         content = bytearray(b"PK no zip")
     else:
         content[6] |= 1
         content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be unpacked into") as refused:
+        layout_of(Source(corpus=str(archive)), str(tmp_path / "cache"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_tar_is_refused_in_one_sentence(tmp_path):
+    archive = tmp_path / "a.tar.xz"
+    with tarfile.open(archive, "w:xz") as packed:
+        for number in range(4):
+            content = np.random.default_rng(number).bytes(200_000)
+            member = tarfile.TarInfo(f"{number}.wav")
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    content = bytearray(archive.read_bytes())
+    content[300_000:300_100] = bytes(100)
     archive.write_bytes(content)
     with pytest.raises(InputError, match="cannot be unpacked into") as refused:
         layout_of(Source(corpus=str(archive)), str(tmp_path / "cache"))

@@ -90,12 +90,10 @@ def test_a_requested_channel_is_not_mixed_with_the_others(long):
     assert "names channel 1 of 2" in refusal(source, "test")
 
 
-def test_where_rows_have_audio_of_their_own_times_may_tell_where_it_was_cut_from(tmp_path, monkeypatch):
-    import datasets
+def test_where_rows_have_audio_of_their_own_times_may_tell_where_it_was_cut_from(tmp_path, no_copies_at_home):
     import pyarrow as pa
     import pyarrow.parquet
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     rows = [
         {"audio": wav(tone(2, 10 + at)), "text": "Ja", "begin_time": at, "end_time": at + 2.0} for at in (0.0, 60.0)
     ]

@@ -26,11 +26,7 @@ from whisper_pair.errors import InputError
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(autouse=True)
-def no_copies_at_home(tmp_path, monkeypatch):
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+pytestmark = pytest.mark.usefixtures("no_copies_at_home")
 
 
 def data(tmp_path: Path, **settings) -> Data:

@@ -209,12 +209,10 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["parquet", "streamed", "manifest"])
-def test_audio_in_a_cell_is_read_whatever_form_it_has(tmp_path, form, kind, monkeypatch):
-    import datasets
+def test_audio_in_a_cell_is_read_whatever_form_it_has(tmp_path, form, kind, no_copies_at_home):
     import pyarrow as pa
     import pyarrow.parquet
 
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
     rows = [FORMS[form](i) | {"text": f"zin {i}"} for i in range(3)]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     path = str(tmp_path / "rows.parquet")

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.corpora import tone
+from tests.data.tables import data
 from whisper_pair.audio.sound import SAMPLE_RATE
 from whisper_pair.checkpoints.load import load_main, load_processor
-from whisper_pair.config.schema import Data, Source
+from whisper_pair.config.schema import Source
 from whisper_pair.data.clips import Clip, Window
 from whisper_pair.data.corpus import load_test_clips, load_training_clips
 from whisper_pair.data.transcripts import transcript
@@ -26,10 +27,6 @@ MARKS = [f"<|{name}|>" for name in NAMES]
 def targets(demo_data) -> TargetTokens:
     folder = demo_data / "micro-whisper"
     return TargetTokens.of(load_main(folder, torch.float32), load_processor(folder).tokenizer, "nl", "transcribe")
-
-
-def data(**more) -> Data:
-    return Data(train=(), validation=(), test=(), **more)
 
 
 def window(text: str, **more) -> Window:

@@ -1,5 +1,6 @@
 """Evaluations that are stopped, and those of several processes."""
 
+import json
 import os
 import signal
 import threading
@@ -69,3 +70,12 @@ def test_processes_decode_each_clip_once_and_all_get_every_result(eval_config, p
         shares = list(both.map(lambda index: decode_share(tmp_path / "two", index, 2), range(2)))
     assert shares == [alone, alone]
     assert sorted(read) == sorted(clip.name for clip in clips)
+
+    for file in (tmp_path / "one").glob("*.json"):  # as an older version wrote them: the choices beside the ranks
+        part = json.loads(file.read_text())
+        for stored in part["by"].values():
+            stored["choices"] = [row.pop("choices") for row in stored["ranks"]]
+        file.write_text(json.dumps(part))
+    read.clear()
+    assert decode_share(tmp_path / "one", 0, 1) == alone
+    assert not read

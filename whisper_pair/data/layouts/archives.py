@@ -4,6 +4,7 @@ Only regular files whose names stay inside are written; links, devices and anyth
 """
 
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -44,7 +45,16 @@ def unpacked(archive: Path, cache: str | None) -> Path:
                 os.replace(folder.with_name(folder.name + ".part"), folder)
     except InputError:
         raise
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{archive}: cannot be unpacked into {folder.parent} ({reason}).") from error
     return folder
