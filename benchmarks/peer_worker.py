@@ -10,7 +10,6 @@ wall clock's: with one thread the two are equal on an idle machine.
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.stopwatch import clock_of
 from whisper_pair.decoding import Options, SpecialTokens
 
 Decode = Callable[[np.ndarray], list[int]]  # log-mel [1, mel, frames] -> tokens after the prefix
@@ -87,7 +87,6 @@ def ctranslate2(job: dict) -> Decode:
     return greedy if draft is None else speculative
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ENGINES = {"ours": ours, "transformers": transformers, "ctranslate2": ctranslate2}
 
 
@@ -108,7 +107,7 @@ def main() -> None:
     torch.set_num_threads(job["threads"])
     decode = ENGINES[job["engine"]](job)
     clips = [features[None] for features in np.load(job["clips"])]
-    clock = CLOCKS[job["clock"]]
+    clock = clock_of(job["clock"])
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         seconds, tokens = [], []

@@ -27,7 +27,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import RESULTS, machine, versions, without
+from benchmarks.results import machine, result_file, versions, without
 from benchmarks.scripted_main import LARGE_V3, MICRO, scripted_main
 from benchmarks.stopwatch import matmul_rate
 from whisper_pair.audio import SAMPLE_RATE
@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "rows": rows,
         "targets": targets(rows, args.shape),
     }  # fmt: skip
-    out = args.out or RESULTS / f"pipeline{'-' + args.machine if args.machine else ''}.json"
+    out = result_file("pipeline", args)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["targets"], indent=1))

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.crossed import best_chain, best_of, crossed, h100_costs
 from benchmarks.recipe_results import targets
 from benchmarks.recipe_variants import BASE, Variant, variants
-from benchmarks.results import RESULTS, machine, versions
+from benchmarks.results import machine, result_file, versions
 from distill.distil import labels_stage
 from distill.labelling import label_options
 from distill.labels import LABELS_FILE, LabelRow, read_labels, write_labels
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> dict:
     for minutes in args.minutes:
         recipes.cut(minutes)
 
-    out = args.out or RESULTS / f"recipes{'-' + args.machine if args.machine else ''}.json"
+    out = result_file("recipes", args)
     rows = json.loads(out.read_text())["rows"] if out.is_file() else []
     done = {(row["variant"], row["seed"]) for row in rows}
     todo = [("foreign", name, None) for name in args.foreign if (Path(name).name, None) not in done]

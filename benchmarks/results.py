@@ -26,11 +26,17 @@ def write_result(
         "rows": rows,
         "targets": targets,
     }
-    out = args.out or RESULTS / f"{name}{'-' + args.machine if args.machine else ''}.json"
+    out = result_file(name, args)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(targets, indent=1))
     return result
+
+
+def result_file(name: str, args: argparse.Namespace) -> Path:
+    """Where the result of benchmarks/NAME.py is kept: results/NAME[-MACHINE].json, or `args.out`."""
+    found: Path = args.out or RESULTS / f"{name}{'-' + args.machine if args.machine else ''}.json"
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import RESULTS, write_result
+from benchmarks.results import result_file, write_result
 from train.finetune import finetune
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
@@ -180,8 +180,8 @@ def main(arguments: list[str] | None = None) -> dict:
     args = parser.parse_intermixed_args(arguments)
     transformers.logging.set_verbosity_error()
     args.speech, args.work = args.speech.resolve(), args.work.resolve()
-    args.out = args.out or RESULTS / f"short_training{'-' + args.machine if args.machine else ''}.json"
-    rows = json.loads(args.out.read_text())["rows"] if args.out.is_file() else []
+    out = result_file("short_training", args)
+    rows = json.loads(out.read_text())["rows"] if out.is_file() else []
     done = {(row["variant"], row["seed"]) for row in rows}
     result: dict = {}
     for variant, seed in [(STOCK, None), *((variant, seed) for seed in args.seeds for variant in args.only)]:

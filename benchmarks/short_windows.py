@@ -13,7 +13,6 @@ import argparse
 import csv
 import statistics
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
-from benchmarks.stopwatch import clock_of, synchronize
+from benchmarks.stopwatch import clock_of, timed
 from whisper_pair import Pair
 from whisper_pair.audio import read_audio
 from whisper_pair.decoding import Options, encode_each, with_margin
@@ -74,15 +73,6 @@ def cache_bytes(pair: Pair, margin: float | None, options: Options) -> int:
     return alone.caches.bytes
 
 
-def timed(run: Callable[[], object], clock: Callable[[], float], device: torch.device) -> tuple[float, object]:
-    """Seconds of a call, the device's work included, and its result."""
-    synchronize(device)
-    start = clock()
-    result = run()
-    synchronize(device)
-    return clock() - start, result
-
-
 def measure(pair: Pair, clips: list[Clip], args: argparse.Namespace) -> list[dict]:
     """One row a contender."""
     windows = {
@@ -105,8 +95,7 @@ def measure(pair: Pair, clips: list[Clip], args: argparse.Namespace) -> list[dic
         return pair.options(args.language, "transcribe", drafts, batch_size=contender.batch_size, max_new_tokens=LIMIT)
 
     for contender in contenders:  # else "auto" would measure on the clock
-        longest = max(window.shape[1] for window in windows[contender.windows]) // engine.encoders.stride
-        engine.measure_rounds(options(contender), longest)
+        engine.measure_rounds(options(contender), engine.encoders.longest(windows[contender.windows], None))
         engine.decode(windows[contender.windows][:2], options(contender))
     for _ in range(args.repeats):
         for kind, some in windows.items():

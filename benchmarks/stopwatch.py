@@ -34,15 +34,20 @@ def clock_of(name: str) -> Callable[[], float]:
     return time.process_time if name == "cpu" else time.perf_counter
 
 
+def timed(run: Callable[[], object], clock: Callable[[], float], device: torch.device) -> tuple[float, object]:
+    """Seconds of a call, the device's work included, and its result."""
+    synchronize(device)
+    start = clock()
+    result = run()
+    synchronize(device)
+    return clock() - start, result
+
+
 def matmul_rate(device: torch.device, dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter) -> float:
     """FLOP a second of a large square product."""
     size = 8192 if device.type == "cuda" else 1024
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     taken = []
     for _ in range(8):
-        synchronize(device)
-        start = clock()
-        one @ other
-        synchronize(device)
-        taken.append(clock() - start)
+        taken.append(timed(lambda: one @ other, clock, device)[0])
     return 2 * size**3 / statistics.median(taken[2:])

@@ -18,7 +18,10 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from benchmarks.results import write_result
+from eval.measuring import spread_out
 from train.finetune import finetune
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
@@ -66,8 +69,7 @@ def judged(main: Path, config: Config, device: str, share: float) -> dict[str, f
     processor, model = load_processor(main), load_main(main, torch.float32, device)
     log_mel, normalizer = LogMel(processor.feature_extractor), Normalizer.of(config.language, processor.tokenizer)
     clips = load_test_clips(config.data.test, config.data, log_mel.seconds, "test")
-    count = max(1, round(share * len(clips)))
-    clips = [clips[i * len(clips) // count] for i in range(count)]
+    clips = [clips[row] for row in spread_out(len(clips), max(1, round(share * len(clips))))]
     engine, options = Engine(model), Options(language=config.language, draft_tokens=0, batch_size=16)
     written = []
     for start in range(0, len(clips), options.batch_size):

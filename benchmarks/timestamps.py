@@ -13,7 +13,8 @@ For the checkpoint as it is, and for a main fine-tuned at each share, on the con
 - error rate of long recordings, as `transcribe` decodes them: by Whisper's sequential algorithm, which goes by
   timestamps, and at share 0 in chunks without them.
 
-A share with a row in the result is not trained again.
+Windows are encoded in bfloat16 and decoded in float32; long recordings are in float32 throughout. A share with a row in
+the result is not trained again.
 """
 
 import argparse
@@ -27,16 +28,17 @@ from pathlib import Path
 
 import torch
 import transformers
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.results import RESULTS, write_result
+from benchmarks.results import result_file, write_result
 from whisper_pair import Pair
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, Window, load_test_clips, pack
-from whisper_pair.decoding import Engine, Options
+from whisper_pair.decoding import Engine, Options, encode
 from whisper_pair.text import Normalizer, error_rates, pooled, text_of
 
 STEP = 0.02  # seconds between two timestamp tokens
@@ -69,24 +71,27 @@ def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
     engine, log_mel = Engine(main), LogMel(processor.feature_extractor)
     normalizer = Normalizer.of(config.text_language, processor.tokenizer)
 
-    def decoded(audio: list, timestamps: bool) -> list[list[int]]:
-        options = Options(config.language, config.task, timestamps, draft_tokens=0, batch_size=8)
-        found = []
+    def encoded(audio: list) -> Tensor:
+        states = []
         for start in range(0, len(audio), 32):  # bounds the spectrograms held at once
-            features = log_mel.features(audio[start : start + 32])
-            found += [row.tokens for row in engine.decode(features, options)]
-        return found
+            with torch.autocast("cpu", torch.bfloat16):
+                states.append(encode(main.model.encoder, log_mel.features(audio[start : start + 32])).float())
+        return torch.cat(states)
+
+    def decoded(states: Tensor, timestamps: bool) -> list[list[int]]:
+        options = Options(config.language, config.task, timestamps, draft_tokens=0, batch_size=8)
+        return [row.tokens for row in engine.decode(encoder_states=states, options=options)]
 
     def rate(references: list[str | None], texts: list[str]) -> float:
         return pooled(error_rates([text or "" for text in references], texts, config.text_language, normalizer)).rate
 
-    samples = [clip.read() for clip in speech.clips]
+    states = encoded([clip.read() for clip in speech.clips])
     references = [clip.text for clip in speech.clips]
     plain, stamped = (
-        rate(references, [text_of(processor.tokenizer, tokens) for tokens in decoded(samples, timestamps)])
+        rate(references, [text_of(processor.tokenizer, tokens) for tokens in decoded(states, timestamps)])
         for timestamps in (False, True)
     )
-    tokens = decoded([window.pcm() for window in speech.joined], True)
+    tokens = decoded(encoded([window.pcm() for window in speech.joined]), True)
     errors, segments = boundary_errors(speech.joined, tokens, engine.special.timestamps)
     pair = Pair.from_pretrained(main_at, None)
     transcriptions = pair.transcribe_long(
@@ -189,7 +194,7 @@ def main(arguments: list[str] | None = None) -> dict:
     config = load_config(args.config, args.overrides)
     start = checkpoint_folder(config.model, config.revision)
     speech = TestSpeech.of(config, LogMel(load_processor(start).feature_extractor).seconds)
-    out = args.out or RESULTS / f"timestamps{'-' + args.machine if args.machine else ''}.json"
+    out = result_file("timestamps", args)
     rows = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
     done = {row["share"] for row in rows}
     result: dict = {}
