@@ -1,11 +1,19 @@
-"""The tables of what was measured on a CPU beside pairs: other engines (peers.py) and written style (style.py)."""
+"""The tables of what was measured on a CPU beside pairs: other engines (peers.py), written style (style.py), what the
+share of timestamps does (timestamps.py), and mains trained on short windows (short_training.py)."""
 
+import statistics
+from collections.abc import Iterable
 from typing import Any
 
 
 def table(name: str, result: dict[str, Any]) -> str | None:
     """The Markdown of a result, by its file's name; None for a result of another benchmark."""
-    made = {"peers-cpu": peers, "style": style}.get(name)
+    made = {
+        "peers-cpu": peers,
+        "style-cpu": style,
+        "timestamps-cpu": timestamps,
+        "short_training-cpu": short_training,
+    }.get(name)
     return None if made is None else made(result)
 
 
@@ -33,13 +41,66 @@ def style(result: dict[str, Any]) -> str:
     """What a main writes after training on each form of the same texts."""
     lines = ["| trained on the texts | WER | capitals and punctuation kept |", "| --- | ---: | ---: |"]
     for row in result["rows"]:
-        lines.append(f"| {row['variant']} | {100 * row['wer']:.1f} % | {100 * row['style_kept']:.1f} % |")
+        lines.append(f"| {row['variant']} | {_percent(row['wer'])} | {_percent(row['style_kept'])} |")
     clips = result["rows"][0]["clips"]
     note = (
         f"Judged on {clips} test clips. Kept: words that are right and are written as in the human text, of those that "
         "hold a capital or a punctuation mark there."
     )
     return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+
+
+def timestamps(result: dict[str, Any]) -> str:
+    """What a main writes after training with timestamps in each share of its windows."""
+    lines = [
+        "| share with timestamps | WER without | WER with | error of a clip's end | within 0.2 s | segments a clip |"
+        " WER of long recordings |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["rows"]:
+        figures = (
+            _percent(row["error_rate"]),
+            _percent(row["error_rate_with_timestamps"]),
+            f"{row['boundary_error_ms']:.0f} ms",
+            f"{100 * row['boundaries_within_200_ms']:.0f} %",
+            f"{row['segments_a_clip']:.2f}",
+            _percent(row["error_rate_long"]),
+        )
+        share = "before fine-tuning" if row["share"] is None else f"{row['share']:g}"
+        lines.append(f"| {share} | {' | '.join(figures)} |")
+    data = result["data"]
+    note = (
+        f"{data['clips']} test clips, {data['boundaries']} ends of clips that were joined into windows, "
+        f"{data['recordings']} recordings of up to two minutes, which share 0 decodes in chunks."
+    )
+    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+
+
+def short_training(result: dict[str, Any]) -> str:
+    """What each way of training makes of full and of short windows; means over the seeds."""
+    windows = list(result["rows"][0]["windows"])
+    lines = [
+        "| trained | seeds | CPU-minutes | " + " | ".join(f"WER, {kind}" for kind in windows) + " | loops | lost ends |"
+    ]
+    lines.append("| --- | ---: | ---: |" + " ---: |" * (len(windows) + 2))
+    for name in dict.fromkeys(row["variant"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["variant"] == name]
+        rates = [_mean(row["windows"][kind]["wer"] for row in rows) for kind in windows]
+        short = [row["windows"][kind] for row in rows for kind in windows[1:]]
+        loops, ends = (_mean(each[what] for each in short) for what in ("loops", "missing_ends"))
+        minutes = _mean(row["cpu_seconds"] for row in rows) / 60
+        cells = [f"{minutes:.0f}" if minutes else "", *map(_percent, rates), f"{loops:.1f}", f"{ends:.1f}"]
+        lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
+    note = "Loops and lost ends: clips in a pass over the test set in short windows, on average."
+    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+
+
+def _mean(values: Iterable[float]) -> float:
+    return statistics.fmean(values)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _source(result: dict[str, Any]) -> str:

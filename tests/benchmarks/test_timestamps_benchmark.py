@@ -8,6 +8,7 @@ import soundfile
 import yaml
 
 from benchmarks import timestamps
+from benchmarks.cpu_tables import table
 from train.__main__ import main as train
 from whisper_pair.audio import read_audio
 from whisper_pair.config import Data, load_config
@@ -60,6 +61,9 @@ def test_a_small_run_measures_every_share_once(write_config, demo_data, tmp_path
         assert row["boundary_error_ms"] > 0
         assert row["error_rate_long"] > 0
     assert len(result["targets"]) == 3
+    made = (table("timestamps-cpu", result) or "").splitlines()
+    assert made[2].startswith(f"| before fine-tuning | {100 * result['rows'][0]['error_rate']:.1f} % |")
+    assert made[3].startswith("| 0 | ")
     assert str(tmp_path) not in result["command"]
     monkeypatch.setattr(timestamps, "fine_tuned", lambda *_: pytest.fail("trained again"))
     assert timestamps.main(given)["rows"] == json.loads(json.dumps(result["rows"]))
