@@ -54,8 +54,8 @@ def timestamps(result: dict[str, Any]) -> str:
     """What a main writes after training with timestamps in each share of its windows."""
     lines = [
         "| share with timestamps | WER without | WER with | error of a clip's end | within 0.2 s | segments a clip |"
-        " WER of long recordings |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        " WER of long recordings | texts that loop |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
         figures = (
@@ -65,13 +65,15 @@ def timestamps(result: dict[str, Any]) -> str:
             f"{100 * row['boundaries_within_200_ms']:.0f} %",
             f"{row['segments_a_clip']:.2f}",
             _percent(row["error_rate_long"]),
+            f"{row['loops']}, {row['loops_with_timestamps']}, {row['loops_long']}",
         )
         share = "before fine-tuning" if row["share"] is None else f"{row['share']:g}"
         lines.append(f"| {share} | {' | '.join(figures)} |")
     data = result["data"]
     note = (
         f"{data['clips']} test clips, {data['boundaries']} ends of clips that were joined into windows, "
-        f"{data['recordings']} recordings of up to two minutes, which share 0 decodes in chunks."
+        f"{data['recordings']} recordings of up to two minutes, which share 0 decodes in chunks. Loops: clips without "
+        "and with timestamps, and segments of the recordings; one may cost hundreds of errors."
     )
     return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
 

@@ -11,7 +11,9 @@ For the checkpoint as it is, and for a main fine-tuned at each share, on the con
   Each true end is compared with the nearest end of a segment that the main writes. Segments a clip says whether the
   main writes as many segments as there are clips;
 - error rate of long recordings, as `transcribe` decodes them: by Whisper's sequential algorithm, which goes by
-  timestamps, and at share 0 in chunks without them.
+  timestamps, and at share 0 in chunks without them;
+- texts that repeat themselves, and segments of long recordings that do: one such loop costs as many errors as dozens of
+  clips.
 
 Windows are encoded in bfloat16 and decoded in float32; long recordings are in float32 throughout. A share with a row in
 the result is not trained again.
@@ -21,6 +23,7 @@ import argparse
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -42,6 +45,7 @@ from whisper_pair.decoding import Engine, Options, encode
 from whisper_pair.text import Normalizer, error_rates, pooled, text_of
 
 STEP = 0.02  # seconds between two timestamp tokens
+LOOP = 2.4  # bytes of a text, raw over compressed
 LONG_WINDOWS = 4.0  # length of a long recording, in windows
 
 
@@ -88,8 +92,7 @@ def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
     states = encoded([clip.read() for clip in speech.clips])
     references = [clip.text for clip in speech.clips]
     plain, stamped = (
-        rate(references, [text_of(processor.tokenizer, tokens) for tokens in decoded(states, timestamps)])
-        for timestamps in (False, True)
+        [text_of(processor.tokenizer, tokens) for tokens in decoded(states, timestamps)] for timestamps in (False, True)
     )
     tokens = decoded(encoded([window.pcm() for window in speech.joined]), True)
     errors, segments = boundary_errors(speech.joined, tokens, engine.special.timestamps)
@@ -99,13 +102,22 @@ def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
         language=config.language, task=config.task, draft_tokens=0, **long_form_options(main_at),
     )  # fmt: skip
     return {
-        "error_rate": plain,
-        "error_rate_with_timestamps": stamped,
+        "error_rate": rate(references, plain),
+        "error_rate_with_timestamps": rate(references, stamped),
         "boundary_error_ms": 1000 * sum(errors) / len(errors),
         "boundaries_within_200_ms": sum(error <= 0.2 for error in errors) / len(errors),
         "segments_a_clip": segments / sum(len(window.clips) for window in speech.joined),
         "error_rate_long": rate([w.text for w in speech.long], [found.text for found in transcriptions]),
+        "loops": sum(map(loops, plain)),
+        "loops_with_timestamps": sum(map(loops, stamped)),
+        "loops_long": sum(loops(segment.text) for found in transcriptions for segment in found.segments),
     }
+
+
+def loops(text: str) -> bool:
+    """Whether a text repeats itself: zlib shrinks it further than Whisper's own bound."""
+    raw = text.encode()
+    return len(raw) > LOOP * len(zlib.compress(raw))
 
 
 def long_form_options(main_at: Path) -> dict[str, bool]:

@@ -26,6 +26,12 @@ def test_segments_end_at_timestamps_that_follow_text():
     assert timestamps.segment_ends(tokens, STAMPS) == pytest.approx([1.0, 2.5])
 
 
+def test_a_text_that_repeats_itself_is_a_loop():
+    assert timestamps.loops("Kijk, een vis. " + "die " * 100)
+    assert not timestamps.loops("Kijk, een vis die zwemt, en die praat.")
+    assert not timestamps.loops("")
+
+
 def test_each_true_end_is_compared_with_the_nearest_written_one():
     windows = [window(1.0, 1.0), window(2.0, 0.5)]
     rows = [[100, 7, 155, 175, 9, 225, 3], [7, 8, 3]]  # the second row has no timestamps
