@@ -1,6 +1,7 @@
 """Tiny random Whispers whose outputs vary and end, assistants that half agree, and transformers' own answer."""
 
 import copy
+import math
 import random
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ END, START, NL, EN, FR, TRANSLATE, TRANSCRIBE, PREVIOUS, NO_SPEECH, NO_TIMESTAMP
 FIRST_TIMESTAMP = NO_TIMESTAMPS + 1
 SIZE = FIRST_TIMESTAMP + 31
 FRAMES, MELS, POSITIONS = 20, 8, 48
+NEVER, ONCE_READ, ALWAYS = 0.0, 1e-12, math.inf  # when the next round is submitted: `Engine.ahead`
 
 
 def tiny_whisper(

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoModelForSpeechSeq2Seq
 
 from tests.decoding.models import (
+    ALWAYS,
     END,
     FIRST_TIMESTAMP,
     FR,
+    NEVER,
     NO_TIMESTAMPS,
+    ONCE_READ,
     POSITIONS,
     PREVIOUS,
     START,
@@ -57,6 +60,7 @@ MODELS = st.tuples(
     st.sampled_from([(), (1, 2, 3, START, PREVIOUS), tuple(range(40, 80))]),
     st.sampled_from([None, 3]),
 )
+AHEAD = st.sampled_from([NEVER, ONCE_READ, ALWAYS])
 DRAFTS = st.tuples(st.sampled_from(["own encoder", "all layers", "one layer"]), st.sampled_from([0.0, 0.05, 0.3]))
 
 
@@ -77,12 +81,15 @@ def drafter(main, kind, noise):
     rows=st.lists(st.tuples(st.integers(0, 8), st.lists(st.integers(0, 99), max_size=30)), min_size=1, max_size=5),
     packed=st.booleans(),
     bucketed=st.booleans(),
+    ahead=AHEAD,
 )
-def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed, bucketed):
+def test_rows_equal_a_plain_loop(
+    key, draft, timestamps, batch_size, draft_tokens, limit, rows, packed, bucketed, ahead
+):
     main, windows = model(*key), features(9, key[0])
     with packing(packed):
         engine = Engine(main, drafter(main, *draft))
-    engine.bucketed = bucketed  # as on CUDA
+    engine.bucketed, engine.ahead = bucketed, ahead  # as on CUDA
     expected = [plain(key, window, tuple(prompt), timestamps, limit) for window, prompt in rows]
     found = tokens_of(
         engine,
@@ -106,13 +113,14 @@ def test_rows_equal_a_plain_loop(key, draft, timestamps, batch_size, draft_token
     draft_tokens=st.integers(1, 12) | trees(),
     packed=st.booleans(),
     bucketed=st.booleans(),
+    ahead=AHEAD,
 )
-def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed, bucketed):
+def test_rows_equal_transformers(key, draft, timestamps, task, batch_size, draft_tokens, packed, bucketed, ahead):
     main, windows = model(*key), features(9, key[0])
     expected = theirs(main, windows, language="nl", task=task, return_timestamps=timestamps)
     with packing(packed):
         engine = Engine(main, drafter(main, *draft))
-    engine.bucketed = bucketed  # as on CUDA
+    engine.bucketed, engine.ahead = bucketed, ahead  # as on CUDA
     options = {"timestamps": timestamps, "task": task, "batch_size": batch_size, "draft_tokens": draft_tokens}
     assert tokens_of(engine, windows, **options) == expected
 

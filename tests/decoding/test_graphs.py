@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.decoding.models import cut, features, tiny_whisper, with_own_encoder
+from tests.decoding.models import ALWAYS, NEVER, ONCE_READ, cut, features, tiny_whisper, with_own_encoder
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.graphs import Captured, Graphs
 from whisper_pair.decoding.options import Options
@@ -25,16 +25,20 @@ def tensors(tree):
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
+def refuse_waiting(operation, args):
+    name = operation.overloadpacket.__name__
+    assert name not in WAITING, f"{name} makes the host wait for the device, or the device for the host"
+    if name in ("index", "index_put", "index_put_"):
+        assert all(index.dtype != torch.bool for index in tensors(args[1])), "the shape hangs on the data"
+
+
 class Recorder(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.calls = []
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.overloadpacket.__name__
-        assert name not in WAITING, f"{name} makes the host wait for the device, or the device for the host"
-        if name in ("index", "index_put", "index_put_"):
-            assert all(index.dtype != torch.bool for index in tensors(args[1])), "the shape hangs on the data"
+        refuse_waiting(operation, args)
         result = operation(*args, **(kwargs or {}))
         places = {given.untyped_storage().data_ptr() for given in tensors((args, kwargs))}
         own = [one.untyped_storage().data_ptr() not in places for one in tensors(result)]  # else a view, or in place
@@ -83,6 +87,7 @@ def recorded(main, draft, **more):
     return engine
 
 
+@pytest.mark.parametrize("ahead", [NEVER, ONCE_READ, ALWAYS])
 @pytest.mark.parametrize("timestamps", [False, True])
 @pytest.mark.parametrize(
     "changes",
@@ -97,12 +102,13 @@ def recorded(main, draft, **more):
     ],
     ids=lambda changes: str(changes),
 )
-def test_replayed_rounds_equal_called_ones(timestamps, changes):
+def test_replayed_rounds_equal_called_ones(ahead, timestamps, changes):
     main, windows = tiny_whisper(4), features(9, 4)
     draft = cut(main)
     options = Options(**{"language": "nl", "timestamps": timestamps, "batch_size": 3, "draft_tokens": 3} | changes)
     prompts = [None, [1, 2], list(range(20))] * 3
     engine = recorded(main, draft)
+    engine.ahead = ahead
     found = engine.decode(windows, options, prompts)
     expected = Engine(main, draft).decode(windows, options, prompts)
     assert [row.tokens for row in found] == [row.tokens for row in expected]

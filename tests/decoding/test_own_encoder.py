@@ -24,7 +24,7 @@ class Machine:
         return self.step * (1 + len(tree) * self.draft)
 
     def drive(self, engine, patch):
-        plain, greedy = encoders.encode, Rounds.greedy
+        plain, submit = encoders.encode, Rounds.submit
 
         def encode(encoder, windows):
             its = encoder is engine.encoders.draft
@@ -34,10 +34,10 @@ class Machine:
 
         def rounds(state, inputs, shape):
             self.now += self.round(shape.tree)
-            return greedy(state, inputs, shape)
+            return submit(state, inputs, shape)
 
         patch.setattr("whisper_pair.decoding.encoders.encode", encode)
-        patch.setattr("whisper_pair.decoding.rounds.Rounds.greedy", rounds)
+        patch.setattr("whisper_pair.decoding.rounds.Rounds.submit", rounds)
 
 
 def pair(noise):

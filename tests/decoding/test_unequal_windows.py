@@ -7,7 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.decoding.models import FRAMES, cut, features, packing, tiny_whisper, trees, with_own_encoder
+from tests.decoding.models import (
+    ALWAYS,
+    FRAMES,
+    NEVER,
+    ONCE_READ,
+    cut,
+    features,
+    packing,
+    tiny_whisper,
+    trees,
+    with_own_encoder,
+)
 from tests.decoding.oracle import encoded, greedy
 from tests.decoding.test_graphs import recorded
 from whisper_pair.decoding import Engine, Options, encode
@@ -54,14 +65,16 @@ def expected(seed=4, lengths=LENGTHS, timestamps=False):
     ),
     drawn=st.booleans(),
     packed=st.booleans(),
+    ahead=st.sampled_from([NEVER, ONCE_READ, ALWAYS]),
 )
 def test_rows_equal_a_plain_loop_over_each_window_alone(
-    seed, draft, timestamps, batch_size, draft_tokens, rows, drawn, packed
+    seed, draft, timestamps, batch_size, draft_tokens, rows, drawn, packed, ahead
 ):
     main = model(seed)
     with packing(packed):
         engine = Engine(main, with_own_encoder(main, 0.05) if draft == "own encoder" else
                         cut(main, 1 if draft == "one layer" else None))  # fmt: skip
+    engine.ahead = ahead
     given = [features(9, seed)[window, :, : 2 * frames] for window, frames, _ in rows]
     found = tokens_of(
         engine,

@@ -83,7 +83,8 @@ def unread(rounds: Rounds, batch_size: int) -> Tensor:
 def shape_of(rounds: Rounds, batch_size: int, tree: DraftTree, frames: int) -> RoundShape:
     """As short texts are decoded in: a captured graph then serves them too."""
     captured = rounds.graphs.enabled
-    return RoundShape(batch_size, 2, tree, Keys(KEYS, frames), begins=captured, few_widths=captured)
+    keys = Keys(KEYS, frames)
+    return RoundShape(batch_size, 2, tree, keys, begins=captured, few_widths=captured, onward=rounds.onward)
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

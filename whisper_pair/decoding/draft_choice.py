@@ -5,6 +5,7 @@ what it wins follows from the running rank shares (rank_shares.py), and the grea
 """
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Literal, NamedTuple
 
 from .continuation import Continuation
@@ -64,6 +65,11 @@ class DraftChoice:
         """What the best drafts promise, over plain decoding, as long as the text goes on."""
         shares = self.ranks.shares
         return promise(best_drafts(shares, taken, self.lengths, self.chains_only), shares, taken)
+
+    def ends(self, decoded: Sequence[int], tree: DraftTree) -> float:
+        """The chance that a row's text ends in a round over these drafts, by how many tokens each row has decoded."""
+        tokens = ceil(expected_tokens(tree, self.ranks.shares))
+        return 1 - self.continuation.chances(decoded, tokens)[tokens]
 
     def observe(self, tree: DraftTree, path: Sequence[int], drafted: int, won: int, decoded: int, ended: bool) -> None:
         """Count one row's round: the nodes accepted, how many drafts counted, the tokens won, how many the text now

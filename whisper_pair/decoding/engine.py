@@ -1,14 +1,13 @@
 """The engine: greedy, speculative and sampled decoding of a main model, with or without an assistant.
 
 Rows of a batch keep their own accepted lengths, end independently, and a row that ended is replaced by the next
-window in the queue. The host keeps each row's tokens; the device keeps keys and values; once a round the two exchange a
-few integers a row.
+window in the queue. The host keeps each row's tokens; the device keeps keys and values, and what the next round is fed;
+once a round a few integers a row come to the host. What a call does is in call.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -16,7 +15,9 @@ from transformers import WhisperForCausalLM, WhisperForConditionalGeneration
 
 from ..errors import InputError
 from .acceptance import TokenMatches, TokenRanks
+from .batch import Batch
 from .caches import Caches
+from .call import Call, OnRound, chance_allowed
 from .checks import check_draft_vocabulary, check_pair, checked_options, checked_prompts
 from .costs import clock_of, measure, round_seconds
 from .decoder import Decoder
@@ -24,29 +25,25 @@ from .draft_choice import DraftChoice
 from .draft_length import LONGEST, MEASURED, Costs
 from .encoders import Encoders, Prompts, Windows
 from .graphs import Graphs
-from .kv_cache import Keys
 from .logits_rules import LogitsRules
 from .model_state import Head, ModelState
-from .options import Decoded, Options, Round
+from .options import Decoded, Options
 from .own_encoder import OwnEncoder, work
-from .prefixes import forced_prefixes, language_tokens, read_prefixes
+from .prefixes import forced_prefixes
 from .proposing import Proposer
 from .rank_shares import TREES
-from .round_shape import RoundShape
 from .round_times import RoundTimes, power_of_two
 from .rounds import Rounds
 from .rows import Row
 from .sampling import Sampling
-from .short_windows import bucketed, coarse
+from .short_windows import coarse
 from .special_tokens import SpecialTokens
 from .teacher_forced import choices, ranks, read_along
 from .tree import DraftTree
+from .upcoming import Upcoming, stream_beside
 from .weight_guard import WeightGuard
 
-OnRound = Callable[[int, Round], None]
-
 WARM_UP_TOKENS = 16
-SHORT_PREFIX = 8  # tokens at most that a row's first round reads; previous text is longer and is read apart
 
 
 class Engine:
@@ -65,6 +62,8 @@ class Engine:
         kernels: bool = False,  # decoder layers in Triton kernels of our own, on CUDA: right, and not yet timed
         like: "Engine | None" = None,  # of the same main, whose side of it serves both; never while the other decodes
         trees: Sequence[DraftTree] | None = None,  # of drafts, that "auto" may choose beside chains; None: TREES
+        ahead: bool | None = None,  # submit each round before the last one is read; None: on CUDA, where it pays
+        side_stream: bool = False,  # encode the next windows beside the rounds, on CUDA: not yet timed
     ):
         check_pair(main, draft)
         self.special = SpecialTokens.of(main)
@@ -83,6 +82,8 @@ class Engine:
             like.check_main(main)
             self.encoders.main, self.caches.shared = like.encoders.main, like.caches.shared
         self.bucketed = self.graphs.enabled
+        self.ahead = chance_allowed(ahead, self.device)
+        self.side_stream = side_stream and self.device.type == "cuda"
         for decoder in filter(None, (self.main, self.draft)):
             if kernels:
                 decoder.use_kernels()
@@ -115,20 +116,22 @@ class Engine:
         self.encoders.check(features, encoder_states, draft_states, prompts)
         self._sources.check()
         own = self._own_encoder(features, options)
-        rows = self._rows(features, encoder_states, draft_states, prompts, options, own)
+        beside = stream_beside(self.device) if self.side_stream and own is None else None  # `own` times its encoders
+        upcoming = Upcoming(self._rows(features, encoder_states, draft_states, prompts, options, own), beside)
         generator = torch.Generator(self.device)
         generator.seed() if options.seed is None else generator.manual_seed(options.seed)
         results: dict[int, Decoded] = {}
         rounds = self._rounds(options, self.encoders.longest(features, encoder_states))
         for number, temperature in enumerate(options.temperatures):
             last, again = number + 1 == len(options.temperatures), []
-            for row in self._run(rows, rounds, options, temperature, generator, on_round, own):
+            call = self._call(rounds, options, temperature, generator, on_round, own)
+            for row in call.run(upcoming):
                 if not last and row.poor(options, self.special.size):
                     again.append(row)
                 else:
                     results[row.index] = row.decoded(options, temperature)
                     row.release_states()
-            rows = iter(again)
+            upcoming = Upcoming(iter(again))
         return [results[index] for index in sorted(results)]
 
     def _rows(
@@ -152,119 +155,25 @@ class Engine:
     def _drafting(self, options: Options) -> bool:
         return self.draft is not None and options.draft_tokens != 0
 
-    def _run(
-        self,
-        rows: Iterator[Row],
-        rounds: Rounds,
-        options: Options,
-        temperature: float,
-        generator: torch.Generator,
-        on_round: OnRound | None,
-        own: OwnEncoder | None,
-    ) -> Iterator[Row]:
-        """Decode all rows at one temperature, yielding each when it ends."""
-        clock, sampling = clock_of(self.device), None
+    def _call(
+        self, rounds: Rounds, options: Options, temperature: float, generator: torch.Generator,
+        on_round: OnRound | None, own: OwnEncoder | None,
+    ) -> Call:  # fmt: skip
+        """The call at one of its temperatures."""
+        sampling = None
         if temperature > 0 or options.confidence is not None:
             sampling = Sampling(temperature, options.confidence, generator)
         times = self.round_times.in_call(options.timestamps)
-        usual = sampling is None and not options.needs_log_probabilities  # rounds, whose times say what "auto" asks
+        learns = sampling is None and not options.needs_log_probabilities  # the usual rounds, whose times "auto" asks
         drafts = DraftChoice(
             options.draft_tokens if rounds.proposer is not None else 0,
             times.taken,
             lengths=MEASURED if self.bucketed else range(LONGEST + 1),  # few: a graph must be captured for each
             chains_only=sampling is not None,
-            untried=times.untried if usual else None,
+            untried=times.untried if learns else None,
         )
-        active: list[Row] = []
-        while True:
-            if fresh := list(islice(rows, options.batch_size - len(active))):
-                self._admit(fresh, len(active), rounds, options)
-                active += fresh
-            if not active:
-                return
-            if own is not None and rounds.proposer is not None:
-                own.catch_up(active, rounds.proposer.state)
-            times.frames, tree = coarse(max(row.frames for row in active), self.encoders.frames), DraftTree.chain(0)
-            if all(row.drafts for row in active):
-                tree = drafts.choose([row.length for row in active])
-            started, captured, won = clock(), self.graphs.captures, 0
-            shape, inputs = self._inputs(active, tree, options.needs_log_probabilities)
-            if sampling is None:
-                results = rounds.greedy(inputs, shape)
-            else:
-                results = rounds.with_probabilities(inputs, shape, sampling)
-            seconds = clock() - started
-            if usual and drafts.fixed is None and shape.width == 2 and self.graphs.captures == captured:
-                times.record(len(active), tree, seconds)
-            for row, result in zip(active, results, strict=False):  # a captured round may hold more rows
-                step = row.advance(result)
-                won += len(step.tokens)
-                path = result.path[: row.accepted[-1]]
-                drafts.observe(result.tree, path, row.drafted[-1], len(step.tokens), row.length, row.done)
-                if on_round is not None:
-                    on_round(row.index, step)
-            if own is not None and not tree:
-                own.observe(seconds, won)
-            for slot in reversed(range(len(active))):
-                if active[slot].done:
-                    row = self._leave(active, slot, rounds)
-                    if own is not None and rounds.proposer is not None:
-                        own.weigh(row, rounds.proposer.state, drafts, times.taken(options.batch_size))
-                    yield row
-
-    def _leave(self, active: list[Row], slot: int, rounds: Rounds) -> Row:
-        """Take a row out; the last one moves into its slot, so that the rows in use stay the first ones."""
-        row, last = active[slot], active.pop()
-        if last is not row:
-            for state in rounds.states:
-                state.cache.move(len(active), slot)
-            active[slot] = last
-        return row
-
-    def _inputs(self, active: list[Row], tree: DraftTree, log_probabilities: bool) -> tuple[RoundShape, Tensor]:
-        longest = max(len(row.tokens) for row in active)
-        reads = max(len(row.tokens) - row.main_cached for row in active)  # 1 but where a prefix is yet to be read
-        width = max(2, reads)
-        if tree:
-            width = max(width, *(len(row.tokens) - row.draft_cached for row in active))
-        batch, slots, frames = len(active), longest + len(tree), max(row.frames for row in active)
-        if self.bucketed:
-            batch, width, reads = power_of_two(batch), power_of_two(width), power_of_two(reads)
-            slots = min(power_of_two(max(slots, 64)), self.main.positions)
-            frames = bucketed(frames, self.encoders.frames)
-        keys = Keys(slots, frames, masked=any(row.frames < frames for row in active))
-        lists = [row.inputs(width) for row in active]
-        lists += lists[-1:] * (batch - len(active))  # a repeated row lands in an unused slot
-        begins = self.bucketed or any(row.length == 0 for row in active)
-        until_end, few_widths = not self.bucketed, self.bucketed
-        shape = RoundShape(batch, width, tree, keys, begins, reads, log_probabilities, until_end, few_widths)
-        return shape, torch.tensor(lists).to(self.device)
-
-    def _admit(self, fresh: list[Row], first: int, rounds: Rounds, options: Options) -> None:
-        """Prepare new rows in the slots from `first` on."""
-        fresh.sort(key=lambda row: row.frames)  # windows of one length are taken in together
-        self.caches.widen(fresh[-1].frames, first)
-        rounds.main.admit([row.states for row in fresh], first)
-        cross = rounds.main.cache.cross_views(len(fresh), first)
-        languages = language_tokens(self.main, cross, len(fresh), self.special, options)
-        for row, language in zip(fresh, languages, strict=True):
-            row.begin(self.special, options, language)
-        known = [row.draft_states for row in fresh if row.drafts]  # to the draft
-        if rounds.proposer is not None and len(known) == len(fresh):
-            rounds.proposer.state.admit(known, first)
-        # A prefix that the first round reads widens that round for all rows: for nothing where a graph is replayed, but
-        # on the CPU only where all are new is it cheaper than a forward apart.
-        short = max(row.start for row in fresh) <= SHORT_PREFIX
-        if not short or options.no_speech_threshold is not None or (first and not self.bucketed):
-            read_prefixes(
-                fresh, first, rounds.states if len(known) == len(fresh) else [rounds.main], self.special, options
-            )
-        if 0 < len(known) < len(fresh):  # some were drawn before it was decided that the draft's encoder is used
-            for row in fresh:
-                row.drafts = False
-        if len(options.temperatures) == 1:
-            for row in fresh:
-                row.release_states()
+        batch = Batch(rounds, self.caches, self.special, options, self.bucketed)
+        return Call(batch, drafts, times, clock_of(self.device), sampling, own, self.ahead, on_round)
 
     def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
         """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
@@ -397,4 +306,5 @@ class Engine:
         proposer = None
         if self.draft is not None and draft_head is not None and draft_cache is not None and options.draft_tokens != 0:
             proposer = Proposer(ModelState(self.draft, draft_head, draft_cache), self.graphs, self.special.size)
-        return Rounds(ModelState(self.main, main_head, main_cache), proposer, self.graphs, self.special.size)
+        main = ModelState(self.main, main_head, main_cache)
+        return Rounds(main, proposer, self.graphs, self.special.size, onward=self.ahead > 0)

@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+Output = TypeVar("Output")  # a tensor, or a tuple of some
 MOST_GRAPHS = 256  # kept at once: each holds some megabytes of launches; the one longest unused goes first
 
 
@@ -16,7 +17,7 @@ class Captured(NamedTuple):
 
     replay: Callable[[], None]
     inputs: tuple[Tensor, ...]  # to be written before a replay
-    output: Tensor  # to be read after it
+    output: Any  # to be read after it
 
 
 class Graphs:
@@ -28,7 +29,7 @@ class Graphs:
         self._captured: OrderedDict[Hashable, Captured] = OrderedDict()
         self._pool: Any = None  # a handle, whose type torch does not export
 
-    def __call__(self, key: Hashable, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def __call__(self, key: Hashable, function: Callable[..., Output], *inputs: Tensor) -> Output:
         """function(*inputs). What the function reads besides its inputs must stay where it is between calls with one
         key, and shapes must follow from the key. The next call with any key may overwrite the result."""
         if not self.enabled:
@@ -43,9 +44,10 @@ class Graphs:
         for held, value in zip(captured.inputs, inputs, strict=True):
             held.copy_(value, non_blocking=True)
         captured.replay()
-        return captured.output
+        output: Output = captured.output
+        return output
 
-    def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Captured:
+    def _capture(self, function: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Captured:
         with torch.cuda.device(self.device):
             if self._pool is None:
                 self._pool = torch.cuda.graph_pool_handle()

@@ -13,6 +13,7 @@ from .decoder import Branches
 from .graphs import Graphs
 from .logits_rules import LogitsRules, TokenHistory
 from .model_state import ModelState, Step
+from .round_inputs import counts_in
 from .round_shape import RoundShape
 from .sampling import Sampling, distribution, draw
 from .tree_tensors import tensors_of
@@ -118,11 +119,6 @@ class Proposer:
         positions = (length + torch.arange(-width, 0, device=inputs.device)).clamp(min=0)
         hidden = step(tokens, positions, shape.keys)[:, -1:]
         return hidden, self.state.head.rules.history(tokens[:, -2:], *counts_in(inputs, width)), length
-
-
-def counts_in(inputs: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Of a round's inputs: how many tokens each row has decoded, and its last timestamp or -1: [B, 1] twice."""
-    return inputs[:, width + 1 : width + 2], inputs[:, width + 2 :]
 
 
 def next_history(

@@ -24,6 +24,8 @@ class RoundShape:
     until_end: bool = False  # may a chain stop once every row has drafted its end? Not where a graph fixes the shapes
     few_widths: bool = False  # is the main fed one of few numbers of tokens? Where a token more costs it nothing
 
+    onward: bool = False  # are the next round's inputs made on the device?
+
     def fed(self, tokens: int) -> int:
         """How many tokens of a row the main is fed where so many are needed; what is added follows them and is read by
         nobody."""

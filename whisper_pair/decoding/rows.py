@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from .options import Decoded, Options, Round
-from .rounds import VerificationResult
+from .round_result import VerificationResult
 from .special_tokens import SpecialTokens
 
 
@@ -70,6 +70,11 @@ class Row:
         length = len(self.tokens)
         last = self.tokens[-width:]
         return [last[0]] * (width - len(last)) + last + [length, length - self.start, self.timestamp]
+
+    def ends(self, result: VerificationResult) -> bool:
+        """Would `advance` end the row?"""
+        new = [*(result.proposed[node] for node in result.path), result.following]
+        return self.end in new or len(self.tokens) + len(new) >= self.limit
 
     def advance(self, result: VerificationResult) -> Round:
         """Take a round's tokens: the accepted drafts and the main's own, up to the end of text or the limit.
