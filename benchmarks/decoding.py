@@ -15,7 +15,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,15 +27,13 @@ from transformers import WhisperFeatureExtractor, WhisperForCausalLM, WhisperFor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
-from benchmarks.scripted_pair import ALPHAS, SHAPES, ScriptedPair, script, scripted_pair
+from benchmarks.scripted_pair import ALPHAS, OTHERS, SHAPES, ScriptedPair, other_engine, script, scripted_pair
 from whisper_pair.decoding import Decoder, Engine, Options, Packed, encode, unpacked
 from whisper_pair.runs import clocked, synchronize
 
 LEAST_WINDOWS = 24
 SPECULATIVE, GREEDY = "pair speculative", "pair greedy"
 CHAINS = "pair chains"  # "auto" without trees of drafts
-COMPILED_SPECULATIVE, COMPILED_GREEDY = "compiled speculative", "compiled greedy"  # ours, layers compiled
-KERNELS_SPECULATIVE, KERNELS_GREEDY = "kernels speculative", "kernels greedy"  # ours, in Triton kernels
 THEIR_GREEDY, THEIR_ASSISTED = "transformers greedy", "transformers assisted"
 
 
@@ -52,8 +51,7 @@ class Case:
     max_new_tokens: int | None = None
     scripted: ScriptedPair | None = None
     alpha: float | None = None  # of a scripted pair: the chance that a drafted token is right
-    compiled: Engine | None = None
-    kernels: Engine | None = None
+    others: dict[str, Engine] = field(default_factory=dict)  # ours, built otherwise: see OTHERS
     chains: Engine | None = None  # whose "auto" drafts no trees
     theirs: bool = True  # is transformers a contender?
 
@@ -88,12 +86,9 @@ def contenders(
     found = {GREEDY: lambda: ours(0), SPECULATIVE: lambda: ours(draft_tokens)}
     if case.chains is not None and draft_tokens == "auto":
         found[CHAINS] = lambda: ours("auto", case.chains)
-    if case.compiled is not None:
-        found[COMPILED_GREEDY] = lambda: ours(0, case.compiled)
-        found[COMPILED_SPECULATIVE] = lambda: ours(draft_tokens, case.compiled)
-    if case.kernels is not None:
-        found[KERNELS_GREEDY] = lambda: ours(0, case.kernels)
-        found[KERNELS_SPECULATIVE] = lambda: ours(draft_tokens, case.kernels)
+    for name, engine in case.others.items():
+        found[f"{name} greedy"] = partial(ours, 0, engine)
+        found[f"{name} speculative"] = partial(ours, draft_tokens, engine)
     if not case.theirs:
         return found
     found[THEIR_GREEDY] = theirs
@@ -115,8 +110,6 @@ def compare(
         case.engine.measure_rounds(case.options(batch_size, draft_tokens))  # else "auto" would on the clock
         if case.chains is not None:
             case.chains.measure_rounds(case.options(batch_size, draft_tokens))
-        for other in filter(None, (case.compiled, case.kernels)):
-            other.round_times.known |= case.engine.round_times.known
         outputs, cold = {}, {}
         for name, run in runs.items():  # warms up, and compiles
             start = time.perf_counter()
@@ -142,7 +135,7 @@ def compare(
                 "dtype": str(case.main.dtype).removeprefix("torch."),
                 "device": case.main.device.type,
             }
-            if engine in ("compiled", "kernels"):
+            if engine in case.others:
                 row["first_seconds"] = round(cold[name], 2)  # with what was compiled
             if name == SPECULATIVE:
                 row |= counters(case, features, batch_size, draft_tokens)
@@ -173,17 +166,14 @@ def scripted_case(shape: str, args) -> Case:
     case.theirs = not args.ours
     if args.draft_tokens == "auto":
         case.chains = script(Engine(pair.main, pair.draft, like=pair.engine, trees=()), pair.draft)
-    if args.compile:
-        case.compiled = script(Engine(pair.main, pair.draft, compile=True), pair.draft)
-    if args.kernels:
-        case.kernels = script(Engine(pair.main, pair.draft, kernels=True), pair.draft)
+    case.others = {name: other_engine(pair, name) for name in args.also}
     return case
 
 
 def encoder_step(case: Case, batch_size: int) -> dict:
     """The main's encoder over a batch, plain and compiled, and the keys and values that the decoder takes of it."""
     row = {"pair": case.name, "measure": "encoder", "batch_size": batch_size}
-    for name, engine in (("", case.engine), ("compiled_", case.compiled)):
+    for name, engine in (("", case.engine), ("compiled_", case.others.get("compiled"))):
         if engine is None:
             continue
         with torch.inference_mode():
@@ -328,10 +318,12 @@ def targets(rows: list[dict]) -> dict:
         if CHAINS in seconds and batch in (1, 16):
             goal = 1.12 if batch == 1 and alpha is not None and alpha <= 0.76 else 1.0
             add(f"{label}: trees over chains", goal, seconds[CHAINS] / seconds[SPECULATIVE])
-        if COMPILED_SPECULATIVE in seconds:
-            add(f"{label}: compiled over plain", 1.0, seconds[SPECULATIVE] / seconds[COMPILED_SPECULATIVE])
-        if KERNELS_SPECULATIVE in seconds:
-            add(f"{label}: kernels over plain", 1.0, seconds[SPECULATIVE] / seconds[KERNELS_SPECULATIVE])
+        for other in OTHERS:
+            if (its := seconds.get(f"{other} speculative")) and other != "waiting":
+                add(f"{label}: {other} over plain", 1.0, seconds[SPECULATIVE] / its)
+        for mode in ("greedy", "speculative"):
+            if its := seconds.get(f"waiting {mode}"):
+                add(f"{label}, {mode}: rounds ahead over waiting", 1.0, its / seconds[f"pair {mode}"])
         goals = {1: 1.5, 8: 1.0} if alpha is None else {1: 2.5, 16: 1.3} if alpha == 0.9 else {}
         if batch in goals:
             add(f"{label}: speculative over own greedy", goals[batch], seconds[GREEDY] / seconds[SPECULATIVE])
@@ -353,8 +345,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--draft-tokens", default="auto", type=lambda text: text if text == "auto" else int(text))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, default=4, help="of windows, in a pass of a scripted pair")
-    parser.add_argument("--compile", action="store_true", help="of scripted pairs: our engine compiled, beside itself")
-    parser.add_argument("--kernels", action="store_true", help="the same in Triton kernels of our own")
+    parser.add_argument("--also", nargs="+", default=[], choices=OTHERS, help="of scripted pairs: our engine so, too")
     parser.add_argument("--ours", action="store_true", help="of scripted pairs: leave transformers out")
     parser.add_argument("--language", default="nl")
     parser.add_argument("--device", default="cpu")

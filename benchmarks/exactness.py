@@ -23,6 +23,7 @@ from whisper_pair.decoding import Engine, Options
 
 WINDOWS = 9
 BATCHES = ((1, 3), (4, 0), (9, 5), (3, "auto"))  # batch size, draft length
+ROUNDS: tuple[dict, ...] = ({}, {"ahead": True, "side_stream": True})  # of even seeds, and of odd ones
 EXTRAS: tuple[dict, ...] = ({}, {"confidence": 0.4}, {"log_probabilities": True})
 
 
@@ -33,7 +34,8 @@ def cells(seed: int, device: str, compile: bool, kernels: bool) -> list[dict]:
     drafts = {"decoder": cut(main, None if seed % 2 else 1), "own encoder": with_own_encoder(main, 0.1)}
     main, windows, rows = main.to(device), features(WINDOWS, seed).to(device), []
     for kind, draft in drafts.items():
-        engine = Engine(main, draft.to(device), compile=compile, kernels=kernels)
+        rounds = ROUNDS[seed % 2]
+        engine = Engine(main, draft.to(device), compile=compile, kernels=kernels, **rounds)
         for timestamps in (False, True):
             expected = theirs(main, windows, language="nl", task="transcribe", return_timestamps=timestamps)
             for batch_size, draft_tokens in BATCHES:
@@ -46,6 +48,7 @@ def cells(seed: int, device: str, compile: bool, kernels: bool) -> list[dict]:
                             "batch_size": batch_size,
                             "draft_tokens": draft_tokens,
                             **extra,
+                            **rounds,
                             "graphs": engine.graphs.enabled,
                         }
                     )

@@ -69,14 +69,29 @@ PARTS = {
     ),
     "compiled": Part(  # one layer is compiled for each shape, so few shapes: one batch size, one draft length
         "decoding", 120,
-        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "--draft-tokens", "8", "--compile", "--ours"),
-        (*SMALL, "--scripted", "tiny-test", *FEW, "--batch-sizes", "1", "--draft-tokens", "4", "--compile", "--ours"),
+        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "--draft-tokens", "8", "--ours", "--also",
+         "compiled"),
+        (*SMALL, "--scripted", "tiny-test", *FEW, "--batch-sizes", "1", "--draft-tokens", "4", "--ours", "--also",
+         "compiled"),
     ),
     "kernels": Part(
         "decoding", 60,
-        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "16", "--draft-tokens", "8", "--kernels",
-         "--ours"),
+        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "16", "--draft-tokens", "8", "--ours",
+         "--also", "kernels"),
         None,
+    ),
+    "ahead": Part(
+        "decoding", 110,
+        (*LARGE, "--scripted", "large-v3", *FEW, "--batch-sizes", "1", "16", "--ours", "--also", "waiting",
+         "always-ahead", "side-stream"),
+        (*SMALL, "--scripted", "tiny-test", *FEW, "--batch-sizes", "1", "--draft-tokens", "4", "--ours", "--also",
+         "waiting", "always-ahead", "side-stream"),
+    ),
+    "beside": Part(
+        "service", 110,
+        (*LARGE, "--clips", "12", "--in-flight", "1", "8", "--seconds", "5", "30", "--also", "waiting", "side-stream"),
+        (*SMALL, "--shape", "tiny-test", "--in-flight", "1", "2", "--seconds", "1", "--clips", "3", "--also", "waiting",
+         "side-stream"),
     ),
 }  # fmt: skip
 

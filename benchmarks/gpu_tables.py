@@ -76,7 +76,7 @@ def service(rows: Rows) -> list[str]:
                 [
                     f"{row['clip_seconds']:g} s",
                     str(row["in_flight"]),
-                    f"ours, {row['mode']}",
+                    f"{row['engine']}, {row['mode']}".replace("pair", "ours"),
                     f"{row['windows_per_second']:.1f}",
                     f"{row['latency_p50']:.3f}",
                     f"{row['latency_p95']:.3f}",
@@ -165,7 +165,9 @@ TABLES: dict[str, Callable[[Rows], list[str]]] = {
     "decoding": decoding,
     "compiled": decoding,
     "kernels": decoding,
+    "ahead": decoding,
     "service": service,
+    "beside": service,
     "distillation": distillation,
     "replay": replay,
     "exactness": exactness,

@@ -18,6 +18,13 @@ from whisper_pair.decoding import Engine, LogitsRules, Options, TokenHistory
 
 ALPHAS = (0.7, 0.8, 0.9, 0.95)
 LATER = (0.28, 0.17, 0.12)  # of the tokens that no earlier choice is, those that the second, third, fourth is: measured
+OTHERS: dict[str, dict[str, bool]] = {  # engines that are built otherwise than by default
+    "compiled": {"compile": True},
+    "kernels": {"kernels": True},
+    "waiting": {"ahead": False},  # each round is read before the next is submitted
+    "always-ahead": {"ahead": True},
+    "side-stream": {"side_stream": True},
+}
 PREFIX = 4  # <|startoftranscript|> <|language|> <|task|> <|notimestamps|>
 TOWARDS = 500.0  # the norm of a position embedding: what 32 random layers add is well below
 
@@ -131,6 +138,13 @@ def script(engine: Engine, draft: ScriptedAssistant) -> Engine:
     rules = ScriptedRules(engine.special, timestamps=False, vocabulary=None, device=engine.device)
     rules.script, rules.ranks = draft.script, draft.ranks
     engine.replace_heads(False, head, draft_head._replace(rules=rules))
+    return engine
+
+
+def other_engine(pair: ScriptedPair, name: str) -> Engine:
+    """One of OTHERS, that knows what the pair's own engine knows of its rounds' times."""
+    engine = script(Engine(pair.main, pair.draft, **OTHERS[name]), pair.draft)
+    engine.round_times = pair.engine.round_times
     return engine
 
 

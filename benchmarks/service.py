@@ -17,7 +17,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -28,14 +29,14 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
-from benchmarks.scripted_pair import SHAPES, ScriptedPair, scripted_pair
+from benchmarks.scripted_pair import OTHERS, SHAPES, ScriptedPair, other_engine, scripted_pair
 from whisper_pair.decoding import Options, Round, SpecialTokens
 from whisper_pair.runs import synchronize
 
 TOKENS_A_SECOND = (2.4, 2.8, 3.5, 4.2, 4.7, 5.1, 5.3)  # of 241 Dutch clips: the 5th to 95th percentile, evenly
 SECONDS = (5.0, 15.0, 30.0)  # of a clip
 IN_FLIGHT = (1, 8, 32)
-CONTENDERS = {"pair greedy": 0, "pair speculative": "auto"}
+MODES = {"greedy": 0, "speculative": "auto"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,11 @@ class Queue:
         return sorted(self.ended[index] - drawn for index, drawn in enumerate(self.drawn))
 
 
-def measure(pair: ScriptedPair, contender: str, in_flight: int, seconds: float, clips: int) -> dict:
-    """One pass of clips through the queue: a row of the result."""
+def measure(pair: ScriptedPair, engine: str, mode: str, in_flight: int, seconds: float, clips: int) -> dict:
+    """One pass of clips through the queue of the pair's engine, which is called so: a row of the result."""
     rates = Random(0)
     lengths = [max(1, round(seconds * rates.choice(TOKENS_A_SECOND))) for _ in range(clips)]
-    options = Options(language="nl", batch_size=in_flight, draft_tokens=CONTENDERS[contender])
+    options = Options(language="nl", batch_size=in_flight, draft_tokens=MODES[mode])
     queue = Queue(pair, clips)
     with scripted_lengths(pair, lengths):
         synchronize(pair.engine.device)
@@ -83,7 +84,6 @@ def measure(pair: ScriptedPair, contender: str, in_flight: int, seconds: float, 
         taken = time.perf_counter() - begun
     if [len(row.tokens) for row in rows] != lengths:
         raise SystemExit("the scripted texts do not have the requested lengths")
-    engine, mode = contender.split()
     latencies = queue.latencies
     return {
         "engine": engine,
@@ -131,6 +131,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--in-flight", type=int, nargs="+", default=list(IN_FLIGHT))
     parser.add_argument("--seconds", type=float, nargs="+", default=list(SECONDS), help="of a clip")
     parser.add_argument("--clips", type=int, default=24, help="a pass at least")
+    parser.add_argument("--also", nargs="+", default=[], choices=OTHERS, help="our engine so, beside itself")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--threads", type=int, help="of the CPU")
@@ -143,31 +144,38 @@ def main(arguments: list[str] | None = None) -> dict:
     transformers.logging.set_verbosity_error()
     pair = scripted_pair(args.shape, max(args.in_flight), args.device, getattr(torch, args.dtype))
     pair.set_alpha(args.alpha)
+    pairs = {"pair": pair} | {name: replace(pair, engine=other_engine(pair, name)) for name in args.also}
     rows = []
     for in_flight in sorted(args.in_flight, reverse=True):  # the largest first: caches are made once
         clips = clips_of(in_flight, args.clips)
         pair.engine.measure_rounds(Options(language="nl", batch_size=in_flight))  # else "auto" would on the clock
         for seconds in args.seconds:
-            for contender in CONTENDERS:
-                measure(pair, contender, in_flight, seconds, in_flight)  # warms up
-                row = measure(pair, contender, in_flight, seconds, clips)
+            for (engine, its), mode in product(pairs.items(), MODES):
+                measure(its, engine, mode, in_flight, seconds, in_flight)  # warms up
+                row = measure(its, engine, mode, in_flight, seconds, clips)
                 rows.append({"pair": args.shape, "acceptance": "scripted", "alpha": args.alpha} | row)
                 print(json.dumps(rows[-1]), flush=True)
     return write_result("service", args, arguments, rows, targets(rows))
 
 
 def targets(rows: list[dict]) -> dict[str, dict]:
-    """Windows a second with 8 and more 30 s clips in flight: the pair's over the main's alone."""
-    rates = {(row["in_flight"], row["clip_seconds"], row["mode"]): row["windows_per_second"] for row in rows}
-    return {
-        f"{rows[0]['pair']}: windows a second over own greedy, {in_flight} clips of {seconds:.0f} s in flight": {
-            "target": 1.0,
-            "reached": round(rates[in_flight, seconds, "speculative"] / rates[in_flight, seconds, "greedy"], 3),
-            "higher_is_better": True,
-        }
-        for in_flight, seconds, mode in rates
-        if mode == "greedy"
-    }
+    """Windows a second: the pair's over the main's alone, rounds ahead over waiting, and another engine over ours."""
+    keys = "engine", "mode", "in_flight", "clip_seconds"
+    rates = {tuple(row[key] for key in keys): row["windows_per_second"] for row in rows}
+    found = {}
+    for (engine, mode, in_flight, seconds), rate in rates.items():
+        ours = rates["pair", mode, in_flight, seconds]
+        if engine == "waiting":
+            name, reached = f", {mode}: rounds ahead over waiting", ours / rate
+        elif engine != "pair":
+            name, reached = f", {mode}: {engine} over plain", rate / ours
+        elif mode == "speculative":
+            name, reached = ": windows a second over own greedy", rate / rates["pair", "greedy", in_flight, seconds]
+        else:
+            continue
+        label = f"{rows[0]['pair']}{name}, {in_flight} clips of {seconds:.0f} s in flight"
+        found[label] = {"target": 1.0, "reached": round(reached, 3), "higher_is_better": True}
+    return found
 
 
 if __name__ == "__main__":

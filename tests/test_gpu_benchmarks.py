@@ -80,7 +80,7 @@ def test_one_command_runs_all_parts_and_leaves_a_result_of_each_though_one_fails
     few = ["--machine", "here", "--shape", "small", "--results", str(tmp_path), "--minutes", "60"]
     assert gpu.main(few) == 1
     found = {name: json.loads((tmp_path / f"{name}-here.json").read_text()) for name in gpu.PARTS if name != "kernels"}
-    assert len(found) == 6
+    assert len(found) == 8
     assert not (tmp_path / "kernels-here.json").exists()  # a GPU's alone
     for name, result in found.items():
         assert result["rows"]
@@ -91,6 +91,13 @@ def test_one_command_runs_all_parts_and_leaves_a_result_of_each_though_one_fails
     assert found["pipeline"]["rows"][0]["failed"] == ["not done in 1 s"]
     assert {row.get("measure") for row in found["decoding"]["rows"]} == {"memory", "encoder", "decode step", None}
     assert {row["engine"] for row in found["compiled"]["rows"] if "engine" in row} == {"pair", "compiled"}
+    for part, more in (("ahead", {"always-ahead"}), ("beside", set())):
+        engines = {row["engine"] for row in found[part]["rows"] if "engine" in row}
+        assert engines == {"pair", "waiting", "side-stream"} | more
+        targets = " ".join(found[part]["targets"])
+        assert "speculative: rounds ahead over waiting" in targets
+        assert "side-stream over plain" in targets
+        assert ("always-ahead over plain" in targets) == bool(more)
 
 
 def test_a_part_that_fails_or_is_late_is_recorded_and_the_others_run(tmp_path, monkeypatch):
