@@ -8,7 +8,7 @@ draft makes faster, dilutes this (Amdahl): with e its share of a greedy pass, 1 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from whisper_pair.decoding import Costs, Engine, predicted_speedup
+from whisper_pair.decoding import Costs, Engine, coarse, predicted_speedup
 from whisper_pair.report import (
     AcceptanceRow,
     AssistantAcceptance,
@@ -25,17 +25,18 @@ from whisper_pair.report import (
 TIMES = 3  # apart from each other, so that a busy minute does not decide
 
 
-def steady_costs(engine: Engine, batch_sizes: Sequence[int]) -> dict[int, Costs]:
+def steady_costs(engine: Engine, batch_sizes: Sequence[int], frames: int | None = None) -> dict[int, Costs]:
     """The least of several measurements of each piece: what disturbs a clock only ever adds. The engine's "auto" goes
-    by them from then on."""
+    by them from then on, over windows of about so many `frames`; None: full ones."""
     found: dict[int, list[Costs]] = {batch_size: [] for batch_size in batch_sizes}
     for _ in range(TIMES):
         engine.forget_costs()
         for batch_size in sorted(batch_sizes, reverse=True):  # the largest first: its caches serve the others
-            found[batch_size].append(engine.costs(batch_size))
+            found[batch_size].append(engine.costs(batch_size, frames=frames))
     steady = {batch_size: Costs.least(several) for batch_size, several in found.items()}
+    length = None if frames is None else coarse(frames, engine.encoders.frames)
     for batch_size, costs in steady.items():
-        engine.round_times.learn(batch_size, False, costs.times)
+        engine.round_times.learn(batch_size, False, costs.times, length)
     return steady
 
 

@@ -8,7 +8,7 @@ from models import FRAMES, MELS, tiny_whisper
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from whisper_pair.decoding import FRAME_BUCKET, bucketed, encoder_states, window_frames
+from whisper_pair.decoding import FRAME_BUCKET, bucketed, coarse, encoder_states, window_frames
 
 
 @given(st.integers(1, 1500))
@@ -16,6 +16,14 @@ def test_a_bucket_holds_its_frames_and_wastes_less_than_a_bucket(frames):
     found = bucketed(frames, 1500)
     assert frames <= found <= 1500
     assert found - frames < FRAME_BUCKET
+
+
+@given(st.integers(1, 1499))
+def test_what_steps_take_is_learnt_for_lengths_of_at_most_twice_a_windows_and_apart_from_full_ones(frames):
+    found = coarse(frames, 1500)
+    assert frames <= found <= max(FRAME_BUCKET, 2 * frames - 1)
+    assert found <= 1500
+    assert coarse(1500, 1500) is None
 
 
 def test_a_window_holds_the_speech_and_its_margin():

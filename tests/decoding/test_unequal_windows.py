@@ -21,7 +21,7 @@ from tests.decoding.models import (
 )
 from tests.decoding.oracle import encoded, greedy
 from tests.decoding.test_graphs import recorded
-from whisper_pair.decoding import Engine, Options, encode
+from whisper_pair.decoding import Engine, Options, Times, coarse, encode
 from whisper_pair.decoding.kv_cache import Keys, KVCache
 from whisper_pair.decoding.tree import DraftTree
 
@@ -188,6 +188,8 @@ def test_caches_are_as_long_as_the_longest_window_and_grow_within_a_call(monkeyp
     whole = Engine(main, cut(main))
     whole.decode(features(2, 4), Options(language="nl", batch_size=2))
     assert engine.caches.bytes < whole.caches.bytes
+    for each, longest in ((engine, 11), (whole, FRAMES)):  # as was to be foreseen
+        assert Engine(main, cut(main)).caches.needed(2, longest) == each.caches.bytes
 
 
 def test_engines_of_one_main_follow_when_one_of_them_widens_the_shared_cache(monkeypatch):
@@ -226,6 +228,30 @@ def test_what_rounds_cost_is_learnt_by_the_length_of_windows(monkeypatch):
     assert {(2, False, 8), (2, False, None)} <= engine.round_times.known.keys()
     engine.measure_rounds(Options(language="nl", batch_size=4), frames=4)
     assert {(1, False, 4), (4, False, 4)} <= engine.round_times.known.keys()
+
+
+DEAR = Times({0: 1.0, 1: 1.0, 2: 1.0, 4: 1.0})  # a plain step over a full window: drafts come for nothing
+CHEAP = Times({0: 0.1, 1: 1.0, 2: 1.0, 4: 1.0})  # over a short one: no draft that is right makes up for its own cost
+
+
+@pytest.mark.parametrize("frames", [3, 7, 17, 19])
+def test_short_windows_are_drafted_for_by_their_own_costs_and_not_by_those_of_full_ones(frames, monkeypatch):
+    monkeypatch.setattr("whisper_pair.decoding.short_windows.FRAME_BUCKET", 4)
+    main, full, short = model(4), features(1, 4)[0], features(1, 4)[0, :, : 2 * frames]
+    engine = Engine(main, cut(main))  # all layers: its drafts are right
+    engine.round_times.learn(1, False, DEAR)
+    assert engine.round_times.taken(1, False, coarse(frames, FRAMES)) is None  # not known yet
+    engine.round_times.learn(1, False, CHEAP, coarse(frames, FRAMES))
+    drafted = [0, 0, 0]
+
+    def count(window, step):
+        drafted[window] += len(step.drafted)
+
+    found = engine.decode([full, short, full], Options(language="nl", batch_size=1), on_round=count)
+    assert [row.tokens for row in found] == [plain(4, 0, n, (), False) for n in (FRAMES, frames, FRAMES)]
+    assert [count > 0 for count in drafted] == [True, False, True]
+    engine.costs(1, frames=frames)
+    assert engine.round_times.known[1, False, None] == DEAR
 
 
 def test_a_wider_cache_keeps_the_rows_in_use():

@@ -24,9 +24,11 @@ from .linear import Packed, unpacked, with_packed_linears
 from .logits_rules import LogitsRules, TokenHistory
 from .options import Decoded, Options, Round
 from .short_windows import (
+    FEATURE_FRAMES,
     FRAME_BUCKET,
     FRAMES_PER_SECOND,
     bucketed,
+    coarse,
     encoder_states,
     shortened,
     window_frames,
@@ -37,6 +39,7 @@ from .tree import DraftTree
 
 __all__ = [
     "DRAFT_LENGTHS",
+    "FEATURE_FRAMES",
     "FRAMES_PER_SECOND",
     "FRAME_BUCKET",
     "LONGEST",
@@ -67,6 +70,7 @@ __all__ = [
     "blend",
     "bucketed",
     "checked_options",
+    "coarse",
     "encode",
     "encode_each",
     "encoder_states",

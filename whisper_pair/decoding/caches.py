@@ -44,6 +44,11 @@ class Caches:
             cache.widen(bucketed(frames, self.full), used)
         self._frames = main.frames
 
+    def needed(self, rows: int, frames: int) -> int:
+        """Bytes that caches of so many rows and frames take."""
+        decoders = filter(None, (self.main, self.draft))
+        return sum(KVCache(decoder, rows, bucketed(frames, self.full), "meta").bytes for decoder in decoders)
+
     @property
     def bytes(self) -> int:
         """Of memory that they hold."""

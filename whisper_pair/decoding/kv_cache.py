@@ -38,15 +38,17 @@ class KVCache:
     cross: Tensor  # [layers, 2, capacity, H, F, D]
     bias: Tensor  # [capacity, 1, 1, F] -inf past the end of a row's window
 
-    def __init__(self, decoder: "Decoder", capacity: int, frames: int):
+    def __init__(self, decoder: "Decoder", capacity: int, frames: int, device: torch.device | str | None = None):
+        """`device`: None: the decoder's; "meta": to know the sizes alone."""
         layers, heads, width = len(decoder.layers), decoder.heads, decoder.width
         self.capacity = capacity
-        self._zeros = partial(torch.zeros, dtype=decoder.dtype, device=decoder.device)
+        device = decoder.device if device is None else device
+        self._zeros = partial(torch.zeros, dtype=decoder.dtype, device=device)
         self._sizes = layers, heads, width // heads
         self.own = self._zeros(layers, capacity, decoder.positions, 2, heads, width // heads)
         self.flat = self.own.view(layers, capacity * decoder.positions, 2 * width)
         self.layers = self.flat.unbind(0)
-        self.row_starts = torch.arange(capacity, device=decoder.device)[:, None] * decoder.positions
+        self.row_starts = torch.arange(capacity, device=device)[:, None] * decoder.positions
         self._allocate(frames)
 
     def _allocate(self, frames: int) -> None:

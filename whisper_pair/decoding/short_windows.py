@@ -22,12 +22,15 @@ def bucketed(frames: int, full: int) -> int:
 
 
 def coarse(frames: int, full: int) -> int | None:
-    """FRAME_BUCKET times the power of two that holds so many frames, or None for the full window: what steps take is
-    measured once for each of these lengths."""
+    """FRAME_BUCKET times the power of two that holds so many frames, at most the full window's, or None where they are
+    all of those: what steps take is measured once for each of these lengths, so that a short window never goes by what
+    full ones take."""
+    if frames >= full:
+        return None
     found = FRAME_BUCKET
     while found < frames:
         found *= 2
-    return None if found >= full else found
+    return min(found, full)
 
 
 def window_frames(seconds: float, margin: float | None, full: int) -> int:
