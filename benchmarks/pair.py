@@ -44,6 +44,8 @@ def record(output: Path, command: str, name: str | None = None) -> Path:
         "rows": report["speed"]["rows"],
         "targets": targets(report["verdict"]),
     } | {key: report[key] for key in SECTIONS}
+    if "short_windows" in report:
+        result["short_windows"] = report["short_windows"]
     path = HERE / "results" / f"{name or output.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(lines(rounded(result)) + "\n", encoding="utf-8")

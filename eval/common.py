@@ -5,7 +5,7 @@ from pathlib import Path
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from whisper_pair.audio import LogMel
-from whisper_pair.checkpoints import load_main
+from whisper_pair.checkpoints import Capabilities, ShortWindows, load_main
 from whisper_pair.config import Config
 from whisper_pair.data import Clip, load_test_clips
 from whisper_pair.decoding import SpecialTokens
@@ -32,6 +32,12 @@ def checked_main(config: Config, main_at: Path, precision: str, device: str) -> 
     special.check_task(config.task)
     special.language_token(config.language)
     return main
+
+
+def trained_windows(main_at: Path) -> ShortWindows | None:
+    """The short windows that the main was trained on; None: full ones alone."""
+    found = Capabilities.load(main_at)
+    return None if found is None else found.short_windows
 
 
 def write_readings(document: Document, clips: list[Clip], folder: Path) -> None:

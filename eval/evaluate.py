@@ -1,7 +1,7 @@
 """Stage 3: measures a pair on test clips and writes report.json and its readings."""
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from whisper_pair.checkpoints import (
@@ -46,7 +46,7 @@ from whisper_pair.runs import (
 )
 
 from . import main_alone
-from .common import DECODED, checked_main, chosen_clips, write_readings
+from .common import DECODED, checked_main, chosen_clips, trained_windows, write_readings
 from .evaluation import Evaluation
 from .measuring import Assistant, Engines, decode_clips, write_best_draft_tokens
 from .reading import check_enough_timings, pair_document
@@ -71,6 +71,8 @@ def stage_of(config: Config, main: Path, assistant: Path | None, precision: str)
         "eval": config.resolved()["eval"] | {"precision": precision},
         "test_data": fingerprint(config.data.test),
     }
+    if assistant is not None and (trained := trained_windows(main)) is not None:
+        inputs["short_windows"] = asdict(trained)
     return Stage(Path(config.output) / "eval", as_json(inputs))
 
 
@@ -114,7 +116,9 @@ def evaluate(config: Config, overwrite: bool = False, strict: bool = False) -> i
     counts = len(clips), minutes, processes.num_processes, processes.device.type
     logger.info("test: %d clips, %.1f minutes, on %d x %s", *counts)
     options = options_of(config)
-    decoded = decode_clips(engines, start, clips, log_mel, options, stage.work / DECODED, processes)
+    trained = trained_windows(main_at)
+    margin = None if trained is None else trained.margin
+    decoded = decode_clips(engines, start, clips, log_mel, options, stage.work / DECODED, processes, margin)
     del start
     engines.release(but_the_judged=True)  # what is timed next is made when its turn comes
     if not processes.is_main_process:
@@ -203,8 +207,10 @@ def write(evaluation: Evaluation, report: Report, folder: Path) -> None:
 def status(report: Report, stage: Stage, strict: bool) -> int:
     """Shows the report's summary and where it lies. The exit status, with a sentence where it is not 0."""
     show(headline(report), verdict_lines(report), stage.folder)
-    if report["identity"]["unexplained"] or report["quality"]["long_form"].get("unexplained"):
-        logger.error("the pair's output is not the main's: see identity and long form in %s/report.md", stage.folder)
+    short = report["short_windows"]["short"]["unexplained"] if "short_windows" in report else 0
+    if report["identity"]["unexplained"] or report["quality"]["long_form"].get("unexplained") or short:
+        where = "identity, long form and short windows" if short else "identity and long form"
+        logger.error("the pair's output is not the main's: see %s in %s/report.md", where, stage.folder)
         return 1
     if strict and not report["verdict"]["passed"]:
         missed = ", ".join(c["name"] for c in report["verdict"]["criteria"] if not c["passed"])

@@ -28,6 +28,7 @@ from whisper_pair.report import (
     PairSection,
     Quality,
     Report,
+    ShortWindowsSection,
     SpeedSection,
     Timeline,
     Utterance,
@@ -36,12 +37,14 @@ from whisper_pair.report import (
 from whisper_pair.runs import as_json, provenance, write_table
 from whisper_pair.text import Normalizer, metric_name
 
+from .common import trained_windows
 from .measuring import (
     DRAFTS,
     Assistant,
     AssistantOutput,
     DecodedClips,
     Engines,
+    KindOfWindows,
     NearTieCheck,
     Pieces,
     Timed,
@@ -59,6 +62,7 @@ from .measuring import (
     prediction_section,
     rate_rows,
     recordings,
+    short_windows_section,
     speed_section,
     steady_costs,
     texts_equal,
@@ -117,6 +121,7 @@ class Evaluation:
         )
         speed = self.speed(timed, costs)
         engines.release(but_the_judged=True)
+        short_windows = self.short_windows(timed, costs)
         acceptance = acceptance_section(self.ours.matches, alone["ours"])
         at_once = min(8, max(settings.batch_sizes))
         report = {
@@ -139,6 +144,8 @@ class Evaluation:
             "environment": environment_of(self.config, self.main),
             "memory": memory_section(engines, timed.features, self.options, at_once),  # releases all engines
         }
+        if short_windows is not None:
+            report["short_windows"] = short_windows
         report["verdict"] = verdict_section(cast(Report, report), settings.require)
         return cast(Report, as_json(report))
 
@@ -161,6 +168,19 @@ class Evaluation:
         others, left_out = ctranslate.contenders(self.main, self.main_at, self.options)
         contenders += others
         return speed_section(self.engines, contenders, timed, settings, self.near_tie, costs, self.log_mel, left_out)
+
+    def short_windows(self, timed: Timed, costs: dict[int, Costs]) -> ShortWindowsSection | None:
+        """Windows as long as the test clips beside full ones, where the main was trained on them."""
+        trained, decoded, settings = trained_windows(self.main_at), self.decoded.short, self.config.eval
+        if trained is None or decoded is None:
+            return None
+        language, references = self.config.text_language, [clip.text or "" for clip in self.clips]
+        texts = {"short": transcripts(decoded, self.processor.tokenizer)["main"]}
+        rates = rate_rows({"main": self.rates["main"]} | utterance_rates(texts, references, language, self.normalizer))
+        full = KindOfWindows(self.decoded, rates["main"], self.near_tie, timed)
+        short = KindOfWindows(decoded, rates["short"], replace(self.near_tie, margin=trained.margin), timed)
+        largest = max(settings.batch_sizes)
+        return short_windows_section(self.engines.judged, full, short, self.options, largest, settings.repeats, costs)
 
     def pair_section(self) -> PairSection:
         """Main and assistant, by name and size."""

@@ -15,9 +15,12 @@ from whisper_pair.decoding import Engine, Options
 from whisper_pair.precision import DTYPES, resolved
 from whisper_pair.runs import Estimate, peak_memory
 
+from .common import trained_windows
+
 SOME = 4  # clips
 REREAD = 1.5  # windows that the sequential algorithm takes of a recording, over those that it lasts
 CONTENDERS = 6  # timed beside each assistant: greedy and assisted, ours and transformers', the assistant, CTranslate2
+IN_BOTH = 6  # timed where the main takes short windows: main, pair and encoder, over full and short ones
 
 
 def rehearse(config: Config) -> str:
@@ -37,8 +40,10 @@ def rehearse(config: Config) -> str:
         each = (time.perf_counter() - begun) / len(some)
     assistants = 1 + len(config.eval.compare)
     once = len(clips) * (2 + 2 * assistants)  # the main, the start, and each assistant in the pair and alone
-    timed = min(config.eval.timed_clips, len(clips)) * (config.eval.repeats + 1) * len(config.eval.batch_sizes)
+    passes = min(config.eval.timed_clips, len(clips)) * (config.eval.repeats + 1)
+    timed = passes * len(config.eval.batch_sizes)
+    short = 0 if trained_windows(folder) is None else 3 * len(clips) + 2 * passes * IN_BOTH  # batch 1 and the largest
     long = REREAD * 60 * config.eval.long_form_minutes / log_mel.seconds  # windows, decoded twice by main and pair each
-    seconds = each * (once + timed * CONTENDERS * assistants + 4 * long)
+    seconds = each * (once + timed * CONTENDERS * assistants + 4 * long + short)
     estimate = Estimate("eval", len(clips), None, seconds, *peak_memory(), 10_000 * len(clips), 1)
     return f"{estimate}; at the most, taking each contender to be as slow as the main alone"

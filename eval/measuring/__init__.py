@@ -13,6 +13,7 @@ from .leaks import leak_section
 from .longform import long_form_section, recordings
 from .memory import memory_section, own_parameters
 from .quality import rate_rows, texts_equal, transcripts, utterance_rates
+from .short_windows import KindOfWindows, short_windows_section
 from .speed import Timed, speed_section, spread_out, timed_clips
 from .timing import ENOUGH
 from .tokens import Pieces
@@ -25,6 +26,7 @@ __all__ = [
     "AssistantOutput",
     "DecodedClips",
     "Engines",
+    "KindOfWindows",
     "NearTieCheck",
     "Pieces",
     "Timed",
@@ -44,6 +46,7 @@ __all__ = [
     "prediction_section",
     "rate_rows",
     "recordings",
+    "short_windows_section",
     "speed_section",
     "spread_out",
     "steady_costs",

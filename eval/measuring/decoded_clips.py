@@ -11,17 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from torch import Tensor
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip, features_of
-from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches, TokenRanks
-from whisper_pair.decoding import encoders as windows
+from whisper_pair.decoding import Decoded, Engine, Options, TokenMatches, TokenRanks, encode_each
 from whisper_pair.runs import stop_on_signals, write_json
 
-from .engines import Engines
+from .engines import Assistant, Engines
+from .windows import windows_of
 
 AT_ONCE = 32  # clips whose encoder states are held together, and the most that a kill costs
 DRAFTS = 4  # a round; fixed, so that speculation is tested whether or not it pays off on this machine
@@ -53,6 +52,7 @@ class DecodedClips:
     main: list[list[int]] = field(default_factory=list)
     start: list[list[int]] | None = None  # the checkpoint before fine-tuning
     by: dict[str, AssistantOutput] = field(default_factory=dict)  # by assistant
+    short: "DecodedClips | None" = None  # the judged pair's over short windows, where the main was trained on them
 
 
 def decode_clips(
@@ -63,9 +63,10 @@ def decode_clips(
     options: Options,
     folder: Path,
     processes: PartialState,
+    margin: float | None = None,
 ) -> DecodedClips:
     """Decodes what `folder` does not hold yet, and stores it there. `start`: an engine of the checkpoint before
-    fine-tuning."""
+    fine-tuning; `margin`: seconds after a clip's end, of the short windows that are decoded too; None: none are."""
     from tqdm import tqdm
 
     folder.mkdir(exist_ok=True)
@@ -85,24 +86,40 @@ def decode_clips(
     with stop_on_signals(stored), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
         for first in mine:
             some = clips[first : first + AT_ONCE]
-            write_json(files[first], asdict(_decode(engines, start, some, log_mel, options)))
+            write_json(files[first], asdict(_decode(engines, start, some, log_mel, options, margin)))
             bar.update(len(some))
         processes.wait_for_everyone()
     return _joined([json.loads(file.read_text(encoding="utf-8")) for file in files.values()])
 
 
 def _decode(
-    engines: Engines, start: Engine | None, clips: Sequence[Clip], log_mel: LogMel, options: Options
+    engines: Engines,
+    start: Engine | None,
+    clips: Sequence[Clip],
+    log_mel: LogMel,
+    options: Options,
+    margin: float | None,
 ) -> DecodedClips:
     features = features_of(clips, log_mel, engines.main.device)
-    states = encode(engines.judged.encoders.main, features)
-    greedy = engines.judged.decode(encoder_states=states, options=options)
-    decoded = DecodedClips([row.tokens for row in greedy])
+    decoded = _in_windows(engines, engines.assistants, windows_of(features, clips, None), options)
     if start is not None:
         decoded.start = [row.tokens for row in start.decode(features, options)]
-    for assistant in engines.assistants:
+    if margin is not None:
+        short = windows_of(features, clips, margin)
+        decoded.short = _in_windows(engines, engines.assistants[:1], short, options)
+    return decoded
+
+
+def _in_windows(
+    engines: Engines, assistants: Sequence[Assistant], windows: Sequence[Tensor], options: Options
+) -> DecodedClips:
+    """`windows` [mel, 2 F], one a clip."""
+    states = encode(engines.judged.encoders.main, windows)
+    greedy = engines.judged.decode(encoder_states=states, options=options)
+    decoded = DecodedClips([row.tokens for row in greedy])
+    for assistant in assistants:
         engine, alone = engines.pair(assistant), engines.alone(assistant)
-        own = encode(engine.encoders.draft, features) if assistant.has_encoder else None
+        own = encode(engine.encoders.draft, windows) if assistant.has_encoder else None
         decoded.by[assistant.name] = _output_of(engine, alone, states, own, greedy, options)
     return decoded
 
@@ -110,8 +127,8 @@ def _decode(
 def _output_of(
     engine: Engine,
     alone: Engine,
-    states: Tensor,  # [clips, frames, width], the main's
-    own_states: Tensor | None,  # of an assistant with an encoder of its own
+    states: Sequence[Tensor],  # [F, width] of each clip, the main's
+    own_states: Sequence[Tensor] | None,  # of an assistant with an encoder of its own
     greedy: list[Decoded],  # the main's
     options: Options,
 ) -> AssistantOutput:
@@ -137,6 +154,9 @@ def _joined(parts: Sequence[dict[str, Any]]) -> DecodedClips:
             output.alone += stored["alone"]
             output.pair += [_read(Decoded, row, "drafted_per_round", "accepted_per_round") for row in stored["pair"]]
             output.ranks += [_read(TokenRanks, row, "ranks", "end_ranks", "choices") for row in _ranks(stored)]
+    short = [part["short"] for part in parts if part.get("short")]  # older versions did not know it
+    if short:
+        whole.short = _joined(short)
     return whole
 
 
@@ -153,6 +173,6 @@ def _read(kind: type, stored: dict[str, Any], *tuples: str) -> Any:
     return kind(**stored | {name: tuple(stored[name]) for name in tuples})
 
 
-def encode(encoder, features: Tensor) -> Tensor:
-    """[clips, mel, frames] -> [clips, frames, width], eight clips at a time."""
-    return torch.cat([windows.encode(encoder, part) for part in features.split(8)])
+def encode(encoder, windows: Sequence[Tensor]) -> list[Tensor]:
+    """[mel, 2 F] of each clip -> [F, width] of each, eight clips at a time."""
+    return [states for at in range(0, len(windows), 8) for states in encode_each(encoder, windows[at : at + 8])]

@@ -7,17 +7,19 @@ the noise of the logits, measured as what batching alone changes, is no tie but 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from transformers import WhisperForConditionalGeneration
 
 from whisper_pair.audio import LogMel
 from whisper_pair.data import Clip, features_of
-from whisper_pair.decoding import Engine, Options, SpecialTokens
+from whisper_pair.decoding import Engine, Options, SpecialTokens, encoder_states
 from whisper_pair.report import Difference, IdentitySection
 
 from .decoded_clips import AssistantOutput
 from .tokens import Pieces
+from .windows import windows_of
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,27 @@ class NearTieCheck:
     clips: Sequence[Clip]
     prompts: Sequence[Sequence[int]]  # each clip's forced prefix
     pieces: Pieces
+    margin: float | None = None  # seconds from a clip's end to that of its window; None: full windows
 
     @torch.no_grad()
     def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
         """The main's two most likely allowed tokens after `tokens`, their distance, and the logits' noise.
 
-        Noise is the largest change of a logit between batch 1 and 8. Both come from transformers' forward, which shares
-        no code with the engine.
+        Noise is the largest change of a logit between batch 1 and 8. Both come from transformers' modules, which share
+        no code with the engine's.
         """
         special = SpecialTokens.of(self.main)
         features = features_of([self.clips[row]], self.log_mel, self.main.device).to(self.main.dtype)
+        (window,) = windows_of(features, [self.clips[row]], self.margin)
         ids = torch.tensor([[*self.prompts[row], *tokens]], device=self.main.device)
-        one = self.main(input_features=features, decoder_input_ids=ids).logits[0, -1].float()
-        eight = self.main(input_features=features.repeat(8, 1, 1), decoder_input_ids=ids.repeat(8, 1))
-        noise = float((one - eight.logits[0, -1].float()).abs().max())
+
+        def logits(count: int) -> torch.Tensor:
+            states = encoder_states(self.main.model.encoder, window.repeat(count, 1, 1))
+            found = self.main(encoder_outputs=(states,), decoder_input_ids=ids.repeat(count, 1))
+            return cast(torch.Tensor, found.logits[0, -1].float())
+
+        one = logits(1)
+        noise = float((one - logits(8)).abs().max())
         one[[*special.suppressed, *(() if tokens else special.suppressed_first)]] = -torch.inf
         values, likeliest = one.topk(2)
         return likeliest.tolist(), float(values[0] - values[1]), noise
@@ -75,19 +84,27 @@ def identity_section(
     plain: Sequence[Sequence[int]], output: AssistantOutput, near_tie: NearTieCheck, engine: Engine, options: Options
 ) -> IdentitySection:
     """`plain`: the main's own greedy output; `output`: with what the pair decoded; `engine`: any of the main."""
-    ours = [decoded.tokens for decoded in output.pair]
-    differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
-    found = [near_tie.difference(row, plain[row], ours[row]) for row in differing]
+    found, ties = differences(plain, output, near_tie)
     half = near_tie.main.dtype != torch.float32
-    ties = sum(difference["near_tie"] for difference in found) if half else 0
     return {
         "utterances": len(plain),
-        "identical": len(plain) - len(differing),
+        "identical": len(plain) - len(found),
         "near_ties": ties,
         "unexplained": len(found) - ties,
         "batch_1_against_8": changed_by_batching(near_tie, engine, options) if half else None,
         "differences": found,
     }
+
+
+def differences(
+    plain: Sequence[Sequence[int]], output: AssistantOutput, near_tie: NearTieCheck
+) -> tuple[list[Difference], int]:
+    """Where the pair's tokens first differ from the main's, and how many near ties explain: in float32 none."""
+    ours = [decoded.tokens for decoded in output.pair]
+    differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
+    found = [near_tie.difference(row, plain[row], ours[row]) for row in differing]
+    half = near_tie.main.dtype != torch.float32
+    return found, sum(difference["near_tie"] for difference in found) if half else 0
 
 
 def changed_by_batching(near_tie: NearTieCheck, engine: Engine, options: Options) -> int:

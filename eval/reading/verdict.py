@@ -16,7 +16,16 @@ of its tokens predicted, 2x at batch 1.
 
 from whisper_pair.config import Eval, Require
 from whisper_pair.errors import InputError
-from whisper_pair.report import Criterion, IdentitySection, Report, SpeedRow, VerdictSection, drafts_nothing, is_pair
+from whisper_pair.report import (
+    Criterion,
+    DraftedSpeedup,
+    IdentitySection,
+    Report,
+    ShortWindowsSection,
+    VerdictSection,
+    drafts_nothing,
+    is_pair,
+)
 
 from ..measuring import ENOUGH
 
@@ -35,6 +44,8 @@ def verdict_section(report: Report, require: Require) -> VerdictSection:
         *(_gain(row, require.speedup) for row in pair),
         _criterion("batch_sizes_faster", sum(_faster(row) for row in pair), 1),
     ]
+    if "short_windows" in report:
+        criteria += _short_windows(report["short_windows"], require, report["environment"]["dtype"] == "fp32")
     if require.assistant_speedup is not None:
         criteria.append(_criterion("assistant_speedup", faster, require.assistant_speedup))
     figures = {"assistant_speedup": faster, "agreement": agreement}
@@ -64,8 +75,8 @@ def _identical(identity: IdentitySection) -> Criterion:
     return criterion
 
 
-def _gain(row: SpeedRow, target: float) -> Criterion:
-    criterion = _criterion(f"speedup_batch_{row['batch_size']}", row["speedup"], target)
+def _gain(row: DraftedSpeedup, target: float, kind: str = "") -> Criterion:
+    criterion = _criterion(f"{kind}speedup_batch_{row['batch_size']}", row["speedup"], target)
     if drafts_nothing(row):
         criterion["passed"] = criterion["kept"] = row["speedup_interval"][1] >= 1
     else:
@@ -73,8 +84,23 @@ def _gain(row: SpeedRow, target: float) -> Criterion:
     return criterion
 
 
-def _faster(row: SpeedRow) -> bool:
+def _faster(row: DraftedSpeedup) -> bool:
     return row["speedup_verdict"] == "faster" and not drafts_nothing(row)
+
+
+def _short_windows(section: ShortWindowsSection, require: Require, exact: bool) -> list[Criterion]:
+    """`exact`: in float32, where no near tie explains a difference."""
+    rows = [row for row in section["rows"] if row["windows"] == "short"]
+    full, short = section["full"], section["short"]
+    loss = short["error_rate"]["rate"] - full["error_rate"]["rate"]
+    same = _criterion("short_windows_identical", _share(short["identical"], section["clips"]), 1.0)
+    same["passed"] = short["unexplained"] == 0
+    criteria = [_criterion("short_windows_errors", loss, require.short_windows_errors, higher=False), same]
+    if exact:
+        timed = _share(sum(row["identical"] for row in rows), section["timed_clips"] * len(rows))
+        criteria.append(_criterion("short_windows_timed_identical", timed, 1.0))
+    pair = [row for row in rows if row["mode"] == "speculative"]
+    return criteria + [_gain(row, require.speedup, "short_windows_") for row in pair]
 
 
 def _measurement(report: Report) -> list[Criterion]:

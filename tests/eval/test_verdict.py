@@ -14,7 +14,7 @@ from eval.evaluate import evaluate
 from eval.measuring import contenders
 from eval.reading.sections.verdict import verdict as verdict_part
 from eval.reading.verdict import check_enough_timings, verdict_section
-from tests.eval.reports import criterion, report_of
+from tests.eval.reports import criterion, report_of, short_windows, window_times
 from whisper_pair.config.schema import Require
 from whisper_pair.decoding.rows import Row
 from whisper_pair.errors import InputError
@@ -103,6 +103,39 @@ def test_a_batch_size_without_drafts_is_kept_if_that_costs_nothing(verdict_of, t
     assert part.tables[0].rows[[c["name"] for c in verdict["criteria"]].index("speedup_batch_2")][-1] == (
         "kept" if kept else "no"
     )
+
+
+GREEDY = window_times("greedy", "short", 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "dtype", "missed"),
+    [
+        (short_windows(), "fp32", []),
+        (short_windows(0.4, 0.41), "fp32", []),  # a point is allowed
+        (short_windows(0.4, 0.43), "fp32", ["short_windows_errors"]),
+        (short_windows(identical=4, unexplained=1), "fp32", ["short_windows_identical"]),
+        (short_windows(identical=4), "bf16", []),  # a near tie
+        (short_windows(rows=(window_times("speculative", "short", 1, identical=2),)), "fp32",
+         ["short_windows_timed_identical"]),
+        (short_windows(rows=(window_times("speculative", "short", 1, identical=2),)), "bf16", []),
+        (short_windows(rows=(window_times("speculative", "short", 1, **UNCLEAR),)), "fp32",
+         ["short_windows_speedup_batch_1"]),
+        (short_windows(rows=(window_times("speculative", "short", 1, **OFF),)), "fp32", []),  # kept
+        (short_windows(rows=(window_times("speculative", "full", 1, **UNCLEAR), GREEDY)), "fp32", []),  # full windows
+    ],
+)  # fmt: skip
+def test_short_windows_are_judged_where_the_main_was_trained_on_them(verdict_of, judged, section, dtype, missed):
+    report = json.loads((judged / "eval" / "report.json").read_text())
+    report["environment"]["dtype"] = dtype
+
+    def failed(report: dict) -> list[str]:
+        verdict = verdict_section(report, Require())
+        assert not problems(report | {"verdict": verdict})
+        return [c["name"] for c in verdict["criteria"] if not c["passed"]]
+
+    before = failed(report)
+    assert failed(report | {"short_windows": section}) == before + missed
 
 
 def test_a_pair_that_drafts_nowhere_does_not_pass(verdict_of):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.eval.reports import short_windows, window_times
+from whisper_pair.report.short_windows_words import short_windows_fix, short_windows_line
 from whisper_pair.report.summary import headline, main_headline
 
 
@@ -67,6 +69,74 @@ def test_one_sentence_says_where_the_pair_is_faster(rows, sentence):
 
 def test_a_pair_that_writes_another_text_says_so_first():
     assert headline(report(ONE, unexplained=2)).startswith("This pair does not write what its main writes: 2 of 12")
+
+
+def with_short_windows(section: dict, missed: float | None = None) -> dict:
+    """`missed`: what the verdict allowed in vain."""
+    criterion = {"name": "short_windows_errors", "target": missed or 0.01, "passed": missed is None}
+    found = report(ONE) | {"short_windows": section, "verdict": {"criteria": [criterion]}}
+    return found | {"quality": {"metric": "wer"}}
+
+
+UNCLEAR = {"over_full": 1.1, "over_full_interval": [0.9, 1.3], "over_full_verdict": "unclear"}
+SPEEDS = (
+    window_times("speculative", "full", 1, over_full=1.0, over_full_verdict="unclear"),
+    window_times("speculative", "short", 1, over_full=2.93),
+    window_times("greedy", "short", 1, over_full=9.0),
+    window_times("speculative", "short", 16, over_full=3.2),
+)
+
+
+@pytest.mark.parametrize(
+    ("section", "missed", "clause"),
+    [
+        (
+            short_windows(rows=SPEEDS),
+            None,
+            "with windows as long as the clips it is 2.9x as fast at batch 1 and 3.2x as fast at batch 16 as with full "
+            "ones.",
+        ),
+        (
+            short_windows(rows=(window_times("speculative", "short", 1, **UNCLEAR),)),
+            None,
+            "windows as long as the clips bring no clear gain.",
+        ),
+        (
+            short_windows(0.4, 0.423),
+            0.01,
+            "windows as long as the clips cost its main 2.3 points of WER, so give it full ones.",
+        ),
+        (
+            short_windows(unexplained=2),
+            None,
+            "in windows as long as the clips, 2 of 5 transcripts differ from the main's by more than a near tie.",
+        ),
+    ],
+)
+def test_the_sentence_goes_on_with_short_windows_where_the_main_was_trained_on_them(section, missed, clause):
+    found = headline(with_short_windows(section, missed))
+    assert found == SAME + f"1.6x as fast at batch 1 on a CPU; {clause}"
+
+
+def test_a_line_gives_the_speed_and_the_errors_of_both_kinds_of_windows():
+    rows = (SPEEDS[1], window_times("speculative", "short", 8, drafted_rounds=0))
+    assert short_windows_line(with_short_windows(short_windows(rows=rows))) == (
+        "batch 1: over full ones 2.93x (1.90 to 2.10), over the main alone 1.20x (1.10 to 1.30); batch 8: over full "
+        "ones 2.00x (1.90 to 2.10), over the main alone 1.20x (1.10 to 1.30), drafting off; the main's WER 39.0 %, in "
+        "full ones 40.0 %"
+    )
+
+
+def test_short_windows_that_lose_more_than_is_allowed_come_with_what_to_do():
+    lost = with_short_windows(short_windows(0.4, 0.423), 0.01)
+    fix = short_windows_fix(lost)
+    assert fix.startswith(
+        "Windows as long as the clips cost its main 2.3 points of WER, more than the 1 that are allowed:"
+    )
+    for way in ("--short-windows off", "train.parameters: all", "train.short_windows.share"):
+        assert way in fix
+    assert short_windows_line(lost).endswith(fix)
+    assert short_windows_fix(with_short_windows(short_windows())) == ""
 
 
 def test_a_main_alone_gets_its_errors_and_its_speed():

@@ -86,7 +86,8 @@ def _other_batches(report: Report) -> str:
 
 def _verdict(report: Report) -> str:
     failed = [criterion_name(c["name"]) for c in report["verdict"]["criteria"] if not c["passed"]]
-    kept = [c["name"].removeprefix("speedup_batch_") for c in report["verdict"]["criteria"] if c["kept"]]
+    batches = [c["name"].partition("speedup_batch_") for c in report["verdict"]["criteria"] if c["kept"]]
+    kept = [batch for kind, _, batch in batches if not kind]
     verdict = f"It did not meet: {'; '.join(failed)}." if failed else "By these figures the pair is worth using."
     return verdict + (f" At batch {', '.join(kept)} it drafts nothing, at no cost." if kept else "")
 

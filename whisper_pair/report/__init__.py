@@ -32,10 +32,13 @@ from .sections import (
     UtteranceText,
     VerdictSection,
 )
+from .short_windows import ShortWindowsSection, WindowFigures, WindowTimes
+from .short_windows_words import short_windows_fix
 from .speed import (
     BatchPrediction,
     ContenderTimes,
     CostSection,
+    DraftedSpeedup,
     EncoderSeconds,
     Gains,
     Parts,
@@ -46,9 +49,19 @@ from .speed import (
     WhatIf,
     Work,
 )
-from .summary import criterion_name, drafts_nothing, headline, main_headline, main_lines, summary, verdict_lines
+from .summary import criterion_name, headline, main_headline, main_lines, summary, verdict_lines
 from .values import DraftTokens, Interval, SpeedVerdict
-from .wording import brackets, contender_name, gain_text, is_pair, machine, percent
+from .wording import (
+    brackets,
+    contender_name,
+    drafts_nothing,
+    gain_text,
+    is_pair,
+    machine,
+    percent,
+    speedup_text,
+    times_text,
+)
 
 __all__ = [
     "VERSION",
@@ -64,6 +77,7 @@ __all__ = [
     "DataSection",
     "Difference",
     "DraftTokens",
+    "DraftedSpeedup",
     "EncoderSeconds",
     "Environment",
     "Gains",
@@ -86,6 +100,7 @@ __all__ = [
     "RejectedToken",
     "RejectionExample",
     "Report",
+    "ShortWindowsSection",
     "SpeedRow",
     "SpeedSection",
     "SpeedVerdict",
@@ -97,6 +112,8 @@ __all__ = [
     "UtteranceText",
     "VerdictSection",
     "WhatIf",
+    "WindowFigures",
+    "WindowTimes",
     "Work",
     "brackets",
     "check",
@@ -113,6 +130,9 @@ __all__ = [
     "rates_of",
     "read_main_report",
     "read_report",
+    "short_windows_fix",
+    "speedup_text",
     "summary",
+    "times_text",
     "verdict_lines",
 ]

@@ -3,10 +3,11 @@
 Ratios are of pooled sums, intervals hold 95 %, times are in seconds unless a name says otherwise.
 """
 
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 from .acceptance import AcceptanceSection, AssistantAcceptance
 from .quality import Quality, Rate
+from .short_windows import ShortWindowsSection
 from .speed import CostSection, PredictionSection, SpeedSection
 
 
@@ -215,6 +216,7 @@ class Report(TypedDict):
     cost: dict[str, CostSection]
     prediction: PredictionSection
     speed: SpeedSection
+    short_windows: NotRequired[ShortWindowsSection]  # where the main was trained on them
     memory: MemorySection
     training: list[dict[str, Any]]  # the assistant's validations
     published: Published | None

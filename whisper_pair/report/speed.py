@@ -73,12 +73,26 @@ class Work(TypedDict):
     counters_equal: int | None  # timed utterances whose counters are those of the offline replay
 
 
-class Gains(TypedDict):
-    """How much faster a contender is than the baselines."""
+class Speedup(TypedDict):
+    """Over our greedy at the same batch size."""
 
-    speedup: float  # over our greedy at the same batch size
+    speedup: float
     speedup_interval: Interval
     speedup_verdict: SpeedVerdict
+
+
+class DraftedSpeedup(Speedup):
+    """A speedup, and how often it was drafted for."""
+
+    batch_size: int
+    steady: bool  # False: warm-up seems to be on the clock
+    rounds: int | None  # None where nothing drafts
+    drafted_rounds: int | None  # in which at least one token was drafted
+
+
+class Gains(Speedup):
+    """How much faster a contender is than the baselines."""
+
     speedup_vs_transformers: float
     speedup_vs_transformers_interval: Interval
 

@@ -1,10 +1,10 @@
 """A report in one sentence, and its verdict in five lines: what the page begins with, and what a run ends with."""
 
 from .sections import MainReport, Report
+from .short_windows_words import ERRORS, short_windows_clause, short_windows_line
 from .speed import SpeedRow
-from .wording import brackets, gain_text, is_pair, machine, percent
+from .wording import brackets, drafts_nothing, gain_text, is_pair, joined, machine, percent
 
-OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not
 CRITERIA = {
     "assistant_speedup": "the assistant's speed per token over the main's",
     "agreement": "share of the main's tokens that the assistant predicts",
@@ -15,13 +15,18 @@ CRITERIA = {
     "counters_equal": "share of the transcripts whose counted rounds equal the offline replay",
     "long_form_identical": "share of the long recordings whose segments are the main's",
     "timed_output_identical": "share of the timed transcripts that are the main's",
+    ERRORS: "the main's error rate in short windows less that in full ones",
+    "short_windows_identical": "share of the test clips whose tokens in short windows are the main's in them",
+    "short_windows_timed_identical": "share of the transcripts timed in short windows that are the main's in them",
 }
 
 
 def criterion_name(name: str) -> str:
     """What a criterion's figure is, in words."""
-    batch = name.removeprefix("speedup_batch_")
-    return CRITERIA[name] if batch == name else f"speedup over the main alone, batch {batch}"
+    if name in CRITERIA:
+        return CRITERIA[name]
+    kind, batch = name.split("speedup_batch_")
+    return f"speedup over the main alone{' in short windows' if kind else ''}, batch {batch}"
 
 
 def headline(report: Report) -> str:
@@ -36,16 +41,11 @@ def headline(report: Report) -> str:
     faster = [row for row in pair if row["speedup_verdict"] == "faster" and not drafts_nothing(row)]
     text = "This pair writes what its main writes"
     if faster:
-        text += f", {_joined([_times(row) for row in faster])} on {where}"
+        text += f", {joined([_times(row) for row in faster])} on {where}"
     rest = _without_gain([row for row in pair if row not in faster])
     if rest:
-        text += ("; " if faster else f"; on {where} ") + _joined(rest)
-    return text + "."
-
-
-def drafts_nothing(row: SpeedRow) -> bool:
-    """Whether the engine left drafting off, a few trials aside."""
-    return (row["drafted_rounds"] or 0) <= OFF * (row["rounds"] or 0)
+        text += ("; " if faster else f"; on {where} ") + joined(rest)
+    return text + short_windows_clause(report) + "."
 
 
 def _times(row: SpeedRow) -> str:
@@ -58,7 +58,7 @@ def _without_gain(rows: list[SpeedRow]) -> list[str]:
     for row in rows:
         found.setdefault(_rest(row), []).append(str(row["batch_size"]))
     return [
-        outcome.format(at=f"at batch{'es' if len(batches) > 1 else ''} {_joined(batches)}")
+        outcome.format(at=f"at batch{'es' if len(batches) > 1 else ''} {joined(batches)}")
         for outcome, batches in found.items()
     ]
 
@@ -75,19 +75,17 @@ def _rest(row: SpeedRow) -> str:
     return "there is no clear gain {at}"
 
 
-def _joined(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def verdict_lines(report: Report) -> list[tuple[str, str]]:
-    """(what, figures) of the verdict, the text, the speed, the errors and the drafts."""
-    return [
+    """(what, figures) of the verdict, the text, the speed, the errors, the drafts, and short windows where the main was
+    trained on them."""
+    lines = [
         ("verdict", _verdict(report)),
         ("text", _text(report)),
         ("speed", _speed(report)),
         (report["quality"]["metric"].upper(), _errors(report)),
         ("drafts", _drafts(report)),
     ]
+    return [*lines, ("short windows", short_windows_line(report))] if "short_windows" in report else lines
 
 
 def _verdict(report: Report) -> str:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from .speed import SpeedRow
-from .values import Interval
+from .speed import DraftedSpeedup, SpeedRow
+from .values import Interval, SpeedVerdict
 
+OFF = 0.05  # of the rounds at a batch size; fewer that drafted are the trials by which "auto" finds that it should not
 CONTENDERS = {
     ("pair", "greedy"): "main alone",
     ("pair", "speculative"): "pair",
@@ -38,13 +39,33 @@ def gain_text(row: SpeedRow) -> str:
     """The speedup over the main alone, called a gain only where its interval is above 1."""
     if (row["engine"], row["mode"]) == ("pair", "greedy"):
         return "1"
-    low, high = row["speedup_interval"]
-    text = f"{row['speedup']:.2f}x ({low:.2f} to {high:.2f})"
-    if not row["steady"]:
+    return speedup_text(row)
+
+
+def speedup_text(row: DraftedSpeedup) -> str:
+    """The same of whatever is no baseline."""
+    return times_text(row["speedup"], row["speedup_interval"], row["speedup_verdict"], row["steady"])
+
+
+def times_text(ratio: float, interval: Interval, verdict: SpeedVerdict, steady: bool) -> str:
+    """How many times as fast, and what that is worth."""
+    low, high = interval
+    text = f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+    if not steady:
         return text + ", still warming up"
-    if row["speedup_verdict"] != "unclear":
+    if verdict != "unclear":
         return text
     return text + (", no clear difference" if low <= 1 <= high else ", too few timings to tell")
+
+
+def drafts_nothing(row: DraftedSpeedup) -> bool:
+    """Whether the engine left drafting off, a few trials aside."""
+    return (row["drafted_rounds"] or 0) <= OFF * (row["rounds"] or 0)
+
+
+def joined(parts: list[str]) -> str:
+    """A list in words: a, b and c."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def percent(share: float) -> str:

@@ -8,6 +8,7 @@ from .cost import cost, memory
 from .heading import about, about_main, title
 from .quality import accuracy, long_form, main_accuracy, rate_name
 from .section import Section, Table
+from .short_windows import short_windows
 from .speed import published, speed
 from .verdict import verdict
 
@@ -20,6 +21,7 @@ def sections(report: Report) -> list[Section]:
         verdict(report["verdict"]),
         accuracy(report),
         speed(report["speed"], report["environment"]),
+        short_windows(report),
         acceptance(report),
         agreement_by_group(report["acceptance"]),
         rejected_tokens(report["acceptance"]),
