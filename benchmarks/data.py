@@ -16,6 +16,7 @@ command measures these alone, and puts them into the result that is there.
 import argparse
 import io
 import json
+import shlex
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.results import result_file, without
 from train.finetune import make_examples
 from train.model import TranscriptLoss, choose_parameters
 from whisper_pair import Pair
@@ -44,7 +46,6 @@ from whisper_pair.runs import hardware, versions
 from whisper_pair.synthetic.micro import MicroWhisper, build
 from whisper_pair.training import Batches, Draw, Example, FrozenEncoder, Plan, Stream, TargetTokens
 
-RESULTS = Path(__file__).parent / "results"
 MEBIBYTE = 2**20
 PIECE = 30.0  # seconds
 FLAT_LONG = 300  # MiB that a file of any length may add
@@ -314,8 +315,8 @@ def main(arguments: list[str] | None = None) -> dict:
     args = parser.parse_args(arguments)
 
     started = datetime.now(UTC).date().isoformat()
-    out = args.out or RESULTS / f"data{'-' + args.machine if args.machine else ''}.json"
-    command = " ".join(["python benchmarks/data.py", *map(without_folders, arguments or sys.argv[1:])])
+    out = result_file("data", args)
+    command = shlex.join(["python", "benchmarks/data.py", *without(arguments or sys.argv[1:])])
     if args.only_long_files:
         result = json.loads(out.read_text(encoding="utf-8"))
         rows = [row | {"command": command, "date": started} for row in long_files(args.long_minutes, args.long_hours)]
@@ -350,11 +351,6 @@ def save(out: Path, result: dict) -> dict:
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["targets"], indent=1))
     return result
-
-
-def without_folders(argument: str) -> str:
-    """An argument as it reads elsewhere."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 if __name__ == "__main__":

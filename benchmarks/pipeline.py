@@ -13,6 +13,7 @@ import argparse
 import csv
 import datetime
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> dict:
         if row["failed"]:
             break
     result = {
-        "command": " ".join(["python benchmarks/pipeline.py", *without(arguments, "--out", "--folder")]),
+        "command": shlex.join(["python", "benchmarks/pipeline.py", *without(arguments, "--out", "--folder")]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device(args.device)) | {"matmul_flop_per_second": rate, "matmul_dtype": args.dtype},
         "versions": versions(),

@@ -5,11 +5,14 @@ import datetime
 import json
 import os
 import platform
+import re
+import shlex
 from pathlib import Path
 
 import torch
 import transformers
 
+PART = r"[^\s,=:/\[\]{}]"  # a character of a name in a path
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -18,7 +21,7 @@ def write_result(
 ) -> dict:
     """Writes what benchmarks/NAME.py measured to results/NAME[-MACHINE].json, or to `args.out`, and returns it."""
     result = {
-        "command": " ".join([f"python benchmarks/{name}.py", *without(arguments, "--out")]),
+        "command": shlex.join(["python", f"benchmarks/{name}.py", *without(arguments, "--out")]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(torch.device(args.device)),
         "versions": versions(),
@@ -67,5 +70,5 @@ def without(arguments: list[str], *options: str) -> list[str]:
 
 
 def without_folders(argument: str) -> str:
-    """An argument as it reads elsewhere: checkpoints and audio by their own names."""
-    return ",".join("=".join(Path(part).name for part in piece.split("=")) for piece in argument.split(","))
+    """An argument as it reads elsewhere: of a path from the root its last name, inside `key=[{folder: PATH}]` too."""
+    return re.sub(rf"(?<!{PART})/(?:{PART}+/)*({PART}+)", r"\1", argument)
