@@ -1,5 +1,6 @@
 """The tables of what was measured on a CPU beside pairs: other engines (peers.py), written style (style.py), what the
-share of timestamps does (timestamps.py), and mains trained on short windows (short_training.py)."""
+share of timestamps does (timestamps.py), mains trained on short windows (short_training.py), and their speed
+(short_windows.py)."""
 
 import statistics
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ def table(name: str, result: dict[str, Any]) -> str | None:
         "style-cpu": style,
         "timestamps-cpu": timestamps,
         "short_training-cpu": short_training,
+        "short_windows-cpu": short_windows,
     }.get(name)
     return None if made is None else made(result)
 
@@ -95,6 +97,27 @@ def short_training(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
     note = "Loops and lost ends: clips in a pass over the test set in short windows, on average."
     return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+
+
+def short_windows(result: dict[str, Any]) -> str:
+    """The main alone and the pair, over full and over short windows of the same clips."""
+    lines = [
+        "| batch | decoding | windows | seconds | over full windows | over the main alone | encoder | caches |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["rows"]:
+        share = min(1.0, row["encoder_seconds"] / row["seconds"])
+        ratios = (_ratio(row["speedup_over_full"]), _ratio(row["speedup_over_greedy"]))
+        who = "main alone" if row["mode"] == "greedy" else "pair"
+        cells = (f"{row['seconds']:.1f}", *ratios, f"{100 * share:.0f} %", f"{row['cache_bytes'] / 1e6:.0f} MB")
+        lines.append(f"| {row['batch_size']} | {who} | {row['windows']} | {' | '.join(cells)} |")
+    note = "Medians of interleaved passes, features to tokens; in brackets the extremes of single passes."
+    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+
+
+def _ratio(of: dict[str, Any]) -> str:
+    low, high = of["spread"]
+    return f"{of['ratio']:.2f}x ({low:.2f}-{high:.2f})"
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -3,6 +3,7 @@
 import json
 
 from benchmarks import short_windows
+from benchmarks.cpu_tables import table
 
 
 def test_every_contender_decodes_all_clips_and_short_windows_need_less_memory(pair, demo_data, tmp_path, monkeypatch):
@@ -24,3 +25,8 @@ def test_every_contender_decodes_all_clips_and_short_windows_need_less_memory(pa
         assert (row["speedup_over_full"]["ratio"] == 1.0) == (kind == "full")
     share = found["targets"]["cache_share_batch_2"]["reached"]
     assert share == rows["short", "speculative", 2]["cache_bytes"] / rows["full", "speculative", 2]["cache_bytes"] < 0.8
+    made = (table("short_windows-cpu", found) or "").splitlines()
+    assert [line.split(" | ")[:3] for line in made[2:6]] == [
+        [f"| {row['batch_size']}", "main alone" if row["mode"] == "greedy" else "pair", row["windows"]]
+        for row in found["rows"][:4]
+    ]
