@@ -108,12 +108,19 @@ def test_a_batch_size_without_drafts_is_kept_if_that_costs_nothing(verdict_of, t
 GREEDY = window_times("greedy", "short", 1)
 
 
+def loss_of(more: float, interval: list[float]) -> dict:
+    """The error rate in short windows, so much above 0.4."""
+    return {"rate": 0.4 + more, "interval": None, "errors": 4, "length": 10, "over_main_interval": interval}
+
+
 @pytest.mark.parametrize(
     ("section", "dtype", "missed"),
     [
         (short_windows(), "fp32", []),
         (short_windows(0.4, 0.41), "fp32", []),  # a point is allowed
         (short_windows(0.4, 0.43), "fp32", ["short_windows_errors"]),
+        (short_windows(error_rate=loss_of(0.03, [0.01, 0.05])), "fp32", ["short_windows_errors"]),
+        (short_windows(error_rate=loss_of(0.03, [-0.01, 0.07])), "fp32", []),  # no clear loss
         (short_windows(identical=4, unexplained=1), "fp32", ["short_windows_identical"]),
         (short_windows(identical=4), "bf16", []),  # a near tie
         (short_windows(rows=(window_times("speculative", "short", 1, identical=2),)), "fp32",

@@ -248,7 +248,7 @@ class Require:
     speedup: AtLeastOne = 1.0  # over the main alone, at each timed batch size at which the pair drafts; never unclear
     assistant_speedup: Positive | None = None  # the main's time for a token over the assistant's; null: not required
     short_windows_errors: Share = (
-        0.01  # how much higher the main's error rate may be in short windows than in full ones
+        0.01  # how much higher the main's error rate may clearly be in short windows than in full ones
     )
 
 
