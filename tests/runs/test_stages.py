@@ -214,6 +214,7 @@ def test_a_folder_that_is_not_a_run_is_refused(write_config, command, tmp_path):
         ("language=xx", "language xx: is not one of"),
         ("data.train.0.text=words", "no column 'words'"),
         ("model=/nowhere", "there is no such folder"),
+        ("model=" + 300 * "a", "there is no such folder"),  # longer than a file's name may be
         ("data.test.0.folder=/nowhere", "there is no such folder"),
         ("distill.layers=9", "distill.layers: the main has 8 decoder layers, not 9"),
     ],

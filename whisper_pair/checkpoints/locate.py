@@ -1,5 +1,6 @@
 """Where a checkpoint is: a folder, a run's finished main, or a repository on the Hub."""
 
+import os
 from pathlib import Path
 
 from ..config import Config, home, named
@@ -16,7 +17,7 @@ def checkpoint_folder(name: str, revision: str | None = None) -> Path:
     Raises InputError for a checkpoint that is not there or has no safetensors weights.
     """
     folder = Path(home(name))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path's own raises on a name that no system takes
         folder = hub_folder(name, revision)
     refuse_adapter(folder)
     if not (folder / "config.json").is_file():

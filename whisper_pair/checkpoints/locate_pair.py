@@ -6,6 +6,7 @@ a published main NAME, whose assistant is NAME-assistant.
 """
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
     `revision` is that of the repository `place`, which may end in @revision instead; `assistant_revision` that of the
     assistant's, where it has one of its own.
     """
-    local = Path(place).is_dir()
+    local = os.path.isdir(place)
     if not local:
         place, revision = named(place, revision)
     folder = Path(place) if local else hub_folder(place, revision)
