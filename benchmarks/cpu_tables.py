@@ -2,9 +2,10 @@
 share of timestamps does (timestamps.py), mains trained on short windows (short_training.py), and their speed
 (short_windows.py)."""
 
-import statistics
-from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
+
+from benchmarks.gpu_tables import lines
 
 
 def table(name: str, result: dict[str, Any]) -> str | None:
@@ -21,13 +22,16 @@ def table(name: str, result: dict[str, Any]) -> str | None:
 
 def peers(result: dict[str, Any]) -> str:
     """Every engine and mode, on the same clips."""
-    lines = ["| engine | mode | type | seconds | over our greedy | texts that are our main's |"]
-    lines.append("| --- | --- | --- | ---: | ---: | ---: |")
+    rows = []
     for row in result["rows"]:
         low, high = row["spread"]
         spread = "" if result["repeats"] == 1 else f" ({low:.1f}-{high:.1f})"
-        figures = f"{row['seconds']:.1f}{spread} | {row['speedup']:.2f}x | {row['identical']}"
-        lines.append(f"| {row['engine']} | {row['mode']} | {row['type']} | {figures} of {result['clips']} |")
+        figures = [
+            f"{row['seconds']:.1f}{spread}",
+            f"{row['speedup']:.2f}x",
+            f"{row['identical']} of {result['clips']}",
+        ]
+        rows.append([row["engine"], row["mode"], row["type"], *figures])
     threads = result["machine"]["threads"]
     clock = {"wall": "wall-clock time", "cpu": "processor time, since others used the machine"}[result["clock"]]
     passes = "one pass" if result["repeats"] == 1 else f"medians and extremes of {result['repeats']} interleaved passes"
@@ -36,31 +40,27 @@ def peers(result: dict[str, Any]) -> str:
         f"thread{'s' if threads > 1 else ''}; {passes}, from the spectrogram to the tokens, by {clock}. int8 is "
         "another model, of other text."
     )
-    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+    header = ["engine", "mode", "type", "seconds", "over our greedy", "texts that are our main's"]
+    return lines(header, rows, names=3) + _source(note, result)
 
 
 def style(result: dict[str, Any]) -> str:
     """What a main writes after training on each form of the same texts."""
-    lines = ["| trained on the texts | WER | capitals and punctuation kept |", "| --- | ---: | ---: |"]
-    for row in result["rows"]:
-        lines.append(f"| {row['variant']} | {_percent(row['wer'])} | {_percent(row['style_kept'])} |")
-    clips = result["rows"][0]["clips"]
+    rows = [[row["variant"], _percent(row["wer"]), _percent(row["style_kept"])] for row in result["rows"]]
     note = (
-        f"Judged on {clips} test clips. Kept: words that are right and are written as in the human text, of those that "
-        "hold a capital or a punctuation mark there."
+        f"Judged on {result['rows'][0]['clips']} test clips. Kept: words that are right and are written as in the "
+        "human text, of those that hold a capital or a punctuation mark there."
     )
-    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+    return lines(["trained on the texts", "WER", "capitals and punctuation kept"], rows) + _source(note, result)
 
 
 def timestamps(result: dict[str, Any]) -> str:
     """What a main writes after training with timestamps in each share of its windows."""
-    lines = [
-        "| share with timestamps | WER without | WER with | error of a clip's end | within 0.2 s | segments a clip |"
-        " WER of long recordings | texts that loop |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in result["rows"]:
-        figures = (
+    header = ["share with timestamps", "WER without", "WER with", "error of a clip's end", "within 0.2 s"]
+    header += ["segments a clip", "WER of long recordings", "texts that loop"]
+    rows = [
+        [
+            "before fine-tuning" if row["share"] is None else f"{row['share']:g}",
             _percent(row["error_rate"]),
             _percent(row["error_rate_with_timestamps"]),
             f"{row['boundary_error_ms']:.0f} ms",
@@ -68,51 +68,62 @@ def timestamps(result: dict[str, Any]) -> str:
             f"{row['segments_a_clip']:.2f}",
             _percent(row["error_rate_long"]),
             f"{row['loops']}, {row['loops_with_timestamps']}, {row['loops_long']}",
-        )
-        share = "before fine-tuning" if row["share"] is None else f"{row['share']:g}"
-        lines.append(f"| {share} | {' | '.join(figures)} |")
+        ]
+        for row in result["rows"]
+    ]
     data = result["data"]
     note = (
         f"{data['clips']} test clips, {data['boundaries']} ends of clips that were joined into windows, "
         f"{data['recordings']} recordings of up to two minutes, which share 0 decodes in chunks. Loops: clips without "
         "and with timestamps, and segments of the recordings; one may cost hundreds of errors."
     )
-    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+    return lines(header, rows) + _source(note, result)
 
 
 def short_training(result: dict[str, Any]) -> str:
     """What each way of training makes of full and of short windows; means over the seeds."""
     windows = list(result["rows"][0]["windows"])
-    lines = [
-        "| trained | seeds | CPU-minutes | " + " | ".join(f"WER, {kind}" for kind in windows) + " | loops | lost ends |"
-    ]
-    lines.append("| --- | ---: | ---: |" + " ---: |" * (len(windows) + 2))
+    header = ["trained", "seeds", "CPU-minutes", *(f"WER, {kind}" for kind in windows), "loops", "lost ends"]
+    found = []
     for name in dict.fromkeys(row["variant"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["variant"] == name]
-        rates = [_mean(row["windows"][kind]["wer"] for row in rows) for kind in windows]
+        rates = [fmean(row["windows"][kind]["wer"] for row in rows) for kind in windows]
         short = [row["windows"][kind] for row in rows for kind in windows[1:]]
-        loops, ends = (_mean(each[what] for each in short) for what in ("loops", "missing_ends"))
-        minutes = _mean(row["cpu_seconds"] for row in rows) / 60
-        cells = [f"{minutes:.0f}" if minutes else "", *map(_percent, rates), f"{loops:.1f}", f"{ends:.1f}"]
-        lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
+        loops, ends = (fmean(each[what] for each in short) for what in ("loops", "missing_ends"))
+        minutes = fmean(row["cpu_seconds"] for row in rows) / 60
+        figures = [f"{minutes:.0f}" if minutes else "", *map(_percent, rates), f"{loops:.1f}", f"{ends:.1f}"]
+        found.append([name, str(len(rows)), *figures])
     note = "Loops and lost ends: clips in a pass over the test set in short windows, on average."
-    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+    return lines(header, found) + _source(note, result)
 
 
 def short_windows(result: dict[str, Any]) -> str:
     """The main alone and the pair, over full and over short windows of the same clips."""
-    lines = [
-        "| batch | decoding | windows | seconds | over full windows | over the main alone | encoder | caches |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    header = [
+        "batch",
+        "decoding",
+        "windows",
+        "seconds",
+        "over full windows",
+        "over the main alone",
+        "encoder",
+        "caches",
     ]
-    for row in result["rows"]:
-        share = min(1.0, row["encoder_seconds"] / row["seconds"])
-        ratios = (_ratio(row["speedup_over_full"]), _ratio(row["speedup_over_greedy"]))
-        who = "main alone" if row["mode"] == "greedy" else "pair"
-        cells = (f"{row['seconds']:.1f}", *ratios, f"{100 * share:.0f} %", f"{row['cache_bytes'] / 1e6:.0f} MB")
-        lines.append(f"| {row['batch_size']} | {who} | {row['windows']} | {' | '.join(cells)} |")
+    rows = [
+        [
+            str(row["batch_size"]),
+            "main alone" if row["mode"] == "greedy" else "pair",
+            row["windows"],
+            f"{row['seconds']:.1f}",
+            _ratio(row["speedup_over_full"]),
+            _ratio(row["speedup_over_greedy"]),
+            f"{100 * min(1.0, row['encoder_seconds'] / row['seconds']):.0f} %",
+            f"{row['cache_bytes'] / 1e6:.0f} MB",
+        ]
+        for row in result["rows"]
+    ]
     note = "Medians of interleaved passes, features to tokens; in brackets the extremes of single passes."
-    return "\n".join(lines) + f"\n\n{note} {_source(result)}\n"
+    return lines(header, rows, names=3) + _source(note, result)
 
 
 def _ratio(of: dict[str, Any]) -> str:
@@ -120,15 +131,11 @@ def _ratio(of: dict[str, Any]) -> str:
     return f"{of['ratio']:.2f}x ({low:.2f}-{high:.2f})"
 
 
-def _mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _source(result: dict[str, Any]) -> str:
-    return (
-        f"`{result['command']}` on {result['machine']['cpu']}, torch {result['versions']['torch']}, {result['date']}."
-    )
+def _source(note: str, result: dict[str, Any]) -> str:
+    """What stands below a table."""
+    made = f"on {result['machine']['cpu']}, torch {result['versions']['torch']}, {result['date']}."
+    return f"\n\n{note} `{result['command']}` {made}\n"

@@ -20,10 +20,11 @@ def table(name: str, result: dict) -> str | None:
     return "\n\n".join([*(part for part in TABLES[kind](result["rows"]) if part), made, reached(result)]) + "\n"
 
 
-def lines(header: list[str], rows: list[list[str]]) -> str:
+def lines(header: list[str], rows: list[list[str]], names: int = 1) -> str:
+    """A table, "" without rows. The first `names` columns hold names, the others figures."""
     if not rows:
         return ""
-    marks = ["---", *["---:"] * (len(header) - 1)]
+    marks = [*["---"] * names, *["---:"] * (len(header) - names)]
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, marks, *rows])
 
 

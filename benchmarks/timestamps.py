@@ -23,7 +23,6 @@ import argparse
 import json
 import subprocess
 import sys
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -42,7 +41,7 @@ from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processo
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import Clip, Window, load_test_clips, pack
 from whisper_pair.decoding import Engine, Options, encode
-from whisper_pair.text import Normalizer, error_rates, pooled, text_of
+from whisper_pair.text import Normalizer, compression_ratio, error_rates, pooled, text_of
 
 STEP = 0.02  # seconds between two timestamp tokens
 LOOP = 2.4  # bytes of a text, raw over compressed
@@ -115,9 +114,8 @@ def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
 
 
 def loops(text: str) -> bool:
-    """Whether a text repeats itself: zlib shrinks it further than Whisper's own bound."""
-    raw = text.encode()
-    return len(raw) > LOOP * len(zlib.compress(raw))
+    """Whether a text repeats itself, by Whisper's own bound."""
+    return compression_ratio(text) > LOOP
 
 
 def long_form_options(main_at: Path) -> dict[str, bool]:

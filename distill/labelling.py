@@ -8,7 +8,6 @@ undisturbed one. At the end the shards become one file, in the windows' order.
 
 import logging
 import time
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from whisper_pair.data import Window
 from whisper_pair.decoding import Decoded, Engine, Options
 from whisper_pair.errors import InputError
 from whisper_pair.runs import Throughput, stop_on_signals
-from whisper_pair.text import Normalizer, error_rates, text_of
+from whisper_pair.text import Normalizer, compression_ratio, error_rates, text_of
 from whisper_pair.training import AudioBatch, FrozenEncoder, TargetTokens
 
 from .labels import LABELS_FILE, LabelRow, is_whole, read_labels, write_labels
@@ -83,7 +82,6 @@ class Labeller:
         error = None
         if human is not None:
             error = error_rates([human], [text], self.config.text_language, self.normalizer)[0].rate
-        raw = text.encode()
         return LabelRow(
             window=number,
             key=window.key,
@@ -97,7 +95,7 @@ class Labeller:
             human_text=human,
             error=error,
             mean_log_probability=decoded.mean_log_probability,
-            compression_ratio=len(raw) / len(zlib.compress(raw)) if raw else 1.0,
+            compression_ratio=compression_ratio(text),
         )
 
 

@@ -33,6 +33,11 @@ class NearTieCheck:
     pieces: Pieces
     margin: float | None = None  # seconds from a clip's end to that of its window; None: full windows
 
+    @property
+    def half(self) -> bool:
+        """Is the main in half precision, where a near tie may go either way?"""
+        return bool(self.main.dtype != torch.float32)
+
     @torch.no_grad()
     def top_two(self, row: int, tokens: Sequence[int]) -> tuple[list[int], float, float]:
         """The main's two most likely allowed tokens after `tokens`, their distance, and the logits' noise.
@@ -85,13 +90,12 @@ def identity_section(
 ) -> IdentitySection:
     """`plain`: the main's own greedy output; `output`: with what the pair decoded; `engine`: any of the main."""
     found, ties = differences(plain, output, near_tie)
-    half = near_tie.main.dtype != torch.float32
     return {
         "utterances": len(plain),
         "identical": len(plain) - len(found),
         "near_ties": ties,
         "unexplained": len(found) - ties,
-        "batch_1_against_8": changed_by_batching(near_tie, engine, options) if half else None,
+        "batch_1_against_8": changed_by_batching(near_tie, engine, options) if near_tie.half else None,
         "differences": found,
     }
 
@@ -103,8 +107,7 @@ def differences(
     ours = [decoded.tokens for decoded in output.pair]
     differing = [row for row, (one, other) in enumerate(zip(plain, ours, strict=True)) if one != other]
     found = [near_tie.difference(row, plain[row], ours[row]) for row in differing]
-    half = near_tie.main.dtype != torch.float32
-    return found, sum(difference["near_tie"] for difference in found) if half else 0
+    return found, sum(difference["near_tie"] for difference in found) if near_tie.half else 0
 
 
 def changed_by_batching(near_tie: NearTieCheck, engine: Engine, options: Options) -> int:

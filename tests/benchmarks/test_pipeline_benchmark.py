@@ -19,6 +19,6 @@ def test_a_small_run_measures_every_stage(tmp_path):
     for name in ("training", "labelling", "distillation"):
         assert rows[name]["windows_per_second"] > 0
         assert rows[name]["peak_memory_bytes"] > 0
-        assert rows[name]["share_of_matmul_rate"] > 0
+        assert 0 < rows[name]["share_of_matmul_rate"] < 1
     assert rows["labelling"]["tokens_a_window"] == pytest.approx(pipeline.SCALES["micro"].words + 1)
     assert rows["eval"]["memory"]

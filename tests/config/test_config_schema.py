@@ -33,6 +33,13 @@ def test_a_config_needs_no_more_than_language_model_output_and_data(smallest):
     assert config.train.spec_augment is None
 
 
+@pytest.mark.parametrize("key", ["model", "output", "data.cache", "data.train.0.folder"])
+def test_a_name_that_no_file_can_have_is_refused(smallest, key):
+    load_config(smallest, [f"{key}=some/{'a' * 255}"])
+    with pytest.raises(InputError, match=rf"^{re.escape(key)}: there is no such folder or file as 'some/aaa"):
+        load_config(smallest, [f"{key}=some/{'a' * 256}"])
+
+
 def test_an_empty_section_means_its_defaults(write):
     config = load_config(write(changed("train", {"spec_augment": {}, "lora": {}})))
     assert config.train.spec_augment == SpecAugment()

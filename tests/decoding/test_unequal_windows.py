@@ -188,7 +188,7 @@ def test_caches_are_as_long_as_the_longest_window_and_grow_within_a_call(monkeyp
     whole = Engine(main, cut(main))
     whole.decode(features(2, 4), Options(language="nl", batch_size=2))
     assert engine.caches.bytes < whole.caches.bytes
-    for each, longest in ((engine, 11), (whole, FRAMES)):  # as was to be foreseen
+    for each, longest in ((engine, 11), (whole, FRAMES)):  # as was said beforehand
         assert Engine(main, cut(main)).caches.needed(2, longest) == each.caches.bytes
 
 

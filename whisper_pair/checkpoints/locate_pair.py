@@ -44,7 +44,7 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
     `revision` is that of the repository `place`, which may end in @revision instead; `assistant_revision` that of the
     assistant's, where it has one of its own.
     """
-    local = os.path.isdir(place)
+    local = os.path.isdir(place)  # Path's own raises on a name that no system takes
     if not local:
         place, revision = named(place, revision)
     folder = Path(place) if local else hub_folder(place, revision)
@@ -64,7 +64,7 @@ def locate_pair(place: str, revision: str | None = None, assistant_revision: str
     _refuse_revision(place, assistant_revision)
     if manifest is None:
         raise InputError(f"{place}: holds no pair: expected main/ and assistant/ in it, or an assistant's {PAIR_FILE}.")
-    if not HUB_ID.fullmatch(manifest.main) and not (local and Path(manifest.main).is_dir()):
+    if not HUB_ID.fullmatch(manifest.main) and not (local and os.path.isdir(manifest.main)):
         raise InputError(
             f"{place}: its {PAIR_FILE} names the main {manifest.main!r}, which is not here; name both with --main and"
             " --assistant."

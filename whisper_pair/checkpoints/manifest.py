@@ -5,7 +5,6 @@ taken, the language and the task.
 """
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -81,6 +80,6 @@ class PairManifest:
 
 def origin(config: Config, folder: Path) -> tuple[str, str | None]:
     """The name by which others find a run's main, and its revision on the Hub; `folder` is where it is here."""
-    if config.train is not None or os.path.isdir(config.model):
+    if config.train is not None or Path(config.model).is_dir():
         return str(folder), None
     return config.model, folder.name if folder.parent.name == "snapshots" else config.revision

@@ -1,7 +1,6 @@
 """Reading a config: YAML and overrides -> a checked Config, or an InputError that names the key's full path."""
 
 import itertools
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +40,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     _drop_old_keys(tree)
     config: Config = build(Config, tree, "")
     config = replace(config, language=code_of(config.language))
-    if not os.path.isdir(config.model):  # Path's own raises on a name that no system takes
+    if not Path(config.model).is_dir():
         model, revision = named(config.model, config.revision)
         config = replace(config, model=model, revision=revision)
     if (reason := lacks(config.model, config.language)) is not None:

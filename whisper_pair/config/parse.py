@@ -23,6 +23,7 @@ class Bound(NamedTuple):
     holds: Callable[[float], bool]
 
 
+LONGEST_NAME = 255  # bytes of a file's name on every usual system; the system's own error would be a traceback
 DEEPEST, MOST = 50, 100_000  # nesting and parts of a config with its aliases expanded; ours have a few hundred
 
 
@@ -148,6 +149,10 @@ def _convert(hint: Any, value: Any, path: str, root: type) -> Any:
     if not _fits(hint, value):
         norwegian = " (Norwegian needs quotes: 'no')" if path == "language" and value is False else ""
         raise InputError(f"{path}: expected {_expected(hint)}, found {show(value)}{norwegian}.")
+    if isinstance(value, str) and any(len(part.encode(errors="replace")) > LONGEST_NAME for part in value.split("/")):
+        raise InputError(
+            f"{path}: there is no such folder or file as {show(value)}, since a name has at most {LONGEST_NAME} bytes."
+        )
     return value
 
 

@@ -1,5 +1,6 @@
 """Text: normalization, error rates, languages, and tokens as text."""
 
+from .compression import compression_ratio
 from .error_rates import WITHOUT_SPACES, ErrorRate, aligned_errors, error_rates, metric_name, pooled
 from .languages import Corpus, OtherCorpus, code_of, corpora, lacks, language_table, licence, name_of, other_corpora
 from .normalization import Normalizer, normalization_name
@@ -15,6 +16,7 @@ __all__ = [
     "added_words",
     "aligned_errors",
     "code_of",
+    "compression_ratio",
     "corpora",
     "error_rates",
     "lacks",
