@@ -1,68 +1,36 @@
 """Labels by the main: written once, whatever is killed, and trusted clip by clip."""
 
 import math
-import multiprocessing
 import os
 import random
 import re
 import signal
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from tqdm import tqdm
-from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from distill.label_filter import FilteredLabels, LabelFilter, filtered, most_repeats, trusted_labels
-from distill.labelling import Labeller, label_options, label_windows
+from distill.labelling import label_windows
 from distill.labels import LABELS_FILE, read_labels
+from tests.distill.labelling import SERVER, labelling_of, process, started
 from tests.label_rows import label_row
-from whisper_pair.audio.log_mel import LogMel
-from whisper_pair.commands.command_line import guarded
-from whisper_pair.config.load import load_config
 from whisper_pair.config.schema import Distill
 from whisper_pair.data.clips import Clip, Window
-from whisper_pair.data.corpus import load_training_clips
-from whisper_pair.data.packing import pack
-from whisper_pair.decoding.engine import Engine
 from whisper_pair.errors import InputError
 from whisper_pair.runs.stages import Stage
 from whisper_pair.text.normalization import Normalizer
-from whisper_pair.training.batches import FrozenEncoder
-from whisper_pair.training.target_tokens import TargetTokens
-
-
-def process(index: int = 0, of: int = 1):
-    """What labelling asks of accelerate."""
-    return SimpleNamespace(
-        process_index=index, num_processes=of, is_main_process=index == 0, device="cpu", print=print,
-        wait_for_everyone=lambda: None,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def labelling(demo_data, write_config, tmp_path_factory):
-    """A Labeller of the micro Whisper, and windows of the corpus: some packed, some with timestamps, some prompted."""
-    path = write_config(tmp_path_factory.mktemp("labels") / "pair.yaml")
-    options = ["distill.label_batch_size=3", "data.timestamps=0.3", "data.previous_text=0.3"]
-    config = load_config(path, options)
-    processor = WhisperProcessor.from_pretrained(demo_data / "micro-whisper")
-    model = WhisperForConditionalGeneration.from_pretrained(demo_data / "micro-whisper").eval()
-    log_mel = LogMel(processor.feature_extractor)
-    labeller = Labeller(
-        Engine(model),
-        FrozenEncoder(model.model.encoder, log_mel),
-        TargetTokens.of(model, processor.tokenizer, "nl", "transcribe"),
-        config,
-        Normalizer("nl"),
-        replace(label_options(config), max_new_tokens=12),
-    )
-    corpus = load_training_clips(config.data.train, config.data, log_mel.seconds)
-    halves = [c for clip in corpus.clips for c in (replace(clip, seconds=1.5), replace(clip, seconds=1.5, start=1.5))]
-    return labeller, pack(halves, config.data, log_mel.seconds, 0)
+def config(write_config, tmp_path_factory) -> Path:
+    return write_config(tmp_path_factory.mktemp("labels") / "pair.yaml")
+
+
+@pytest.fixture(scope="module")
+def labelling(config):
+    return labelling_of(config)
 
 
 @pytest.fixture(scope="module")
@@ -92,17 +60,14 @@ def test_every_window_gets_the_label_it_asks_for(labelling, undisturbed):
         assert row.error > 0
 
 
-def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp_path):
+def test_killing_at_ten_random_points_changes_no_row(config, labelling, undisturbed, tmp_path):
     """kill -9 of real processes; each new one goes on where the last one died."""
     labeller, windows = labelling
-    chance, fork = random.Random(4), multiprocessing.get_context("fork")
-    tqdm.set_lock(threading.RLock())  # its own is shared by forks: one that is killed while it holds it stops them all
+    chance = random.Random(4)
     batches = math.ceil(len(windows) / labeller.options.batch_size)
     for point in sorted(chance.choices(range(batches - 1), k=10)):  # shards there before the kill
-        worker = fork.Process(target=label_windows, args=(labeller, windows, tmp_path, process()))
-        worker.start()
-        while worker.is_alive() and len(list(tmp_path.glob("shard-*.parquet"))) < point:
-            time.sleep(0.005)
+        worker = started(config, tmp_path)
+        wait_for_shards(worker, tmp_path, point)
         time.sleep(chance.uniform(0, 0.02))  # somewhere in the next batch
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
@@ -113,26 +78,25 @@ def test_killing_at_ten_random_points_changes_no_row(labelling, undisturbed, tmp
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [LABELS_FILE]
 
 
-def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(labelling, undisturbed, tmp_path, capfd):
+def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(config, labelling, undisturbed, tmp_path):
     labeller, windows = labelling
-
-    def work() -> None:
-        os._exit(guarded(lambda: label_windows(labeller, windows, tmp_path, process())))
-
-    worker = multiprocessing.get_context("fork").Process(target=work)
-    worker.start()
-    while worker.is_alive() and len(list(tmp_path.glob("shard-*.parquet"))) < 2:
-        time.sleep(0.005)
+    worker = started(config, tmp_path)
+    wait_for_shards(worker, tmp_path, 2)
     worker.terminate()
     worker.join()
     assert worker.exitcode == 143
-    message = capfd.readouterr().err.splitlines()[-1]
+    message = (tmp_path / "messages").read_text(encoding="utf-8").splitlines()[-1]
     kept, whole = map(
         int, re.search(r"stopped by SIGTERM; labels of (\d+) of (\d+) windows are kept; ", message).groups()
     )
     assert 2 * 3 <= kept < whole == len(windows)
     label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
+
+
+def wait_for_shards(worker, folder: Path, count: int) -> None:
+    while worker.is_alive() and len(list(folder.glob("shard-*.parquet"))) < count:
+        time.sleep(0.005)
 
 
 def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(labelling, undisturbed, tmp_path):
@@ -145,18 +109,12 @@ def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(lab
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parquet"] == [LABELS_FILE]
 
 
-def test_two_processes_write_the_rows_of_one(labelling, undisturbed, tmp_path):
-    labeller, windows = labelling
-    fork = multiprocessing.get_context("fork")
-    barrier = fork.Barrier(2, timeout=60)
-    both = [process(index, 2) for index in range(2)]
-    for one in both:
-        one.wait_for_everyone = barrier.wait
-    workers = [fork.Process(target=label_windows, args=(labeller, windows, tmp_path, one)) for one in both]
-    for worker in workers:
-        worker.start()
+def test_two_processes_write_the_rows_of_one(config, undisturbed, tmp_path):
+    barrier = SERVER.Barrier(2, timeout=60)
+    workers = [started(config, tmp_path, index, barrier) for index in range(2)]
     for worker in workers:
         worker.join()
+        assert worker.exitcode == 0
     assert read_labels(tmp_path) == undisturbed
 
 

@@ -87,15 +87,25 @@ def test_a_window_is_read_from_memory_here_and_is_not_there_elsewhere_until_it_i
     assert torch.equal(cache.read(0), kept)
     reader = [sys.executable, "-c", READER, str(tmp_path)]
     assert subprocess.run(reader).returncode == 0
-    child = os.fork()  # as loader workers are, which neither read this process's memory nor wait for its thread
-    if child == 0:
-        os._exit(cache.read(0) is not None)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # as loader workers are, which neither read this process's memory nor wait for its thread
+    assert in_a_fork(lambda: cache.read(0) is None)
     gate.open.set()
     room.WRITES.flush()
     assert 0 in cache
     assert torch.equal(cache.read(0), kept)
     assert subprocess.run(reader).returncode == 1
+
+
+def in_a_fork(test) -> bool:
+    """What it says in a forked process, which ends with it whatever happens."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            code = 0 if test() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 READER = """
@@ -150,12 +160,13 @@ def test_a_process_that_ends_has_written_everything(tmp_path):
 def test_a_forked_process_writes_by_a_thread_of_its_own(tmp_path):
     cache = EncoderCache(tmp_path, windows=2, frames=3, width=4)
     cache.write(0, torch.ones(3, 4))
-    child = os.fork()
-    if child == 0:
+
+    def written() -> bool:
         cache.write(1, torch.ones(3, 4))
         room.WRITES.flush()
-        os._exit(1 not in cache)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return 1 in cache
+
+    assert in_a_fork(written)
     assert 1 in cache
 
 

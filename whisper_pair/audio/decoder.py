@@ -223,7 +223,7 @@ class Decoder:
                 self.notes.damaged += 1
                 packets = self.container.demux(self.stream)
                 continue
-            size += packet.size
+            size += max(1, packet.size)  # one of no bytes is none of an end either
             if size > 4 * self.part.view.size + 2**20:
                 raise InputError(f"{self.name}: the file has no end: it gives the same sound again and again.")
             yield packet
