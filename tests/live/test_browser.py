@@ -50,7 +50,12 @@ def browser(tmp_path_factory):
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    usual = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(3 * PATIENCE)  # which the driver's connection keeps; otherwise it waits for ever
+    try:
+        driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    finally:
+        socket.setdefaulttimeout(usual)
     driver.set_script_timeout(PATIENCE)
     yield driver
     driver.quit()
