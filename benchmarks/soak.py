@@ -21,6 +21,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -228,6 +229,7 @@ def soak(cycles: int, seed: int, folder: Path) -> Soak:
         made.kills_of_run.clear()
         shutil.rmtree(output)
 
+    tqdm.set_lock(threading.RLock())  # its own is shared by forks: one killed while it holds it stops them all
     bar = tqdm(total=cycles, unit="kill")
     while made.kills.total() < cycles:
         made.cycle(config, output)

@@ -24,8 +24,12 @@ class TrainingError(RuntimeError):
         super().__init__(terminal(message))
 
 
-class StoppedError(Exception):
-    """The run was asked to stop, and has saved what it did. `status` is the command's exit status."""
+class StoppedError(BaseException):
+    """The run was asked to stop, and has saved what it did. `status` is the command's exit status.
+
+    A signal may raise it anywhere, so it is no Exception, as KeyboardInterrupt is none: whoever handles an error and
+    goes on must not handle this one.
+    """
 
     def __init__(self, message: str, status: int):
         super().__init__(terminal(message))

@@ -1,6 +1,8 @@
 """A compiled layer says what the plain one says; compiling is bounded, logged, and never needed."""
 
 import logging
+import os
+import signal
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from whisper_pair.decoding.decoder import compiled_layer, layer_forward
 from whisper_pair.decoding.engine import Engine
 from whisper_pair.decoding.options import Options
 from whisper_pair.decoding.tree import DraftTree
+from whisper_pair.errors import StoppedError
+from whisper_pair.runs.signals import stop_on_signals
 
 TREE = DraftTree.of([(0,), (1,), (2,), (0, 0), (0, 1), (1, 0), (0, 0, 0)])
 
@@ -50,6 +54,17 @@ def test_a_decoder_decodes_on_where_nothing_can_be_compiled(caplog):
     assert [row.tokens for row in engine.decode(windows, options)] == expected
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.message.startswith("a decoder layer runs uncompiled: ")
+
+
+def test_a_signal_to_stop_is_no_failure_of_the_compiler():
+    def stopped(graph, inputs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return graph
+
+    layer = CompiledLayer(lambda x: x + 1, "a layer", backend=stopped)
+    with pytest.raises(StoppedError), stop_on_signals(lambda: "all is kept"):
+        layer(torch.ones(2))
+    assert not layer.failed
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

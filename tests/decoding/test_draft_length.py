@@ -263,6 +263,21 @@ def test_auto_decodes_the_same_tokens_and_carries_nothing_to_the_next_call():
     assert engine.decode(windows, options) == first
 
 
+def test_a_clock_too_coarse_for_one_round_disturbs_nothing(monkeypatch):
+    """As on Windows, where the CPU's moves by 1/64 s."""
+    exact = time.thread_time
+    monkeypatch.setattr(time, "thread_time", lambda: math.floor(64 * exact()) / 64)
+    main, windows = tiny_whisper(4), features(9, 4)
+    engine = Engine(main, cut(main))
+    expected = [row.tokens for row in engine.decode(windows, Options(language="nl", draft_tokens=0))]
+    options = Options(language="nl", batch_size=3)
+    for _ in range(2):  # from what calls know of rounds, and from what is measured at once
+        assert [row.tokens for row in engine.decode(windows, options)] == expected
+        engine.measure_rounds(options)
+    known = engine.round_times.known.values()
+    assert all(seconds > 0 for times in known for seconds in times.chains.values())
+
+
 def test_drafting_that_stops_and_resumes_stays_exact(monkeypatch):
     main, windows = tiny_whisper(2), features(9, 2)
     engine = Engine(main, cut(main))

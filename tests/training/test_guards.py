@@ -15,7 +15,7 @@ from whisper_pair.commands.command_line import guarded
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import InputError, TrainingError
 from whisper_pair.runs import disk
-from whisper_pair.training.instability import InstabilityGuard, largest_that_fits
+from whisper_pair.training.instability import InstabilityGuard, largest_that_fits, out_of_memory
 from whisper_pair.training.losses import SummedLoss
 from whisper_pair.training.short_steps import EqualSteps
 
@@ -85,6 +85,15 @@ def test_out_of_memory_says_which_batch_would_fit_and_what_helps(tmp_path, monke
     with pytest.raises(TrainingError, match=advice) as raised:
         train(tmp_path / "run", batch_size=8)
     assert "gradient_checkpointing=true, precision=bf16" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "fits", "advice"),
+    [(8, 1, 3, "batch_size=2 with accumulation=4"), (5, 2, 4, "batch_size=2 with accumulation=5"),
+     (7, 1, 3, "batch_size=1 with accumulation=7")],
+)  # fmt: skip
+def test_the_advised_batch_makes_up_the_same_steps(batch_size, accumulation, fits, advice):
+    assert f"{fits} fits, and {advice} goes on with" in str(out_of_memory(3, batch_size, accumulation, fits))
 
 
 def test_a_step_of_short_windows_has_more_rows_and_the_batch_that_would_fit_is_of_full_ones(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def guarded(action: Callable[[], int | None], debug: bool = False) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # a full disk or a reader that has gone may refuse only now
         return status
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, StoppedError) as error:
         status, sentence = _sentence_of(error)
         _let_go_of_closed_output()
         if debug or sentence is None:

@@ -27,7 +27,7 @@ class Upcoming:
         rows, self._drawn = self._drawn[:count], self._drawn[count:]
         while len(rows) < count and (row := self._draw()) is not None:
             rows.append(row)
-        if self.stream is not None:
+        if self.stream is not None and rows:
             current = torch.cuda.current_stream(self.stream.device)
             current.wait_stream(self.stream)
             for row in rows:

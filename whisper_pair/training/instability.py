@@ -54,8 +54,9 @@ def out_of_memory(step: int, batch_size: int, accumulation: int, fits: int | Non
     """
     found = f"Out of memory at step {step} with batch_size {batch_size}"
     if fits:
-        spread = math.ceil(batch_size * accumulation / fits)
-        found += f"; {fits} fits, and batch_size={fits} with accumulation={spread} goes on with the same steps"
+        windows = batch_size * accumulation
+        size = max(each for each in range(1, fits + 1) if windows % each == 0)
+        found += f"; {fits} fits, and batch_size={size} with accumulation={windows // size} goes on with the same steps"
     elif fits == 0:
         found += "; not even 1 fits"
     return TrainingError(
