@@ -93,6 +93,12 @@ PARTS = {
         (*SMALL, "--shape", "tiny-test", "--in-flight", "1", "2", "--seconds", "1", "--clips", "3", "--also", "waiting",
          "side-stream"),
     ),
+    "short": Part(
+        "service", 60,
+        (*LARGE, "--clips", "16", "--in-flight", "1", "16", "--seconds", "5", "--also", "short-windows"),
+        (*SMALL, "--shape", "micro", "--in-flight", "1", "2", "--seconds", "1", "--clips", "3", "--also",
+         "short-windows"),
+    ),
 }  # fmt: skip
 
 

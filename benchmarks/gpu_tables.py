@@ -169,6 +169,7 @@ TABLES: dict[str, Callable[[Rows], list[str]]] = {
     "ahead": decoding,
     "service": service,
     "beside": service,
+    "short": service,
     "distillation": distillation,
     "replay": replay,
     "exactness": exactness,

@@ -80,7 +80,7 @@ def test_one_command_runs_all_parts_and_leaves_a_result_of_each_though_one_fails
     few = ["--machine", "here", "--shape", "small", "--results", str(tmp_path), "--minutes", "15"]
     assert gpu.main(few) == 1
     found = {name: json.loads((tmp_path / f"{name}-here.json").read_text()) for name in gpu.PARTS if name != "kernels"}
-    assert len(found) == 8
+    assert len(found) == 9
     assert not (tmp_path / "kernels-here.json").exists()  # a GPU's alone
     for name, result in found.items():
         assert result["rows"]
@@ -98,6 +98,12 @@ def test_one_command_runs_all_parts_and_leaves_a_result_of_each_though_one_fails
         assert "speculative: rounds ahead over waiting" in targets
         assert "side-stream over plain" in targets
         assert ("always-ahead over plain" in targets) == bool(more)
+    assert {row["engine"] for row in found["short"]["rows"]} == {"pair", "short-windows"}
+    targets = found["short"]["targets"]
+    assert targets["micro, greedy: short windows a second over full ones, 2 clips of 1 s in flight"]["target"] == 2.0
+    assert not targets["micro, greedy: latency in short windows over full ones, 1 clips of 1 s in flight"][
+        "higher_is_better"
+    ]
 
 
 def test_a_part_that_fails_or_is_late_is_recorded_and_the_others_run(tmp_path, monkeypatch):
