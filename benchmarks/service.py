@@ -32,13 +32,13 @@ from benchmarks.results import write_result
 from benchmarks.scripted_pair import OTHERS, SHAPES, ScriptedPair, other_engine, scripted_pair
 from whisper_pair.decoding import FEATURE_FRAMES, Options, Round, SpecialTokens, shortened, window_frames
 from whisper_pair.runs import synchronize
+from whisper_pair.training import DECODING_MARGIN
 
 TOKENS_A_SECOND = (2.4, 2.8, 3.5, 4.2, 4.7, 5.1, 5.3)  # of 241 Dutch clips: the 5th to 95th percentile, evenly
 SECONDS = (5.0, 15.0, 30.0)  # of a clip
 IN_FLIGHT = (1, 8, 32)
 MODES = {"greedy": 0, "speculative": "auto"}
 SHORT = "short-windows"
-MARGIN = 0.5  # seconds after a clip's end that its short window lasts at least
 MORE_WINDOWS, LESS_LATENCY = 2.0, 0.6  # what short windows of large-v3 should give: with clips in flight, and with one
 
 
@@ -126,7 +126,7 @@ def contenders(pair: ScriptedPair, others: dict[str, ScriptedPair], also: list[s
     """By name: the pair, and what is asked for beside it, for clips of so many seconds."""
     found = {"pair": pair} | others
     if SHORT in also:
-        frames = window_frames(seconds, MARGIN, pair.features.shape[-1] // FEATURE_FRAMES)
+        frames = window_frames(seconds, DECODING_MARGIN, pair.features.shape[-1] // FEATURE_FRAMES)
         found[SHORT] = replace(pair, features=shortened(pair.features, frames))
     return found
 

@@ -28,6 +28,7 @@ from whisper_pair import Pair
 from whisper_pair.audio import read_audio
 from whisper_pair.decoding import Options, encode_each, with_margin
 from whisper_pair.text import Normalizer, error_rates, pooled, text_of
+from whisper_pair.training import DECODING_MARGIN
 
 MEMORY_SECONDS = 5.0  # of the clips whose caches are weighed
 LIMIT = 120  # tokens of a text: several times as many as a clip's
@@ -166,7 +167,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--audio", type=Path, required=True, help="a folder of clips with metadata.csv")
     parser.add_argument("--language", required=True)
     parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--margin", type=float, default=1.0, help="seconds after a clip's end (1.0)")
+    parser.add_argument("--margin", type=float, help="seconds after a clip's end; otherwise as the main was trained")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--draft-tokens", default="auto", help="a number, or auto")
     parser.add_argument("--repeats", type=int, default=5, help="passes (5)")
@@ -179,6 +180,8 @@ def main(arguments: list[str] | None = None) -> dict:
     args.draft_tokens = args.draft_tokens if args.draft_tokens == "auto" else int(args.draft_tokens)
     torch.set_num_threads(args.threads)
     pair = Pair.from_pretrained(args.main, args.assistant, device=args.device)
+    if args.margin is None:
+        args.margin = pair.margin("auto") or DECODING_MARGIN
     clips = clips_of(pair, args.audio, args.clips)
     rows = measure(pair, clips, args)
     about = {

@@ -1,7 +1,7 @@
 """What both training stages share: the loop, batches, caches, target tokens and validation."""
 
 from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_tokens
-from .capabilities import capabilities_of, short_windows_of
+from .capabilities import DECODING_MARGIN, capabilities_of, short_windows_of
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
 from .loop import Trainable, ValidationScore, fit
@@ -16,6 +16,7 @@ from .window_cache import WindowCache
 from .write_behind import WRITES
 
 __all__ = [
+    "DECODING_MARGIN",
     "WRITES",
     "AudioBatch",
     "Batch",

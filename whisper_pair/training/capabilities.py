@@ -6,7 +6,7 @@ from ..checkpoints import Capabilities, ShortWindows
 from ..config import Config, Train
 from ..data import Window
 
-DECODING_MARGIN = 1.0  # seconds after the end of the speech, where training's margins allow it
+DECODING_MARGIN = 0.5  # seconds after the end of the speech, where training's margins allow it: see docs/choices.md
 
 
 def capabilities_of(
