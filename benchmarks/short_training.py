@@ -205,9 +205,8 @@ def targets(rows: Sequence[dict]) -> dict[str, dict]:
     if not all(wer.values()):
         return {}
     full = sum(each["full"]["wer"] for each in wer[first]) / len(wer[first])
-    cost = {
-        kind: sum(each[kind]["wer"] for each in wer[short]) / len(wer[short]) - full for kind in ("full", f"clip + {DECODING_MARGIN:g} s")
-    }
+    kinds = "full", f"clip + {DECODING_MARGIN:g} s"
+    cost = {kind: sum(each[kind]["wer"] for each in wer[short]) / len(wer[short]) - full for kind in kinds}
     return {
         f"WER in windows ({kind}) above that of a main trained on full ones": {
             "target": 0.003,
