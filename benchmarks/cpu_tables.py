@@ -83,7 +83,15 @@ def timestamps(result: dict[str, Any]) -> str:
 def short_training(result: dict[str, Any]) -> str:
     """What each way of training makes of full and of short windows; means over the seeds."""
     windows = list(result["rows"][0]["windows"])
-    header = ["trained", "seeds", "CPU-minutes", *(f"WER, {kind}" for kind in windows), "loops", "lost ends"]
+    header = [
+        "trained",
+        "seeds",
+        "CPU-minutes",
+        *(f"WER, {kind}" for kind in windows),
+        "loops",
+        "lost ends",
+        "WER, long recordings",
+    ]
     found = []
     for name in dict.fromkeys(row["variant"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["variant"] == name]
@@ -92,6 +100,8 @@ def short_training(result: dict[str, Any]) -> str:
         loops, ends = (fmean(each[what] for each in short) for what in ("loops", "missing_ends"))
         minutes = fmean(row["cpu_seconds"] for row in rows) / 60
         figures = [f"{minutes:.0f}" if minutes else "", *map(_percent, rates), f"{loops:.1f}", f"{ends:.1f}"]
+        long = [row["long_wer"] for row in rows if row.get("long_wer") is not None]
+        figures.append(_percent(fmean(long)) if long else "")
         found.append([name, str(len(rows)), *figures])
     note = "Loops and lost ends: clips in a pass over the test set in short windows, on average."
     return lines(header, found) + _source(note, result)

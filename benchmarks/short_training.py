@@ -4,9 +4,9 @@
 
 Each variant fine-tunes a main by configs/real-dutch-base.yaml with a few overrides, and is judged on the same test
 clips in full windows and in windows as long as each clip and a margin, rounded up as decoding rounds them: WER, texts
-that ran into the length limit (loops), texts without their last words, and CPU-seconds of training steps. The
-checkpoint before fine-tuning stands beside them. A row is written when its run ends and is not run again; a training
-that was stopped goes on.
+that ran into the length limit (loops), texts without their last words, CPU-seconds of training steps, and the WER of
+recordings of up to two minutes. The checkpoint before fine-tuning stands beside them. A row is written when its run
+ends and is not run again; a training that was stopped goes on.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import result_file, write_result
+from benchmarks.timestamps import long_recordings, transcribed
 from train.finetune import finetune
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
@@ -137,6 +138,20 @@ def judged(main: Path, config: Config, limit: int | None, device: str) -> dict[s
     return found
 
 
+def long_form_wer(main: Path, config: Config) -> float | None:
+    """Of recordings of up to two minutes, made of the test clips; the last window of each may be short. None: the clips
+    make up none."""
+    processor = load_processor(main)
+    seconds = LogMel(processor.feature_extractor).seconds
+    recordings = long_recordings(load_test_clips(config.data.test, config.data, seconds, "test"), config, seconds)
+    if not recordings:
+        return None
+    texts = [found.text for found in transcribed(main, recordings, config)]
+    references = [window.text or "" for window in recordings]
+    normalizer = Normalizer.of(config.language, processor.tokenizer)
+    return pooled(error_rates(references, texts, config.language, normalizer)).rate
+
+
 def in_windows(model, features: Tensor, frames: Sequence[int], language: str) -> list[Decoded]:
     """Transcripts of features [clips, mel, full], each in a window of so many encoder frames."""
     options = Options(language=language, draft_tokens=0, batch_size=8, max_new_tokens=LIMIT)
@@ -193,7 +208,8 @@ def main(arguments: list[str] | None = None) -> dict:
         folder, seconds = (Path(args.model), 0.0) if seed is None else trained(config)
         steps = 0 if seed is None else json.loads((folder / "history.json").read_text())["step"]
         row = {"variant": variant, "seed": seed, "steps": steps, "cpu_seconds": round(seconds, 1)}
-        rows.append(row | {"windows": judged(folder, config, args.clips, args.device)})
+        row["windows"] = judged(folder, config, args.clips, args.device)
+        rows.append(row | {"long_wer": long_form_wer(folder, config)})
         result = write_result("short_training", args, arguments or sys.argv[1:], rows, targets(rows))
     return result
 

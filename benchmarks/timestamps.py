@@ -35,7 +35,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import result_file, write_result
-from whisper_pair import Pair
+from whisper_pair import Pair, Transcription
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import checkpoint_folder, load_main, load_processor
 from whisper_pair.config import Config, load_config
@@ -60,12 +60,31 @@ class TestSpeech:
     @classmethod
     def of(cls, config: Config, window_seconds: float) -> "TestSpeech":
         clips = load_test_clips(config.data.test, config.data, window_seconds, "test")
-        plain = replace(config.data, pack=True, unpacked_share=0.0, timestamps=0.0, previous_text=0.0)
-        joined = [window for window in pack(clips, plain, window_seconds, 0) if len(window.clips) > 1]
-        long = [w for w in pack(clips, plain, LONG_WINDOWS * window_seconds, 0) if w.seconds > window_seconds]
+        joined = [window for window in joined_clips(clips, config, window_seconds) if len(window.clips) > 1]
+        long = long_recordings(clips, config, window_seconds)
         if not joined or not long:
             raise SystemExit("data.test: too few short clips of one speaker to join; name another test set.")
         return cls(config, clips, joined, long)
+
+
+def joined_clips(clips: Sequence[Clip], config: Config, seconds: float) -> list[Window]:
+    """Windows of so many seconds, as full of clips as they may be."""
+    plain = replace(config.data, pack=True, unpacked_share=0.0, timestamps=0.0, previous_text=0.0)
+    return pack(clips, plain, seconds, 0)
+
+
+def long_recordings(clips: Sequence[Clip], config: Config, window_seconds: float) -> list[Window]:
+    """The clips one after another, for several windows of Whisper's."""
+    joined = joined_clips(clips, config, LONG_WINDOWS * window_seconds)
+    return [window for window in joined if window.seconds > window_seconds]
+
+
+def transcribed(main_at: Path, recordings: Sequence[Window], config: Config) -> list[Transcription]:
+    """By the main alone."""
+    return Pair.from_pretrained(main_at, None).transcribe_long(
+        [window.pcm() for window in recordings],
+        language=config.language, task=config.task, draft_tokens=0, **long_form_options(main_at),
+    )  # fmt: skip
 
 
 def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
@@ -95,11 +114,7 @@ def measured(main_at: Path, speech: TestSpeech) -> dict[str, float]:
     )
     tokens = decoded(encoded([window.pcm() for window in speech.joined]), True)
     errors, segments = boundary_errors(speech.joined, tokens, engine.special.timestamps)
-    pair = Pair.from_pretrained(main_at, None)
-    transcriptions = pair.transcribe_long(
-        [window.pcm() for window in speech.long],
-        language=config.language, task=config.task, draft_tokens=0, **long_form_options(main_at),
-    )  # fmt: skip
+    transcriptions = transcribed(main_at, speech.long, config)
     return {
         "error_rate": rate(references, plain),
         "error_rate_with_timestamps": rate(references, stamped),
