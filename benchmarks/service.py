@@ -122,13 +122,10 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def contenders(pair: ScriptedPair, others: dict[str, ScriptedPair], also: list[str], seconds: float):
-    """By name: the pair, and what is asked for beside it, for clips of so many seconds."""
-    found = {"pair": pair} | others
-    if SHORT in also:
-        frames = window_frames(seconds, DECODING_MARGIN, pair.features.shape[-1] // FEATURE_FRAMES)
-        found[SHORT] = replace(pair, features=shortened(pair.features, frames))
-    return found
+def in_short_windows(pair: ScriptedPair, seconds: float) -> ScriptedPair:
+    """The same pair and engine, and clips of so many seconds."""
+    frames = window_frames(seconds, DECODING_MARGIN, pair.features.shape[-1] // FEATURE_FRAMES)
+    return replace(pair, features=shortened(pair.features, frames))
 
 
 def clips_of(in_flight: int, least: int) -> int:
@@ -161,7 +158,8 @@ def main(arguments: list[str] | None = None) -> dict:
     for in_flight in sorted(args.in_flight, reverse=True):  # the largest first: caches are made once
         clips = clips_of(in_flight, args.clips)
         for seconds in args.seconds:
-            pairs = contenders(pair, others, args.also, seconds)
+            short = {SHORT: in_short_windows(pair, seconds)} if SHORT in args.also else {}
+            pairs = {"pair": pair} | others | short
             for its in pairs.values():  # else "auto" would on the clock
                 frames = its.features.shape[-1] // FEATURE_FRAMES
                 its.engine.measure_rounds(Options(language="nl", batch_size=in_flight), frames)
