@@ -116,13 +116,17 @@ def label_windows(labeller: Labeller, windows: Sequence[Window], folder: Path, a
         return f"labels of {count(there)} of {len(windows)} windows are kept"
 
     silent, work = not accelerator.is_main_process, Throughput()
-    with stop_on_signals(kept), tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar:
+    with (
+        stop_on_signals(kept) as check,
+        tqdm(total=count(mine), desc="labelling", unit="window", disable=silent) as bar,
+    ):
         for start in mine:
             begun, numbers = time.perf_counter(), range(start, min(start + size, len(windows)))
             rows = labeller.rows([windows[number] for number in numbers], numbers, accelerator.device)
             write_labels(_shard(folder, start, size), rows)
             work.add(len(numbers), sum(len(row.tokens) for row in rows), time.perf_counter() - begun)
             bar.update(len(numbers))
+            check()
         accelerator.wait_for_everyone()
     if work.batches:
         logger.info("labelling: %s", work)

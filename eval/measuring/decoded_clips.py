@@ -83,11 +83,15 @@ def decode_clips(
         return f"{done} of {len(clips)} test clips are decoded and kept"
 
     silent = not processes.is_main_process
-    with stop_on_signals(stored), tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar:
+    with (
+        stop_on_signals(stored) as check,
+        tqdm(total=count(mine), desc="decoding", unit="clip", disable=silent) as bar,
+    ):
         for first in mine:
             some = clips[first : first + AT_ONCE]
             write_json(files[first], asdict(_decode(engines, start, some, log_mel, options, margin)))
             bar.update(len(some))
+            check()
         processes.wait_for_everyone()
     return _joined([json.loads(file.read_text(encoding="utf-8")) for file in files.values()])
 

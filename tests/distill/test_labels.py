@@ -1,11 +1,9 @@
 """Labels by the main: written once, whatever is killed, and trusted clip by clip."""
 
 import math
-import os
 import random
 import re
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 from distill.label_filter import FilteredLabels, LabelFilter, filtered, most_repeats, trusted_labels
 from distill.labelling import label_windows
 from distill.labels import LABELS_FILE, read_labels
-from tests.distill.labelling import SERVER, labelling_of, process, started
+from tests.distill.labelling import SERVER, Signal, labelling_of, process, started
 from tests.label_rows import label_row
 from whisper_pair.config.schema import Distill
 from whisper_pair.data.clips import Clip, Window
@@ -66,10 +64,7 @@ def test_killing_at_ten_random_points_changes_no_row(config, labelling, undistur
     chance = random.Random(4)
     batches = math.ceil(len(windows) / labeller.options.batch_size)
     for point in sorted(chance.choices(range(batches - 1), k=10)):  # shards there before the kill
-        worker = started(config, tmp_path)
-        wait_for_shards(worker, tmp_path, point)
-        time.sleep(chance.uniform(0, 0.02))  # somewhere in the next batch
-        os.kill(worker.pid, signal.SIGKILL)
+        worker = started(config, tmp_path, sent=Signal(signal.SIGKILL, point, chance.uniform(0, 0.02)))
         worker.join()
         assert worker.exitcode == -signal.SIGKILL
     assert not (tmp_path / LABELS_FILE).exists()
@@ -80,9 +75,7 @@ def test_killing_at_ten_random_points_changes_no_row(config, labelling, undistur
 
 def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(config, labelling, undisturbed, tmp_path):
     labeller, windows = labelling
-    worker = started(config, tmp_path)
-    wait_for_shards(worker, tmp_path, 2)
-    worker.terminate()
+    worker = started(config, tmp_path, sent=Signal(signal.SIGTERM, 2, 0.005))
     worker.join()
     assert worker.exitcode == 143
     message = (tmp_path / "messages").read_text(encoding="utf-8").splitlines()[-1]
@@ -92,11 +85,6 @@ def test_a_signal_ends_labelling_with_143_and_prints_how_much_is_kept(config, la
     assert 2 * 3 <= kept < whole == len(windows)
     label_windows(labeller, windows, tmp_path, process())
     assert read_labels(tmp_path) == undisturbed
-
-
-def wait_for_shards(worker, folder: Path, count: int) -> None:
-    while worker.is_alive() and len(list(folder.glob("shard-*.parquet"))) < count:
-        time.sleep(0.005)
 
 
 def test_a_kill_between_the_whole_and_the_removal_of_its_parts_costs_nothing(labelling, undisturbed, tmp_path):

@@ -55,19 +55,29 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def stop_on_signals(kept: Callable[[], str]) -> Iterator[None]:
+def stop_on_signals(kept: Callable[[], str]) -> Iterator[Callable[[], None]]:
     """Inside, a signal raises StoppedError at once; `kept()` says what stays. For work whose results are whole on disk,
-    or absent, at every moment."""
+    or absent, at every moment.
+
+    Yields a check to be called after each piece of work: PyAV and others drop what is raised in their callbacks, and
+    the check raises it again.
+    """
+    received: list[int] = []
 
     def stop(number: int, _frame) -> None:
-        raise stopped_error(number, f"{kept()}; the same command goes on from there.")
+        received.append(number)
+        check()
+
+    def check() -> None:
+        if received:
+            raise stopped_error(received[0], f"{kept()}; the same command goes on from there.")
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield check
         return
     before = {number: signal.signal(number, stop) for number in ASKING}
     try:
-        yield
+        yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

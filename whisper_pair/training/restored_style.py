@@ -94,11 +94,15 @@ def _transcripts(
         def stored() -> str:
             return f"{sum(file.is_file() for file in files.values())} of {len(files)} parts of the transcripts are kept"
 
-        with stop_on_signals(stored), tqdm(mine, desc="restoring style", unit="part", disable=silent) as bar:
+        with (
+            stop_on_signals(stored) as check,
+            tqdm(mine, desc="restoring style", unit="part", disable=silent) as bar,
+        ):
             for first in bar:
                 features = features_of(clips[first : first + PART], log_mel, main.device)
                 decoded = engine.decode(features, options)
                 write_json(files[first], [text_of(tokenizer, one.tokens).strip() for one in decoded])
+                check()
     processes.wait_for_everyone()
     return [text for file in files.values() for text in json.loads(file.read_text(encoding="utf-8"))]
 
