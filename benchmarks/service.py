@@ -140,7 +140,9 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--in-flight", type=int, nargs="+", default=list(IN_FLIGHT))
     parser.add_argument("--seconds", type=float, nargs="+", default=list(SECONDS), help="of a clip")
     parser.add_argument("--clips", type=int, default=24, help="a pass at least")
-    parser.add_argument("--also", nargs="+", default=[], choices=[*OTHERS, SHORT], help="beside it")
+    parser.add_argument(
+        "--also", nargs="+", default=[], choices=[*OTHERS, SHORT], help="ours otherwise, or shorter windows, beside it"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--threads", type=int, help="of the CPU")

@@ -59,8 +59,8 @@ def stop_on_signals(kept: Callable[[], str]) -> Iterator[Callable[[], None]]:
     """Inside, a signal raises StoppedError at once; `kept()` says what stays. For work whose results are whole on disk,
     or absent, at every moment.
 
-    Yields a check to be called after each piece of work: PyAV and others drop what is raised in their callbacks, and
-    the check raises it again.
+    PyAV and others drop what is raised in their callbacks. So the error is raised again at the end, and by the check
+    that this yields, to be called after each piece of long work.
     """
     received: list[int] = []
 
@@ -78,6 +78,7 @@ def stop_on_signals(kept: Callable[[], str]) -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, stop) for number in ASKING}
     try:
         yield check
+        check()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
