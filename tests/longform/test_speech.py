@@ -1,6 +1,7 @@
 """Voice activity: speech is found, long pauses are left out, and times stay those of the recording."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,28 @@ def test_the_sequential_algorithm_goes_on_at_the_next_speech():
         seen.append((window.first, window.frames))
         some.seek = window.first + window.frames
     assert seen == [(30, 30), (150, 40), (190, 40), (230, 30)]
+
+
+@pytest.mark.parametrize("chunks", [True, False])
+@pytest.mark.parametrize("margin", [None, 0.1])
+def test_what_follows_a_stretch_of_speech_is_silence_in_a_recording_of_one_window_too(chunks, margin):
+    some = replace(recording([(2, 10), (20, 30)], chunks), margin=margin)
+    some.features = Whole(some.features.features[:, : 2 * FRAMES], 36)
+    (first, *_), silence = some.windows(True), some.features.silence
+    window = first.features()
+    assert torch.equal(window[:, :8], some.features.features[:, 2:10])
+    assert (window[:, 8:] == silence).all()
+    assert window.shape[1] == 2 * FRAMES
+    whole = replace(some, speech=None, margin=margin)
+    (window,) = whole.windows(True)
+    assert torch.equal(window.features(), some.features.features)  # with the silence that it was padded with
+
+
+def test_a_sequential_recording_ends_in_zeros_as_in_transformers_or_in_silence_where_windows_are_short():
+    some = replace(recording(None, chunks=False), seek=390)
+    for margin, fill in ((None, 0.0), (5.0, some.features.silence)):
+        (window,) = replace(some, margin=margin).windows(True)
+        assert (window.features()[:, 10:] == fill).all()
 
 
 def test_a_recording_without_speech_is_done_at_once():

@@ -90,7 +90,7 @@ class Recording:
         first, stop = self._next(self.seek)
         if not self.chunks:
             if first < self.frames:
-                yield self._window(first, min(stop - first, self.size), 0.0)
+                yield self._window(first, min(stop - first, self.size), self._after_sound)
             return
         while first < self.frames:
             end = stop if stop - first <= self.size else quiet_end(self.features, first, self.size)
@@ -110,8 +110,15 @@ class Recording:
         rest = ((max(first, begin), end) for begin, end in self.speech if end > first)
         return next(rest, (self.frames, self.frames))
 
+    @property
+    def _after_sound(self) -> float:
+        """What follows the sound in a sequential recording's window: zeros, as in transformers, where it decodes the
+        same window; otherwise silence, as in training."""
+        return 0.0 if self.margin is None and self.speech is None else self.features.silence
+
     def _window(self, first: int, frames: int, fill: float) -> Window:
-        held = self.size if self.frames <= self.size else frames  # what fits a window brings the silence after it along
+        whole = self.frames <= self.size and first + frames >= self.frames  # it brings the silence after it along
+        held = self.size if whole else frames
 
         def features() -> Tensor:
             window = cut(self.features.stretch(first, first + held), 0, held, self.size, fill)
