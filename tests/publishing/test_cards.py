@@ -143,8 +143,9 @@ def test_the_cards_say_which_short_windows_were_trained_and_how_others_take_them
     main_folder = tmp_path / "run" / "main"
     config = replace(config, output=str(tmp_path / "run"))
 
-    def card() -> str:
-        return release(config, "me/pair", "two", False, whatever_the_verdict=False)[0].files["README.md"].decode()
+    def card(part: str = "main") -> str:
+        parts = release(config, "me/pair", "two", True, whatever_the_verdict=False, dry_run=True)
+        return dict(zip(("main", "assistant", "standalone"), parts, strict=True))[part].files["README.md"].decode()
 
     assert "Short windows" not in card()
     trained = Capabilities(0.0, 0.0, ("transcribe",), ("nl",), ShortWindows(0.8, 0.3, 2.0, 1.0))
@@ -155,6 +156,12 @@ def test_the_cards_say_which_short_windows_were_trained_and_how_others_take_them
     figures = {"step": 8, "loss": 1.0, "validation_wer": 0.371, "validation_wer_short": 0.366}
     (main_folder / "history.json").write_text(json.dumps({"best_step": 8, "history": [figures]}))
     assert "WER on the validation clips: 37.1 % in full windows, 36.6 % in short ones." in card()
+    for part in ("assistant", "standalone"):  # neither's training, nor its errors
+        text = card(part)
+        assert "The main" in text[text.index("## Short windows") :]
+        assert "of the steps" not in text
+        assert "37.1 %" not in text
+        assert ("--audio-ctx" in text) == (part == "standalone")  # a decoder alone has no windows
     (main_folder / "history.json").write_text("{}")
     with pytest.raises(InputError, match=r"history\.json: is no record of a training on short windows"):
         card()

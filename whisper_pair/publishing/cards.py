@@ -1,5 +1,6 @@
 """Model cards: what each part is, its figures, how to use it, and what it was made from."""
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 from ..config import Config, Losses, Optimization, Source
@@ -8,7 +9,7 @@ from ..report import headline, percent
 from ..text import licence, name_of
 from .metadata import base_model, metadata
 from .names import Names, Release
-from .short_windows import short_windows_section
+from .short_windows import LearnedWindows, drafting_section, short_windows_section, standalone_section
 from .tables import example, results
 from .usage import citation, pair_usage, standalone_usage
 
@@ -28,7 +29,8 @@ def main_card(release: Release) -> bytes:
         f" speculative decoding{beside(names)}: the assistant drafts, this model checks all of a draft at once, and the"
         f" text is this model's own, token for token. {markdown(headline(release.report))}"
     )
-    return _card(names.main, about.to_yaml(), what, [results(release), pair_usage(release)], release)
+    parts = [results(release), pair_usage(release), *_windows(release, short_windows_section)]
+    return _card(names.main, about.to_yaml(), what, parts, release)
 
 
 def assistant_card(release: Release) -> bytes:
@@ -41,7 +43,8 @@ def assistant_card(release: Release) -> bytes:
         " own: it drafts for that model, over that model's encoder, and is of no use alone."
         f" {markdown(headline(release.report))}"
     )
-    return _card(names.assistant, about.to_yaml(), what, [results(release), pair_usage(release)], release)
+    parts = [results(release), pair_usage(release), *_windows(release, drafting_section)]
+    return _card(names.assistant, about.to_yaml(), what, parts, release)
 
 
 def standalone_card(release: Release, name: str) -> bytes:
@@ -54,15 +57,19 @@ def standalone_card(release: Release, name: str) -> bytes:
         f" {quality['metric'].upper()} {percent(quality['assistant']['rate'])} against"
         f" {percent(quality['pair']['rate'])}."
     )
-    return _card(name, about.to_yaml(), what, [results(release), standalone_usage(release, name)], release)
+    parts = [results(release), standalone_usage(release, name), *_windows(release, standalone_section)]
+    return _card(name, about.to_yaml(), what, parts, release)
+
+
+def _windows(release: Release, section: Callable[[LearnedWindows], str]) -> list[str]:
+    """What a part says of short windows; nothing where the main was not trained on them."""
+    return [] if release.short_windows is None else [section(release.short_windows)]
 
 
 def _card(name: str, about: str, what: str, first: list[str], release: Release) -> bytes:
     parts = [f"# {name.split('/')[1]}", what, *first]
     if release.example:
         parts.append(example(release.report))
-    if release.short_windows is not None:
-        parts.append(short_windows_section(release.short_windows))
     year = release.report["environment"]["date"][:4]
     parts += [_training(release), LIMITS, citation(name, release.names, year), _provenance(release)]
     body = "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""A card's section on the short windows that a main was trained on."""
+"""What the cards say of the short windows that a main was trained on."""
 
 import json
 from dataclasses import dataclass
@@ -40,22 +40,51 @@ def learned_windows(main: Path) -> LearnedWindows | None:
 
 
 def short_windows_section(learned: LearnedWindows) -> str:
-    """Which windows were trained, the errors in either kind, and how other programs are given short ones."""
-    from ..decoding import FRAMES_PER_SECOND, window_frames
-
-    trained = learned.trained
+    """The main's: its training, its errors in either kind of windows, and how other programs take short ones."""
     rates = ""
     if learned.metric is not None:
         rates = (
             f" {learned.metric.upper()} on the validation clips: {percent(learned.full)} in full windows,"
             f" {percent(learned.short)} in short ones."
         )
-    frames = window_frames(CLIP, trained.margin, 30 * FRAMES_PER_SECOND)
+    margin = learned.trained.margin
     return (
-        f"## Short windows\n\n{percent(trained.share)} of the steps of its training were on windows that end"
-        f" {trained.margin_low:g} to {trained.margin_high:g} s after their speech, the others on Whisper's full ones of"
-        f" 30 s.{rates} Whisper Pair therefore decodes short audio in windows that last at least {trained.margin:g} s"
-        " longer than it, in a fraction of the time. transformers always takes full windows, and needs nothing."
-        f" whisper.cpp is given a window's length in encoder frames, {FRAMES_PER_SECOND} a second:"
-        f" `--audio-ctx {frames}` for audio of up to {frames / FRAMES_PER_SECOND - trained.margin:g} s."
+        f"## Short windows\n\n{_trained(learned.trained)}{rates} Whisper Pair therefore decodes short audio in windows"
+        f" that last at least {margin:g} s longer than it, in a fraction of the time. {_elsewhere(margin)}"
+    )
+
+
+def drafting_section(learned: LearnedWindows) -> str:
+    """The assistant's, which has no encoder of its own."""
+    return (
+        "## Short windows\n\nThe main was trained on windows that end soon after their speech. In such windows, which"
+        f" last at least {learned.trained.margin:g} s longer than it, the assistant drafts over the main's states as in"
+        " full ones."
+    )
+
+
+def standalone_section(learned: LearnedWindows) -> str:
+    """The standalone Whisper's, whose encoder is the main's."""
+    return (
+        "## Short windows\n\nThe main, whose encoder this is, was trained on windows that end soon after their speech."
+        f" The errors of this model alone in them were not measured. {_elsewhere(learned.trained.margin)}"
+    )
+
+
+def _trained(trained: ShortWindows) -> str:
+    return (
+        f"{percent(trained.share)} of the steps of its training were on windows that end {trained.margin_low:g} to"
+        f" {trained.margin_high:g} s after their speech, the others on Whisper's full ones of 30 s."
+    )
+
+
+def _elsewhere(margin: float) -> str:
+    """What other programs make of it."""
+    from ..decoding import FRAMES_PER_SECOND, window_frames
+
+    frames = window_frames(CLIP, margin, 30 * FRAMES_PER_SECOND)
+    return (
+        "transformers always takes full windows, and needs nothing. whisper.cpp is given a window's length in encoder"
+        f" frames, {FRAMES_PER_SECOND} a second: `--audio-ctx {frames}` for audio of up to"
+        f" {frames / FRAMES_PER_SECOND - margin:g} s."
     )
