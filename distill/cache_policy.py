@@ -1,6 +1,7 @@
 """What is worth caching on disk: reading is timed against computing again, on this disk and this device."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor
 from whisper_pair.audio import LogMel
 from whisper_pair.config import Distill
 from whisper_pair.data import Window
-from whisper_pair.decoding import encode, for_inference
+from whisper_pair.decoding import encode, for_inference, shortened
 from whisper_pair.errors import InputError
 from whisper_pair.runs import clocked, write_json
 from whisper_pair.training import WRITES, WindowCache
@@ -37,9 +38,12 @@ class CachePolicy:
 
     @classmethod
     def chosen(
-        cls, settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], work: Path
+        cls, settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], frames: float, work: Path
     ) -> "CachePolicy":
-        """As configured. `auto` is measured once and stored in `work`, the stage's work folder."""
+        """As configured. `auto` is measured once and stored in `work`, the stage's work folder.
+
+        `frames`: of the encoder, in a window, in the mean.
+        """
         if settings.cache != "auto":
             return cls(
                 settings.cache in ("states", "all"), settings.cache == "all", f"distill.cache is {settings.cache}"
@@ -47,7 +51,7 @@ class CachePolicy:
         file = work / "cache_policy.json"
         if file.is_file():
             return cls(**json.loads(file.read_text(encoding="utf-8")))
-        found = _measured(settings, main, log_mel, windows, work)
+        found = _measured(settings, main, log_mel, windows, math.ceil(frames), work)
         write_json(file, asdict(found))
         return found
 
@@ -56,14 +60,17 @@ class CachePolicy:
         return f"kept on disk: {' and '.join(kept) or 'nothing'} ({self.why})"
 
 
-def _measured(settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], work: Path) -> CachePolicy:
+def _measured(
+    settings: Distill, main: Any, log_mel: LogMel, windows: Sequence[Window], frames: int, work: Path
+) -> CachePolicy:
     some = _readable(windows)
-    frames, width, dtype = main.config.max_source_positions, main.config.d_model, DTYPES[settings.cache_dtype]
+    width, dtype = main.config.d_model, DTYPES[settings.cache_dtype]
     encoder: Any = for_inference(main.model.encoder)
     device, teacher = main.device, Teacher(main, settings)
 
     def encode_windows() -> Tensor:
-        return encode(encoder, log_mel.features([window.pcm()[: log_mel.samples] for window in some], device))
+        features = log_mel.features([window.pcm()[: log_mel.samples] for window in some], device)
+        return encode(encoder, shortened(features, frames))
 
     states = encode_windows()
     tokens = torch.zeros(len(some), min(TOKENS, main.config.max_target_positions), dtype=torch.long, device=device)

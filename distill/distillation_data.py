@@ -1,7 +1,6 @@
 """The student's training data: the main's filtered labels, and the caches of encoder states and teacher targets."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,14 +51,13 @@ def prepare_distillation_data(
     settings, main, windows = given.config.distill, given.main, given.windows
     if rehearsed and not labels.finished():
         windows = windows[: 2 * settings.label_batch_size * accelerator.num_processes]
+    frames = sum(given.frames(window) for window in given.windows)
     with accelerator.main_process_first():
-        policy = CachePolicy.chosen(settings, main, given.log_mel, windows, stage.work)
+        policy = CachePolicy.chosen(settings, main, given.log_mel, windows, frames / len(given.windows), stage.work)
     logger.info(policy)
     each = np.dtype(DTYPES[settings.cache_dtype]).itemsize
-    full = main.config.max_source_positions
-    equivalent = math.ceil(sum(given.frames(window) for window in given.windows) / full)  # in full windows
-    disk = cache_bytes(equivalent * policy.states, main.config, each)
-    disk += cache_bytes(len(given.held_out), main.config)
+    disk = cache_bytes(frames * policy.states, main.config, each)
+    disk += cache_bytes(sum(given.frames(clip) for clip in given.held_out), main.config)
     if not rehearsed:
         require_disk(stage.work, disk, "distill.cache: none", labels.folder, labels.work)
 

@@ -77,10 +77,11 @@ class DistillationInputs:
         """Seconds from the end of a window's speech to its own end, as in decoding; None: all windows are full."""
         return None if self.short_windows is None else self.short_windows.margin
 
-    def frames(self, window: Window) -> int:
-        """Encoder frames of a window, as decoding will take it."""
+    def frames(self, window: Window | Clip) -> int:
+        """Encoder frames of a window, or of a clip alone, as decoding will take it."""
         full: int = self.main.config.max_source_positions
-        return window_frames(window.audio_seconds, self.margin, full)
+        seconds = window.seconds if isinstance(window, Clip) else window.audio_seconds
+        return window_frames(seconds, self.margin, full)
 
 
 def taught(data: Data, capabilities: Capabilities | None) -> Data:

@@ -180,7 +180,8 @@ def finetune(config: Config, overwrite: bool = False, dry_run: bool = False) -> 
         plan = replace(plan, short=steps)
     module = TranscriptLoss(model, settings)
     cached = len(validation) * frozen + len(examples) * settings.cache_encoder  # windows with encoder states on disk
-    disk = training_bytes(module, model, saved_as, settings) + cache_bytes(cached, model.config)
+    frames = cached * model.config.max_source_positions
+    disk = training_bytes(module, model, saved_as, settings) + cache_bytes(frames, model.config)
     if dry_run:
         seconds = plan.steps * probe(accelerator, module, settings, batches, prepare, plan)
         estimate = Estimate(

@@ -126,9 +126,11 @@ def windows(demo_data, count: int) -> list[Window]:
     return [Window((Clip(str(file), file, 2.0, None, None),)) for file in files]
 
 
-def keeping(settings, main, demo_data, tmp_path, count=6) -> CachePolicy:
+def keeping(settings, main, demo_data, tmp_path, count=6, share=1.0) -> CachePolicy:
+    """`share`: of a full window that a window takes."""
     log_mel = LogMel(load_processor(demo_data / "micro-whisper").feature_extractor)
-    return CachePolicy.chosen(settings, main, log_mel, windows(demo_data, count), tmp_path)
+    frames = share * main.config.max_source_positions
+    return CachePolicy.chosen(settings, main, log_mel, windows(demo_data, count), frames, tmp_path)
 
 
 @pytest.mark.parametrize("tokens", ["all", 8])
@@ -136,7 +138,7 @@ def test_auto_measures_once_and_prints_what_it_found(main, demo_data, tmp_path, 
     found = keeping(Distill(teacher_tokens=tokens), main, demo_data, tmp_path)
     assert "ms a window to compute" in str(found)
     assert not (tmp_path / "probe").exists()
-    again = CachePolicy.chosen(Distill(), None, None, [], tmp_path)  # nothing to measure with
+    again = CachePolicy.chosen(Distill(), None, None, [], 0, tmp_path)  # nothing to measure with
     assert again == found
 
 
@@ -170,9 +172,10 @@ def test_auto_leaves_half_of_the_disk(main, demo_data, tmp_path, monkeypatch):
     room = 2 * 5 * main.config.max_source_positions * main.config.d_model * 2  # half of it holds five windows, not six
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(room, 0, room))
     monkeypatch.setattr("distill.cache_policy._seconds", lambda action, device, **more: 0.0 if more else 1.0)
-    found = keeping(Distill(), main, demo_data, tmp_path)
+    found = keeping(Distill(), main, demo_data, tmp_path / "full")
     assert (found.states, found.teacher) == (False, True)
     assert "that may be filled" in found.why
+    assert keeping(Distill(), main, demo_data, tmp_path / "short", share=0.8).states  # five full ones hold as much
 
 
 @pytest.mark.parametrize(

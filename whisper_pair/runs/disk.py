@@ -21,9 +21,9 @@ def training_bytes(module, saved, saved_as, settings: Optimization) -> int:
     return (settings.keep + 1) * (weights + moments) + (settings.keep + 2) * whole
 
 
-def cache_bytes(windows: int, model_config, bytes_each: int = 2) -> int:
-    """Disk of a frozen encoder's states; of `bytes_each` a number, half precision by default."""
-    return windows * model_config.max_source_positions * model_config.d_model * bytes_each
+def cache_bytes(frames: int, model_config, bytes_each: int = 2) -> int:
+    """Disk of a frozen encoder's states of so many frames; of `bytes_each` a number, half precision by default."""
+    return frames * model_config.d_model * bytes_each
 
 
 def _each(parameters: Iterable) -> list:
