@@ -1,7 +1,7 @@
 """capabilities.json says what a checkpoint was trained to do; without it nothing is known."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -51,7 +51,20 @@ def test_keys_of_a_later_version_are_left_unread(tmp_path):
         {"tasks": [1]},
         {"short_windows": True},
         {"short_windows": {"share": 0.8}},
-        {"short_windows": {"share": 0.8, "margin_low": -1, "margin_high": 2.0, "margin": 1.0}},
+        {"timestamps": True},
+        {"timestamps": 10**400},
+        *(
+            {"short_windows": asdict(ShortWindows(0.8, 0.3, 2.0, 1.0)) | wrong}
+            for wrong in (
+                {"margin_low": -1},
+                {"margin_high": 10**400},
+                {"share": 0},
+                {"share": True},
+                {"margin": 2.5},  # longer than any that was trained
+                {"margin": 0.2},
+                {"margin_high": 0.1},
+            )
+        ),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused_by_its_name(tmp_path, change):

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from transformers import WhisperForConditionalGeneration
 
 from distill.student import build_student, chosen_layers
+from whisper_pair.checkpoints.capabilities import Capabilities, ShortWindows
 from whisper_pair.checkpoints.identity import check_pair, encoder_sha256, vocabulary_sha256
 from whisper_pair.checkpoints.load import load_draft, load_main, load_processor, standalone_assistant
 from whisper_pair.checkpoints.locate import checkpoint_folder
@@ -43,6 +45,20 @@ def test_a_pair_is_accepted_by_its_lineage(pair):
     pair_manifest = check_pair(*pair)
     assert pair_manifest.layers == (0, 7)
     assert pair_manifest.language == "nl"
+
+
+def test_other_windows_than_the_mains_are_warned_of(pair, tmp_path, caplog):
+    main = shutil.copytree(pair[0], tmp_path / "main")
+    trained = ShortWindows(0.8, 0.3, 2.0, 0.5)
+    Capabilities(0.5, 0.0, ("transcribe",), ("nl",), trained).save(main)
+    check_pair(main, pair[1])
+    assert "pair.json: was distilled on windows of full length, and" in caplog.text
+    assert "has its main decode windows that end 0.5 s after their speech" in caplog.text
+    caplog.clear()
+    assistant = shutil.copytree(pair[1], tmp_path / "assistant")
+    replace(PairManifest.load(assistant), short_windows=replace(trained, share=0.5)).save(assistant)
+    check_pair(main, assistant)
+    assert not caplog.text
 
 
 def test_building_an_assistant_leaves_the_mains_config_alone(demo_data):

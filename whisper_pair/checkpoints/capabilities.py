@@ -5,10 +5,10 @@ Its weights do not show that, so training writes down what it taught. A checkpoi
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..config import LONGEST_MARGIN
 from ..errors import InputError
 from ..runs import write_json
 
@@ -60,20 +60,20 @@ class Capabilities:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            timestamps, previous_text = (_share(found[name]) for name in ("timestamps", "previous_text"))
+            timestamps, previous_text = (_number(found[name], 1.0) for name in ("timestamps", "previous_text"))
             tasks, languages = (_texts(found[name]) for name in ("tasks", "languages"))
             short_windows = read_short_windows(found.get("short_windows"))
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{path}: expected the shares timestamps and previous_text (0 to 1), the lists tasks and languages, "
-                "and short_windows (null, or share, margin_low, margin_high and margin in seconds); train "
-                "the checkpoint again, or remove the file where it is not known what the checkpoint can do."
+                "and short_windows (null, or a share above 0, and margin_low, margin, margin_high in rising seconds);"
+                " train the checkpoint again, or remove the file where it is not known what the checkpoint can do."
             ) from error
         return cls(timestamps, previous_text, tasks, languages, short_windows)
 
 
-def _share(found: object) -> float:
-    if not isinstance(found, int | float) or not 0 <= found <= 1:
+def _number(found: object, most: float) -> float:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= most:
         raise ValueError(found)
     return float(found)
 
@@ -84,15 +84,11 @@ def read_short_windows(found: object) -> ShortWindows | None:
         return None
     if not isinstance(found, dict):
         raise ValueError(found)
-    share = _share(found["share"])
-    low, high, margin = (_seconds(found[name]) for name in ("margin_low", "margin_high", "margin"))
-    return ShortWindows(share, low, high, margin)
-
-
-def _seconds(found: object) -> float:
-    if not isinstance(found, int | float) or not 0 <= found < math.inf:
+    share = _number(found["share"], 1.0)
+    low, high, margin = (_number(found[name], LONGEST_MARGIN) for name in ("margin_low", "margin_high", "margin"))
+    if share == 0 or not low <= margin <= high:
         raise ValueError(found)
-    return float(found)
+    return ShortWindows(share, low, high, margin)
 
 
 def _texts(found: object) -> tuple[str, ...]:

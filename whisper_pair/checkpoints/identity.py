@@ -6,13 +6,17 @@ refused: pair.json holds the SHA-256 of both.
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from ..errors import InputError
 from ..runs import file_digest
+from .capabilities import CAPABILITIES_FILE, Capabilities, ShortWindows
 from .download import weight_files
 from .load import is_decoder_only, load_processor, read_config
-from .manifest import PairManifest
+from .manifest import PAIR_FILE, PairManifest
+
+logger = logging.getLogger(__name__)
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
@@ -80,4 +84,17 @@ def check_pair(main_folder: Path, assistant_folder: Path) -> PairManifest | None
             f"{assistant_folder}: was distilled with another vocabulary than that of {main_folder}; "
             f"use the main that it was made for, {manifest.main}."
         )
+    trained = Capabilities.load(main_folder)
+    if trained is not None and _windows(trained.short_windows) != _windows(manifest.short_windows):
+        logger.warning(
+            "%s: was distilled on windows %s, and %s has its main decode windows %s, so fewer drafts may be accepted; "
+            "distil the assistant again",
+            assistant_folder / PAIR_FILE, _windows(manifest.short_windows),
+            main_folder / CAPABILITIES_FILE, _windows(trained.short_windows),
+        )  # fmt: skip
     return manifest
+
+
+def _windows(short: ShortWindows | None) -> str:
+    """In words: as decoding takes them."""
+    return "of full length" if short is None else f"that end {short.margin:g} s after their speech"

@@ -4,6 +4,7 @@ from .hub_name import named
 from .load import dump_config, load_config
 from .parse import home, plain
 from .schema import (
+    LONGEST_MARGIN,
     Config,
     Data,
     Distill,
@@ -20,6 +21,7 @@ from .schema import (
 from .shares import share_of
 
 __all__ = [
+    "LONGEST_MARGIN",
     "Config",
     "Data",
     "Distill",

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 
 from .parse import Bound, plain
 
+LONGEST_MARGIN = 30.0  # seconds that a short window may outlast its speech: a full window
+
 Positive = Annotated[float, Bound("a number above 0", lambda x: x > 0)]
 NotNegative = Annotated[float, Bound("a number of at least 0", lambda x: x >= 0)]
 Share = Annotated[float, Bound("a share from 0 to 1", lambda x: 0 <= x <= 1)]
 ShareAboveZero = Annotated[float, Bound("a share above 0, up to 1", lambda x: 0 < x <= 1)]
+Margin = Annotated[float, Bound(f"seconds from 0 to {LONGEST_MARGIN:g}", lambda x: 0 <= x <= LONGEST_MARGIN)]
 AtLeastOne = Annotated[float, Bound("a number of at least 1", lambda x: x >= 1)]
 Count = Annotated[int, Bound("a whole number above 0", lambda n: n > 0)]
 CountOrZero = Annotated[int, Bound("a whole number of at least 0", lambda n: n >= 0)]
@@ -112,7 +115,7 @@ class ShortWindows:
     share: Annotated[float, Bound("a share above 0, below 1", lambda x: 0 < x < 1)] = (
         0.8  # of all steps; the others keep full windows as good, which everyone else decodes with
     )
-    margin: tuple[NotNegative, ...] = (0.3, 2.0)  # seconds after a step's longest clip, drawn between the two
+    margin: tuple[Margin, ...] = (0.3, 2.0)  # seconds after a step's longest clip, drawn between the two
 
 
 @dataclass(frozen=True)
