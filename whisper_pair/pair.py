@@ -257,7 +257,7 @@ class Pair:
             return clip
         samples = self.samples(clip, index)
         features = self.log_mel.features([samples], self.main.device)[0]
-        return with_margin(features, -(-len(samples) // self.log_mel.hop), margin)
+        return with_margin(features, len(samples) // self.log_mel.hop, margin)
 
     @staticmethod
     def samples(clip: "Audio", index: int) -> np.ndarray:

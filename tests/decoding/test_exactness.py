@@ -14,6 +14,7 @@ from tests.decoding.models import (
     END,
     FIRST_TIMESTAMP,
     FR,
+    FRAMES,
     NEVER,
     NO_TIMESTAMPS,
     ONCE_READ,
@@ -357,3 +358,13 @@ def test_a_warm_up_measures_and_changes_nothing():
     engine.warm_up(options)
     assert set(engine.round_times.known) == {(1, False, None), (2, False, None)}
     assert [row.tokens for row in engine.decode(windows, options)] == tokens_of(Engine(main), windows)
+
+
+def test_a_warm_up_over_short_windows_makes_caches_for_them_alone(monkeypatch):
+    monkeypatch.setattr("whisper_pair.decoding.short_windows.FRAME_BUCKET", 4)
+    main = tiny_whisper(4)
+    engine = Engine(main, cut(main))
+    engine.warm_up(Options(language="nl"), frames=8)
+    assert engine.caches.of(1, 1)[0].frames == 8
+    engine.warm_up(Options(language="nl"))
+    assert engine.caches.of(1, 1)[0].frames == FRAMES

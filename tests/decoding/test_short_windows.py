@@ -8,7 +8,7 @@ from models import FRAMES, MELS, tiny_whisper
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from whisper_pair.decoding import FRAME_BUCKET, bucketed, coarse, encoder_states, window_frames
+from whisper_pair.decoding import FRAME_BUCKET, bucketed, coarse, encoder_states, window_frames, with_margin
 
 
 @given(st.integers(1, 1500))
@@ -31,6 +31,13 @@ def test_a_window_holds_the_speech_and_its_margin():
     assert window_frames(3.0, 1.01, 1500) == 300
     assert window_frames(29.5, 1.0, 1500) == 1500
     assert window_frames(3.0, 1.0, 120) == 120
+
+
+@given(st.integers(1, 480_000), st.floats(0, 2))
+def test_seconds_and_a_spectrograms_frames_name_the_same_window(samples, margin):
+    window = torch.zeros(1, 3000)
+    found = with_margin(window, samples // 160, margin)
+    assert found.shape[1] == 2 * window_frames(samples / 16_000, margin, 1500)
 
 
 def smaller(encoder: WhisperEncoder, frames: int) -> WhisperEncoder:

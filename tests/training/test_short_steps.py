@@ -1,6 +1,7 @@
 """Steps on windows as long as their speech: which clips they take, and what is trained on them."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -104,6 +105,12 @@ def test_an_epoch_has_seen_the_speech_once_in_windows_of_either_length():
     assert len(plan.short.groups) == 10
     assert plan.steps == 30
     assert plan.epochs_at(plan.steps) == pytest.approx(3.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(19, 1.0), (9, 3.0), (7, 0.5)])
+def test_windows_of_equal_length_take_the_steps_of_their_epochs_and_none_more(steps, epochs):
+    plan = Plan(1, 1, 1, 1, epochs, 0, EqualSteps((FULL,) * steps, 1, FULL, 0))
+    assert plan.steps == math.ceil(steps * epochs)
 
 
 # The stage

@@ -36,7 +36,7 @@ from .round_times import RoundTimes, power_of_two
 from .rounds import Rounds
 from .rows import Row
 from .sampling import Sampling
-from .short_windows import coarse
+from .short_windows import coarse, shortened
 from .special_tokens import SpecialTokens
 from .teacher_forced import choices, ranks, read_along
 from .tree import DraftTree
@@ -175,11 +175,15 @@ class Engine:
         batch = Batch(rounds, self.caches, self.special, options, self.bucketed)
         return Call(batch, drafts, times, clock_of(self.device), sampling, own, self.ahead, on_round)
 
-    def warm_up(self, options: Options = Options()) -> None:  # noqa: B008 (frozen)
-        """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts."""
+    def warm_up(self, options: Options = Options(), frames: int | None = None) -> None:  # noqa: B008 (frozen)
+        """Decode a batch of silence, so that costs are measured and kernels compiled and captured before it counts, in
+        windows of so many frames (None: full ones). Caches last, and grow to the longest window: where all are short,
+        give their length."""
         options = checked_options(options, self.special)
-        self.measure_rounds(options)
+        self.measure_rounds(options, frames)
         silence = torch.zeros(options.batch_size, *self.encoders.shapes["features"])
+        if frames is not None:
+            silence = shortened(silence, frames)
         self.decode(silence, replace(options, max_new_tokens=WARM_UP_TOKENS))
 
     @torch.inference_mode()

@@ -35,10 +35,11 @@ def coarse(frames: int, full: int) -> int | None:
 
 def window_frames(seconds: float, margin: float | None, full: int) -> int:
     """The window's length for so many seconds of speech and a margin of `margin` seconds after them, bucketed. margin
-    None: the full window's."""
+    None: the full window's. The speech counts in whole frames of the spectrogram, as in `with_margin`."""
     if margin is None:
         return full
-    return bucketed(math.ceil(round((seconds + margin) * FRAMES_PER_SECOND, 6)), full)
+    sound = math.floor(round(seconds * FRAMES_PER_SECOND * FEATURE_FRAMES, 6))
+    return bucketed(math.ceil(round(sound / FEATURE_FRAMES + margin * FRAMES_PER_SECOND, 6)), full)
 
 
 def shortened(features: Tensor, frames: int) -> Tensor:

@@ -50,7 +50,7 @@ class Plan:
         """Optimizer steps of the whole run."""
         if self.short is None:
             return max(1, math.ceil(self.epochs * self.samples / self.per_step))
-        return max(1, math.ceil(self.epochs * FAR / self.epochs_at(FAR)))
+        return max(1, math.ceil(round(self.epochs * FAR / self.epochs_at(FAR), 6)))  # the division's error is no step
 
     def epochs_at(self, step: int) -> float:
         """How many times the speech has been seen after so many steps."""
