@@ -1,6 +1,7 @@
 """Short windows as users meet them: used where the main's record says that it was trained on them, otherwise never."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from whisper_pair import Pair
 from whisper_pair.audio import read_audio
 from whisper_pair.checkpoints import Capabilities, ShortWindows, load_main, load_processor
 from whisper_pair.errors import InputError
-from whisper_pair.live.contest import windows
+from whisper_pair.live.contest import Contest, windows
+from whisper_pair.live.server import WINDOWS, Server
 
 MARGIN = 0.3
 TRAINED = Capabilities(1.0, 0.0, ("transcribe",), ("nl",), ShortWindows(0.8, 0.3, 2.0, margin=MARGIN))
@@ -102,3 +104,23 @@ def test_the_page_decodes_windows_of_the_same_lengths(pair, clips):
     assert window.shape[1] == 2 * expected(pair, clips[0])
     (window,) = windows(pair, clips[0])
     assert window.shape[1] == 2 * full(pair)
+
+
+def test_the_page_lets_visitors_choose_where_the_main_can_do_both(pair, clips, monkeypatch):
+    server, asked = Server(pair, "a pair"), []
+    monkeypatch.setattr("whisper_pair.live.server.samples_of", lambda sound, name: clips[0])
+    monkeypatch.setattr(Contest, "_warm_up", lambda contest: None)
+    for kind in WINDOWS:
+        *_, last = server.transcribe("a.wav", "nl", "transcribe", "2", kind, SimpleNamespace(session_hash="one"))
+        asked.append([window.shape[1] // 2 for window in server.contest.windows])
+        assert f"windows {kind}" in last
+    assert asked == [[expected(pair, clips[0])], [full(pair)]]
+    assert choice_of_windows(server)["visible"]
+    monkeypatch.setattr(pair, "capabilities", None)
+    assert not choice_of_windows(server)["visible"]
+    assert "windows" not in server._setting("2", "30 s")
+
+
+def choice_of_windows(server: Server) -> dict:
+    parts = server.page().get_config_file()["components"]
+    return next(part["props"] for part in parts if part["props"].get("label") == "Windows")

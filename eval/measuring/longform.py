@@ -2,7 +2,7 @@
 
 Test clips of one speaker, joined with short silences, make the recordings; a test clip that is longer than the window
 is one as it is. Main and pair take turns at each, which also shows whether drafts change a recording's segments, and
-how much faster it ends.
+how much faster it ends. A main that was trained on short windows decodes each recording in them too.
 """
 
 import logging
@@ -82,28 +82,34 @@ def long_form_section(
     options = replace(options, timestamps=not chunked, batch_size=options.batch_size if chunked else 1)
     draft_tokens = cast(DraftTokens, options.draft_tokens)  # an evaluation names lengths, and no tree
 
-    def by(drafts: DraftTokens) -> Callable[[int], Transcription]:
+    def by(drafts: DraftTokens, margin: float | None = None) -> Callable[[int], Transcription]:
         def decode(number: int) -> Transcription:
             its = replace(options, draft_tokens=drafts)
-            ((_, transcription),) = transcribe(pair, [windows[number].pcm()], its, chunked)
+            ((_, transcription),) = transcribe(pair, [windows[number].pcm()], its, chunked, margin=margin)
             return transcription
 
         return decode
 
     logger.info("long form: %d recordings, by the main and by the pair", len(windows))
-    actions = [by(0), by(draft_tokens)]
-    timings, (plain, drafted) = interleaved(actions, len(windows), REPEATS, pair.main.device)
+    margin = pair.margin("auto")
+    margins = [None] if margin is None else [None, margin]
+    actions = [by(drafts, each) for each in margins for drafts in (0, draft_tokens)]
+    timings, answers = interleaved(actions, len(windows), REPEATS, pair.main.device)
+    (main_timing, pair_timing), (plain, drafted) = timings[:2], answers[:2]
+    texts = {"main": plain, "pair": drafted}
+    same = [same_segments(plain, drafted)]
+    if margin is not None:
+        texts["short_windows"] = answers[2]
+        same.append(same_segments(*answers[2:]))
     references = [window.text or "" for window in windows]
     rates = {
-        name: error_rates(references, [one.text for one in texts], language, normalizer)
-        for name, texts in (("main", plain), ("pair", drafted))
+        name: error_rates(references, [one.text for one in found], language, normalizer)
+        for name, found in texts.items()
     }
     if all(clip.name in apart for window in windows for clip in window.clips):
         rates["apart"] = [pooled([apart[clip.name] for clip in window.clips]) for window in windows]
-    same = sum(segments(one) == segments(other) for one, other in zip(plain, drafted, strict=True))
-    main_timing, pair_timing = timings
     gain = speedup(main_timing, pair_timing)
-    return {
+    section: LongForm = {
         "skipped": None,
         "mode": "chunked" if chunked else "sequential",
         "recordings": len(windows),
@@ -113,8 +119,8 @@ def long_form_section(
         "batch_size": options.batch_size,
         "draft_tokens": draft_tokens,
         **cast(LongFormRates, rate_rows(rates)),
-        "identical": same,
-        "unexplained": len(windows) - same if pair.main.dtype == torch.float32 else None,
+        "identical": same[0],
+        "unexplained": sum(len(windows) - equal for equal in same) if pair.main.dtype == torch.float32 else None,
         "rounds": sum(one.rounds for one in drafted),
         "drafted": sum(one.drafted for one in drafted),
         "accepted": sum(one.accepted for one in drafted),
@@ -124,6 +130,14 @@ def long_form_section(
         "speedup_interval": list(gain.interval) if len(windows) > 1 else None,
         "speedup_verdict": gain.verdict,
     }
+    if margin is not None:
+        section["short_windows_identical"] = same[1]
+    return section
+
+
+def same_segments(ones: Sequence[Transcription], others: Sequence[Transcription]) -> int:
+    """Recordings with the same segments, times included."""
+    return sum(segments(one) == segments(other) for one, other in zip(ones, others, strict=True))
 
 
 def segments(transcription: Transcription) -> list[tuple[float, float, list[int]]]:

@@ -124,6 +124,9 @@ def _measurement(report: Report) -> list[Criterion]:
         long = report["quality"]["long_form"]
         if long["skipped"] is None:
             found.append(_criterion("long_form_identical", _share(long["identical"], long["recordings"]), 1.0))
+            if "short_windows_identical" in long:
+                share = _share(long["short_windows_identical"], long["recordings"])
+                found.append(_criterion("short_windows_long_form_identical", share, 1.0))
         same = sum(row["identical"] or 0 for row in timed)
         found.append(_criterion("timed_output_identical", _share(same, speed["clips"] * len(timed)), 1.0))
     return found

@@ -293,6 +293,7 @@ def test_a_result_of_other_settings_is_not_taken_for_one_of_these(run, without_t
         (["--pair", str(run), "--task", "translate"], 'was made with task = "transcribe", not "translate"'),
         (["--pair", str(without_timestamps)], f'was made with main = "{run}/main", not "{without_timestamps}/main"'),
         (["--pair", str(run), "--chunked"], "was made with chunked = false, not true"),
+        (["--pair", str(run), "--short-windows", "off"], 'was made with short_windows = null, not "off"'),
     ):
         assert main([*arguments, *more]) == 2
         assert f"{out}/{stem}.txt: {why}; make it again with --overwrite" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eval.evaluate import evaluate, stage_of
-from eval.measuring import spread_out
+from eval.measuring import longform, spread_out
 from eval.reading import pair_document
 from eval.reading.report import markdown
 from eval.tracking import tracked_figures
@@ -123,6 +123,28 @@ def test_both_kinds_of_windows_stand_side_by_side(main, eval_config, tried):
     assert "speedup over the main alone in short windows, batch 2" in text
     assert verdict_lines(report)[-1][0] == "short windows"
     assert tracked_figures(report)["short_windows_over_full_batch_2"] == rows[-1]["over_full"]
+
+
+def test_long_recordings_are_decoded_in_both_kinds_of_windows(main, eval_config, monkeypatch):
+    asked = []
+
+    def noted(pair, audio, options, *given, margin=None, original=longform.transcribe, **more):
+        asked.append(margin)
+        return original(pair, audio, options, *given, margin=margin, **more)
+
+    monkeypatch.setattr(longform, "transcribe", noted)
+    assert evaluate(eval_config(main=main, limit=None, timed_clips=1, long_form_minutes=0.1)) == 0
+    report = report_of(eval_config(main=main))
+    assert problems(report) == []
+    long = report["quality"]["long_form"]
+    assert {*asked} == {None, MARGIN}
+    assert (long["identical"], long["short_windows_identical"], long["unexplained"]) == (long["recordings"],) * 2 + (0,)
+    assert long["short_windows"]["length"] == long["main"]["length"]
+    assert long["short_windows"]["over_main_interval"] is not None or long["recordings"] == 1
+    assert criterion(report, "short_windows_long_form_identical")["passed"]
+    text = markdown(pair_document(report))
+    assert "| main, in windows as long as their sound |" in text
+    assert f"and in {long['recordings']} where windows end with their sound" in text
 
 
 def test_a_pair_that_writes_another_text_in_short_windows_alone_fails_the_run(main, eval_config, monkeypatch, caplog):

@@ -115,7 +115,7 @@ def test_a_contest_that_takes_too_long_makes_place(pair, demo_data, monkeypatch)
     monkeypatch.setattr(server, "PATIENCE", 0)
     shown = server.Server(Pair.from_pretrained(*pair), "pair")
     clip = str(sorted((demo_data / "test").glob("*.wav"))[0])
-    *_, last = shown.transcribe(clip, "nl", "transcribe", "2", SimpleNamespace(session_hash="one"))
+    *_, last = shown.transcribe(clip, "nl", "transcribe", "2", "30 s", SimpleNamespace(session_hash="one"))
     assert "others may wait" in last
     assert not shown.contest._thread.is_alive()
 

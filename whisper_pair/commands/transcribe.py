@@ -226,10 +226,14 @@ def with_fallback(options: "Options") -> "Options":
 
 
 def settings(args: argparse.Namespace, main: str) -> dict[str, Any]:
-    """Everything that decides a result, besides the file: options, and the main's name and the time of its weights."""
-    names = ("language", "task", "chunked", "no_timestamps", "vad", "track", "words", "fallback", "short_windows")
+    """Everything that decides a result, besides the file: options, and the main's name and the time of its weights.
+
+    "auto" windows go unnamed: results that are older than short windows were made like that.
+    """
+    names = ("language", "task", "chunked", "no_timestamps", "vad", "track", "words", "fallback")
     written = max((int(file.stat().st_mtime) for file in Path(main).glob("*.safetensors")), default=None)
-    return {"main": main, "written": written} | {name: getattr(args, name) for name in names}
+    found = {"main": main, "written": written} | {name: getattr(args, name) for name in names}
+    return found if args.short_windows == "auto" else found | {"short_windows": args.short_windows}
 
 
 def size_of(file: Media) -> dict[str, int]:

@@ -19,7 +19,7 @@ from ..audio import SAMPLE_RATE
 from ..decoding import Decoded, Options, Round, encode, with_margin
 from ..errors import InputError
 from ..longform import cut, quiet_cuts, silence, spectrogram
-from ..pair import Pair
+from ..pair import Pair, ShortWindowsOption
 from ..runs import synchronize
 
 REFRESH = 0.1  # seconds between two looks at a running contest; drawing it costs both sides alike
@@ -96,12 +96,19 @@ class States:
 
 class Contest:
     """One recording, transcribed twice. `samples` [n] at 16 kHz; of `options` the language, the task and the draft
-    length.
+    length. `short_windows`: see `Pair.transcribe`.
 
     Raises InputError for silence, and for what the engine refuses.
     """
 
-    def __init__(self, pair: Pair, samples: np.ndarray, options: Options, name: str = "the recording"):
+    def __init__(
+        self,
+        pair: Pair,
+        samples: np.ndarray,
+        options: Options,
+        name: str = "the recording",
+        short_windows: ShortWindowsOption = "auto",
+    ):
         peak = float(np.abs(samples).max(initial=0.0))
         if peak < QUIET:
             raise InputError(f"{name}: holds nothing but silence; check the microphone, or choose another file.")
@@ -109,7 +116,7 @@ class Contest:
         self.options = replace(options, batch_size=1)
         self.half = pair.main.dtype != torch.float32
         self.seconds = len(samples) / SAMPLE_RATE  # of audio
-        self.windows = windows(pair, samples, pair.margin("auto"))
+        self.windows = windows(pair, samples, pair.margin(short_windows))
         self.language = options.language  # None: until it is detected
         self.main, self.pair = Side(drafting=False), Side(drafting=True)
         self._stopped = threading.Event()
@@ -165,9 +172,9 @@ class Contest:
     def _warm_up(self) -> None:
         """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
         longest = max(self.windows, key=lambda window: window.shape[1])  # so that no cache grows on the clock
-        self.engine.measure_rounds(
-            self._options(self.pair, self.language), longest.shape[1] // self.engine.encoders.stride
-        )
+        for length in {window.shape[1] for window in self.windows}:
+            frames = length // self.engine.encoders.stride
+            self.engine.measure_rounds(self._options(self.pair, self.language), frames)
         for side in (self.main, self.pair):
             options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
             self._decode(self._states(longest, side), options, self._check)

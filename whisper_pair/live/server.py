@@ -22,7 +22,7 @@ from ..audio import SAMPLE_RATE, Sound
 from ..decoding import Options
 from ..errors import InputError
 from ..escaping import html as escape
-from ..pair import Pair
+from ..pair import Pair, ShortWindowsOption
 from ..runs import StopRequest
 from ..text import language_table
 from .access import LARGEST, Door, tidy
@@ -38,6 +38,7 @@ with warnings.catch_warnings():
 LONGEST = 600  # seconds of a recording
 PATIENCE = 300  # seconds of a contest
 WAITING = 20  # visitors in line
+WINDOWS: dict[str, ShortWindowsOption] = {"as long as the speech": "auto", "30 s": "off"}
 DRAFTS = ("auto", "1", "2", "4", "6", "8", "12", "16")
 FIRST = "Record something or choose a file, then press Transcribe."
 CLOSED = {  # whatever gradio would offer besides the page
@@ -105,13 +106,17 @@ class Server:
                         drafts = gradio.Dropdown(
                             list(DRAFTS), value="auto", label="Draft tokens per round", min_width=160
                         )
+                        windows = gradio.Dropdown(
+                            list(WINDOWS), value=next(iter(WINDOWS)), label="Windows", min_width=160,
+                            visible=self._chooses_windows,
+                        )  # fmt: skip
                     with gradio.Row():
                         start = gradio.Button("Transcribe", variant="primary", elem_id="start", min_width=120)
                         stop = gradio.Button("Stop", elem_id="stop", min_width=100)
             shown = gradio.HTML(sentence_html(FIRST, role="note"), elem_id="shown")
             start.click(
                 self.transcribe,
-                [sound, language, task, drafts],
+                [sound, language, task, drafts, windows],
                 shown,
                 concurrency_limit=1,
                 show_progress="hidden",
@@ -121,7 +126,7 @@ class Server:
         return page
 
     def transcribe(
-        self, sound: str | None, language: str, task: str, drafts: str, request: gradio.Request
+        self, sound: str | None, language: str, task: str, drafts: str, windows: str, request: gradio.Request
     ) -> Iterator[str]:
         """The page's answer to Transcribe, again and again until the contest is over."""
         if self.contest is not None:
@@ -132,12 +137,12 @@ class Server:
             count: int | Literal["auto"] = "auto" if drafts == "auto" else int(drafts)
             options = Options(language=language or None, task=task, draft_tokens=count)
             name = Path(sound).name
-            self.contest = Contest(self.pair, samples_of(sound, name), options, name)
+            self.contest = Contest(self.pair, samples_of(sound, name), options, name, WINDOWS[windows])
             self.session, end = request.session_hash, time.monotonic() + PATIENCE
             for contest in self.contest.watch():
                 if time.monotonic() > end:
                     raise InputError(f"{name}: took more than {PATIENCE} s, and others may wait; choose less of it.")
-                yield contest_html(contest, self.spelling, self._setting(drafts))
+                yield contest_html(contest, self.spelling, self._setting(drafts, windows))
         except InputError as error:
             yield sentence_html(str(error))
 
@@ -157,12 +162,19 @@ class Server:
         value = getattr(self.pair.manifest, what, None)
         return value if value in known else known[0]
 
-    def _setting(self, drafts: str) -> str:
+    @property
+    def _chooses_windows(self) -> bool:
+        """Whether the main was trained on short windows too."""
+        return self.pair.margin("auto") is not None
+
+    def _setting(self, drafts: str, windows: str) -> str:
         where = str(self.pair.main.device)
         if where == "cpu":
             threads = torch.get_num_threads()
             where = f"cpu with {threads} thread{'s' if threads > 1 else ''}"
-        return f"batch 1, {str(self.pair.main.dtype).removeprefix('torch.')}, {where}, {drafts} draft tokens per round"
+        kind = f", windows {windows}" if self._chooses_windows else ""
+        dtype = str(self.pair.main.dtype).removeprefix("torch.")
+        return f"batch 1, {dtype}, {where}, {drafts} draft tokens per round{kind}"
 
     def _head(self) -> str:
         layers = self.pair.main.config.decoder_layers, self.pair.draft.config.decoder_layers if self.pair.draft else 0

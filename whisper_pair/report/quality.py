@@ -21,6 +21,7 @@ class LongFormRates(TypedDict):
     main: Rate
     pair: Rate
     apart: NotRequired[Rate]  # the main on the same clips, each by itself
+    short_windows: NotRequired[Rate]  # the main, where it was trained on such windows
 
 
 class LongFormSkipped(TypedDict):
@@ -41,7 +42,8 @@ class LongForm(LongFormRates):
     batch_size: int
     draft_tokens: DraftTokens
     identical: int  # recordings whose segments, times included, are the main's
-    unexplained: int | None  # recordings that differ in float32; None in half precision
+    short_windows_identical: NotRequired[int]  # the same where short windows are decoded by both
+    unexplained: int | None  # recordings that differ in float32, in either kind of windows; None in half precision
     rounds: int
     drafted: int
     accepted: int

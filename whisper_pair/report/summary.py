@@ -17,6 +17,7 @@ CRITERIA = {
     "timed_output_identical": "share of the timed transcripts that are the main's",
     ERRORS: "the main's error rate in short windows less that in full ones",
     "short_windows_identical": "share of the test clips whose tokens in short windows are the main's in them",
+    "short_windows_long_form_identical": "share of the long recordings whose segments in short windows are the main's",
     "short_windows_timed_identical": "share of the transcripts timed in short windows that are the main's in them",
 }
 

@@ -9,6 +9,7 @@ NAMES = {
     "start": "main before fine-tuning",
     "apart": "main, each clip by itself",
     "assistant": "assistant alone",
+    "short_windows": "main, in windows as long as their sound",
 }
 MODES = {
     "sequential": "by Whisper's sequential algorithm, with timestamps",
@@ -48,6 +49,8 @@ def long_form(quality: Quality) -> Section:
     if section["skipped"] is not None:
         return Section("Long recordings", f"Not measured: {section['skipped']}")
     rates = {"main": section["main"], "pair": section["pair"]}
+    if "short_windows" in section:
+        rates["short_windows"] = section["short_windows"]
     if "apart" in section:
         rates["apart"] = section["apart"]
     text = f"{_recordings(section, quality['metric'])}\n\n{_speed(section)}"
@@ -67,8 +70,11 @@ def _recordings(section: LongForm, metric: str) -> str:
 def _speed(section: LongForm) -> str:
     unclear = ", no clear difference" if section["speedup_verdict"] == "unclear" else ""
     per_round = 1 + section["accepted"] / section["rounds"]
+    same = f"{section['identical']} of {section['recordings']}"
+    if "short_windows_identical" in section:
+        same += f", and in {section['short_windows_identical']} where windows end with their sound"
     return (
-        f"The pair's segments, times included, are the main's in {section['identical']} of {section['recordings']}. "
+        f"The pair's segments, times included, are the main's in {same}. "
         f"With {section['draft_tokens']} draft tokens per round, a round gave {per_round:.2f} tokens "
         f"({section['accepted']} of {section['drafted']} drafts accepted). Audio to text took the main "
         f"{section['main_seconds']:.1f} s and the pair {section['pair_seconds']:.1f} s: {section['speedup']:.2f}x"
