@@ -25,6 +25,7 @@ from whisper_pair.report import (
     Environment,
     LongForm,
     LongFormSkipped,
+    MemorySection,
     PairSection,
     Quality,
     Report,
@@ -70,6 +71,7 @@ from .measuring import (
     transcripts,
     tree_rows,
     utterance_rates,
+    windows_of,
 )
 from .reading import timeline_section, typical_clip, verdict_section
 
@@ -123,7 +125,6 @@ class Evaluation:
         engines.release(but_the_judged=True)
         short_windows = self.short_windows(timed, costs)
         acceptance = acceptance_section(self.ours.matches, alone["ours"])
-        at_once = min(8, max(settings.batch_sizes))
         report = {
             "version": VERSION,
             "pair": self.pair_section(),
@@ -142,7 +143,7 @@ class Evaluation:
             "timeline": self.timeline(),
             "utterances": self.utterances(),
             "environment": environment_of(self.config, self.main),
-            "memory": memory_section(engines, timed.features, self.options, at_once),  # releases all engines
+            "memory": self.memory(timed),  # releases all engines
         }
         if short_windows is not None:
             report["short_windows"] = short_windows
@@ -181,6 +182,13 @@ class Evaluation:
         short = KindOfWindows(decoded, rates["short"], replace(self.near_tie, margin=trained.margin), timed)
         largest = max(settings.batch_sizes)
         return short_windows_section(self.engines.judged, full, short, self.options, largest, settings.repeats, costs)
+
+    def memory(self, timed: Timed) -> MemorySection:
+        """With up to eight windows at once. Releases the engines."""
+        trained, count = trained_windows(self.main_at), min(8, max(self.config.eval.batch_sizes))
+        full, clips = timed.features[:count], timed.clips[:count]
+        short = None if trained is None else windows_of(full, clips, trained.margin)
+        return memory_section(self.engines, list(full), short, self.options)
 
     def pair_section(self) -> PairSection:
         """Main and assistant, by name and size."""

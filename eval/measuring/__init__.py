@@ -18,6 +18,7 @@ from .speed import Timed, speed_section, spread_out, timed_clips
 from .timing import ENOUGH
 from .tokens import Pieces
 from .trees import tree_rows
+from .windows import windows_of
 
 __all__ = [
     "DRAFTS",
@@ -55,5 +56,6 @@ __all__ = [
     "transcripts",
     "tree_rows",
     "utterance_rates",
+    "windows_of",
     "write_best_draft_tokens",
 ]

@@ -78,6 +78,7 @@ class MemorySection(TypedDict):
     batch_size: int
     main_peak_megabytes: float | None
     pair_peak_megabytes: float | None
+    short_windows_peak_megabytes: NotRequired[float]  # the pair's, of a main that was trained on short windows
 
 
 class Published(TypedDict):

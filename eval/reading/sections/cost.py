@@ -55,6 +55,8 @@ def memory(section: MemorySection) -> Section:
             f" Peak at batch {section['batch_size']}: {main:.0f} MB for the main alone, {pair:.0f} MB for the pair "
             f"({percent(pair / main - 1)} more)."
         )
+        if "short_windows_peak_megabytes" in section:
+            text = f"{text[:-1]}, {section['short_windows_peak_megabytes']:.0f} MB in windows as long as the clips."
     else:
         text += " Peak memory and energy are measured on NVIDIA GPUs alone."
     return Section("Memory", text)

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from eval.measuring import memory
+from eval.measuring.decoded_clips import DRAFTS
 from eval.measuring.energy import joule_counter
+from whisper_pair.decoding import Options
 
 CPU = torch.device("cpu")
 
@@ -49,19 +51,24 @@ def test_a_gpu_without_such_a_counter_reports_no_energy(nvml, monkeypatch):
 
 
 def test_peak_memory_is_weights_and_what_decoding_takes_beyond_what_lay_there(monkeypatch):
-    """The allocator is a stand-in: an engine takes 1000 bytes when it is made (1400 with an assistant), 500 more while
-    it decodes, and what the evaluation's engines hold is given back before."""
+    """The allocator is a stand-in: an engine takes 1000 bytes when it is made (1400 with an assistant), 5 more for each
+    frame that it decodes, and what the evaluation's engines hold is given back before."""
     held = types.SimpleNamespace(now=7000, peak=7000)
 
     def take(count: int) -> None:
         held.now += count
         held.peak = max(held.peak, held.now)
 
+    asked = []
+
     def engine(main, assistant=None, vocabulary=None):
         take(1000 if assistant is None else 1400)
 
-    def ours(engine, options, mode, name, drafts):
-        return types.SimpleNamespace(decode=lambda features, batch_size: take(500))
+        def decode(windows, options):
+            asked.append((options.batch_size, options.draft_tokens))
+            take(5 * sum(window.shape[-1] for window in windows))
+
+        return types.SimpleNamespace(decode=decode)
 
     for name, act in {
         "synchronize": lambda device: None,
@@ -72,13 +79,16 @@ def test_peak_memory_is_weights_and_what_decoding_takes_beyond_what_lay_there(mo
     }.items():
         monkeypatch.setattr(torch.cuda, name, act)
     monkeypatch.setattr(memory, "Engine", engine)
-    monkeypatch.setattr(memory, "ours", ours)
     main = torch.nn.Linear(100, 1, bias=False)
     main.device = torch.device("cuda")
     assistant = types.SimpleNamespace(name="ours", model=torch.nn.Linear(10, 5, bias=False), vocabulary=None)
     released = []
     engines = types.SimpleNamespace(main=main, assistants=[assistant], release=lambda: released.append(held.now))
-    section = memory.memory_section(engines, torch.zeros(9, 1), None, 8)
+    full, short = [torch.zeros(1, 50)] * 2, [torch.zeros(1, 8), torch.zeros(1, 12)]
+    section = memory.memory_section(engines, full, short, Options(language="nl"))
     assert released == [7000]
+    assert asked == [(2, 0), (2, DRAFTS), (2, DRAFTS)]
+    assert section["batch_size"] == 2
+    assert section["short_windows_peak_megabytes"] == pytest.approx((400 + 200 + 1500) / 1e6)
     assert section["main_peak_megabytes"] == pytest.approx((400 + 1500) / 1e6)
     assert section["pair_peak_megabytes"] == pytest.approx((400 + 200 + 1900) / 1e6)
