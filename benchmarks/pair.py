@@ -118,7 +118,37 @@ def table(result: dict[str, Any]) -> str:
         f"{identity['identical']} of {identity['utterances']}. Speeds are medians of interleaved passes, features to "
         "tokens; in brackets 95 % intervals of the ratios."
     )
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{text}{long_form(quality)}\n"
+    text += long_form(quality) + short_windows(result)
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines]) + f"\n\n{text}\n"
+
+
+def short_windows(result: dict[str, Any]) -> str:
+    """What windows as long as the clips give, where the main was trained on them."""
+    if "short_windows" not in result:
+        return ""
+    section, metric = result["short_windows"], result["quality"]["metric"].upper()
+    short, full = (percent(section[kind]["error_rate"]) for kind in ("short", "full"))
+    pair = [row for row in section["rows"] if (row["windows"], row["mode"]) == ("short", "speculative")]
+    gains = [
+        f"at batch {row['batch_size']} it is {times(row, 'over_full')} as fast as in full ones and "
+        f"{times(row, 'speedup')} as fast as the main alone in short ones"
+        for row in pair
+    ]
+    found = (
+        f" In windows that end with the clips the main's {metric} is {short} ({full} in full ones), and the pair's"
+        f" tokens are the main's in {section['short']['identical']} of {section['clips']}; {'; '.join(gains)}."
+    )
+    long = result["quality"].get("long_form", {})
+    if "short_windows" in long:
+        short, full = (percent(long[name]) for name in ("short_windows", "main"))
+        found += f" Long recordings: {short} in such windows, {full} in full ones."
+    return found
+
+
+def times(row: dict[str, Any], name: str) -> str:
+    """A ratio and its interval."""
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.2f}x ({low:.2f}-{high:.2f})"
 
 
 def long_form(quality: dict[str, Any]) -> str:
@@ -126,12 +156,11 @@ def long_form(quality: dict[str, Any]) -> str:
     section = quality.get("long_form", {"skipped": "an older report"})
     if section["skipped"] is not None or section["speedup_interval"] is None:
         return ""
-    low, high = section["speedup_interval"]
     mean = section["seconds"] / section["recordings"]
     return (
         f" On {section['recordings']} recordings of {mean:.0f} s ({section['mode']}, batch {section['batch_size']}, "
-        f"{section['draft_tokens']} drafts) the pair was {section['speedup']:.2f}x "
-        f"({low:.2f}-{high:.2f}) as fast as the main, its segments the main's in {section['identical']}."
+        f"{section['draft_tokens']} drafts) the pair was {times(section, 'speedup')} as fast as the main, its segments "
+        f"the main's in {section['identical']}."
     )
 
 
@@ -154,8 +183,7 @@ def speed(
             continue
         if mode == "speculative" and row["draft_tokens"] != drafts:
             continue
-        low, high = row["speedup_interval"]
-        return f"{row['speedup']:.2f}x ({low:.2f}-{high:.2f})"
+        return times(row, "speedup")
     return "not taken"
 
 
