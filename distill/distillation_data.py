@@ -66,15 +66,13 @@ def prepare_distillation_data(
         made_by |= {} if given.margin is None else {"margin": given.margin}
         return made_by | {"windows": digest_of([window.key for window in windows])}
 
-    def states(folder: Path, windows: Sequence[Window]) -> EncoderCache | None:
-        if not policy.states:
-            return None
+    def states(folder: Path, windows: Sequence[Window]) -> EncoderCache:
         with accelerator.main_process_first():
             dtype = DTYPES[settings.cache_dtype]
             frames = [given.frames(window) for window in windows]
             return EncoderCache(folder / "states", len(windows), frames, main.config.d_model, about(windows), dtype)
 
-    cache = states(labels.folder if labels.finished() else labels.work, windows)
+    cache = states(labels.folder if labels.finished() else labels.work, windows) if policy.states else None
     engine = Engine(main)
     rounding = getattr(torch, DTYPES[settings.cache_dtype])
     encoding = FrozenEncoder(engine.encoders.main, given.log_mel, None, cache, rounding)
@@ -89,7 +87,7 @@ def prepare_distillation_data(
         if accelerator.is_main_process:
             labels.finish()
         accelerator.wait_for_everyone()
-        cache = states(labels.folder, windows)  # the files have moved with their folder
+        cache = cache and states(labels.folder, windows)  # the files have moved with their folder
 
     encoding.cache = None  # it knows windows by number, and those that are labelled again have none
     rows = read_labels(labels.folder)
@@ -99,12 +97,14 @@ def prepare_distillation_data(
         label_filter = LabelFilter(settings, given.config.text_language, given.normalizer)
         labelled = trusted_labels(label_filter, labeller, windows, rows, labels.folder, accelerator)
     _report(labelled, given, accelerator)
-    numbers = [row.window for _, row in labelled.kept]
-    if labelled.again:  # then the windows have changed
-        cache, numbers = states(stage.work, [window for window, _ in labelled.kept]), list(range(len(labelled.kept)))
+    numbers = {window.key: number for number, window in enumerate(windows)}
+    fresh = [window for window, _ in labelled.kept if window.key not in numbers]  # those that were labelled again
+    numbers |= {window.key: len(windows) + number for number, window in enumerate(fresh)}
+    if fresh and cache is not None:
+        cache = cache.followed_by(states(stage.work, fresh))
     shown = repeated_by_weight([window for window, _ in labelled.kept], given.config.seed)
     examples = [labelled_example(*labelled.kept[number]) for number in shown]
-    encoding.cache = cache and cache.of([numbers[number] for number in shown])
+    encoding.cache = cache and cache.of([numbers[example.window.key] for example in examples])
     teacher = Teacher(main, settings)
     if policy.teacher:
         with accelerator.main_process_first():

@@ -32,22 +32,42 @@ class EncoderCache:
         empty where the folder belongs to one main and data set; `dtype`: torch's name of the type on disk."""
         self.dtype = getattr(torch, dtype)
         lengths = [frames] * windows if isinstance(frames, int) else list(frames)
-        self._cache = WindowCache(folder, {"states": (dtype, width)}, lengths, about)
+        self._parts: tuple[WindowCache, ...] = (WindowCache(folder, {"states": (dtype, width)}, lengths, about),)
+        self._numbers: Sequence[int] = range(windows)  # among the windows of all parts, one part after another
 
     def __contains__(self, window: int) -> bool:
-        return window in self._cache
+        part, number = self._place(window)
+        return number in part
 
     def read(self, window: int) -> Tensor | None:
         """States [frames, width]; None where they are not there or damaged."""
-        found = self._cache.read(window)
+        part, number = self._place(window)
+        found = part.read(number)
         return None if found is None else found["states"]
 
     def of(self, windows: Sequence[int]) -> "EncoderCache":
         """A view in which number i is windows[i]."""
         view = copy.copy(self)
-        view._cache = self._cache.of(windows)
+        view._numbers = [self._numbers[window] for window in windows]
+        return view
+
+    def followed_by(self, other: "EncoderCache") -> "EncoderCache":
+        """A view of two whole caches, in which the other's windows are numbered after these."""
+        view = copy.copy(self)
+        view._parts = (*self._parts, *other._parts)
+        view._numbers = range(len(self._numbers) + len(other._numbers))
         return view
 
     def write(self, window: int, states: Tensor) -> None:
         """Queues states [frames, width] to be written."""
-        self._cache.write(window, {"states": states})
+        part, number = self._place(window)
+        part.write(number, {"states": states})
+
+    def _place(self, window: int) -> tuple[WindowCache, int]:
+        """The part that a window is in, and its number there."""
+        number = self._numbers[window]
+        for part in self._parts:
+            if number < len(part):
+                return part, number
+            number -= len(part)
+        raise IndexError(window)
