@@ -11,6 +11,7 @@ import torch
 from benchmarks.scripted_main import MICRO, scripted_main
 from distill.distil import distil
 from distill.inputs import DistillationInputs
+from distill.label_filter import LabelFilter
 from whisper_pair.checkpoints import Capabilities, PairManifest, ShortWindows
 from whisper_pair.config import Config, load_config
 from whisper_pair.data import load_training_clips, pack
@@ -120,3 +121,40 @@ def test_encoder_states_of_unequal_windows_are_kept_and_read_as_they_are(tmp_pat
         cache.write(number, each)
     for number, each in enumerate(states):
         assert torch.equal(cache.read(number), each)
+
+
+def test_two_caches_are_read_and_written_as_one(tmp_path):
+    one, other = (
+        EncoderCache(tmp_path / str(part), len(frames), frames, 4) for part, frames in enumerate(([2, 5], [3]))
+    )
+    both, states = one.followed_by(other).of([2, 0]), [torch.ones(3, 4), torch.zeros(2, 4)]
+    for number, each in enumerate(states):
+        assert number not in both
+        both.write(number, each)
+        assert torch.equal(both.read(number), each)
+    assert torch.equal(other.read(0), states[0])
+    assert torch.equal(one.read(0), states[1])
+    assert one.read(1) is None
+
+
+def test_states_of_windows_that_keep_their_labels_are_computed_once(write_config, tmp_path, monkeypatch):
+    caches, seen = {}, []
+
+    def opened(cache, folder, windows, *given, original=EncoderCache.__init__, **more):
+        caches[folder] = windows
+        original(cache, folder, windows, *given, **more)
+
+    def sign(label_filter, row, original=LabelFilter.sign):
+        """The first window of several clips is taken for a bad one."""
+        if len(row.clips) > 1 and row.key not in seen:
+            seen.append(row.key)
+        return "made up" if row.key == seen[0] else original(label_filter, row)
+
+    monkeypatch.setattr(EncoderCache, "__init__", opened)
+    monkeypatch.setattr(LabelFilter, "sign", sign)
+    config = made(write_config, tmp_path, replace(TRAINED_AS, short_windows=None), cache="states")
+    rows = pyarrow.parquet.read_table(Path(config.output) / "labels/labels.parquet").to_pylist()
+    clips = next(row["clips"] for row in rows if row["key"] == seen[0])
+    windows = {folder.parent.name: count for folder, count in caches.items()}
+    assert windows["labels"] == len(rows)
+    assert windows["assistant.partial"] == len(clips) > 1
