@@ -53,6 +53,7 @@ VARIANTS = {
     "LoRA and encoder, short in half": ("train.short_windows={share: 0.5}",),
     "LoRA and encoder, short, margin up to 4 s": ("train.short_windows={margin: [0.3, 4.0]}",),
     "LoRA and encoder, short, twice as long": (SHORT, "train.epochs=5"),
+    "LoRA and encoder, short, no timestamps": (SHORT, "data.timestamps=0"),
 }
 MARGINS = (0.5, 1.0, 2.0)  # seconds after the clip that a window lasts at least
 LIMIT = 120  # tokens: four times the longest text of a test clip
