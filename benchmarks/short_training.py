@@ -42,18 +42,19 @@ STOCK = "before fine-tuning"
 ALL = ("train.parameters=all", "train.learning_rate=2e-5")
 DECODER = ("train.parameters=decoder", "train.learning_rate=2e-5")
 SHORT = "train.short_windows={}"
+MOSTLY = "train.short_windows={share: 0.8}"
 VARIANTS = {
     "LoRA and encoder, full": (),
-    "LoRA and encoder, short": (SHORT,),
+    "LoRA and encoder, half short": (SHORT,),
+    "LoRA and encoder, mostly short": (MOSTLY,),
+    "LoRA and encoder, mostly short, twice as long": (MOSTLY, "train.epochs=5"),
     "all weights, full": ALL,
-    "all weights, short": (*ALL, SHORT),
-    "decoder alone, short": (*DECODER, SHORT),
-    "LoRA in the decoder, short": ("train.lora.encoder=false", SHORT),
-    "LoRA and encoder, short, full windows of one clip": (SHORT, "data.pack=false"),
-    "LoRA and encoder, short in half": ("train.short_windows={share: 0.5}",),
-    "LoRA and encoder, short, margin up to 4 s": ("train.short_windows={margin: [0.3, 4.0]}",),
-    "LoRA and encoder, short, twice as long": (SHORT, "train.epochs=5"),
-    "LoRA and encoder, short, no timestamps": (SHORT, "data.timestamps=0"),
+    "all weights, mostly short": (*ALL, MOSTLY),
+    "decoder alone, mostly short": (*DECODER, MOSTLY),
+    "LoRA in the decoder, half short": ("train.lora.encoder=false", SHORT),
+    "LoRA and encoder, half short, full windows of one clip": (SHORT, "data.pack=false"),
+    "LoRA and encoder, half short, margin up to 4 s": ("train.short_windows={margin: [0.3, 4.0]}",),
+    "LoRA and encoder, half short, no timestamps": (SHORT, "data.timestamps=0"),
 }
 MARGINS = (0.5, 1.0, 2.0)  # seconds after the clip that a window lasts at least
 LIMIT = 120  # tokens: four times the longest text of a test clip

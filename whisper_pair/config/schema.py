@@ -113,7 +113,7 @@ class ShortWindows:
     """Steps on windows that end soon after their speech, so that decoding need not pay for 30 s of each clip."""
 
     share: Annotated[float, Bound("a share above 0, below 1", lambda x: 0 < x < 1)] = (
-        0.8  # of all steps; the others keep full windows as good, which everyone else decodes with
+        0.5  # of all steps; with four fifths of them full windows and long recordings were worse: docs/choices.md
     )
     margin: tuple[Margin, ...] = (0.3, 2.0)  # seconds after a step's longest clip, drawn between the two
 
