@@ -172,9 +172,9 @@ class Contest:
     def _warm_up(self) -> None:
         """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
         longest = max(self.windows, key=lambda window: window.shape[1])  # so that no cache grows on the clock
+        drafting = self._options(self.pair, self.language)
         for length in {window.shape[1] for window in self.windows}:
-            frames = length // self.engine.encoders.stride
-            self.engine.measure_rounds(self._options(self.pair, self.language), frames)
+            self.engine.measure_rounds(drafting, length // self.engine.encoders.stride)
         for side in (self.main, self.pair):
             options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
             self._decode(self._states(longest, side), options, self._check)

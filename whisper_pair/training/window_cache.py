@@ -10,7 +10,6 @@ checksum and writes them. Until a window is written, its own process reads it fr
 it.
 """
 
-import copy
 import json
 import logging
 import os
@@ -53,14 +52,13 @@ class WindowCache:
         self.folder = folder
         self.fields = {name: (getattr(torch, dtype), width) for name, (dtype, width) in fields.items()}
         self.lengths = lengths
-        self._numbers: Sequence[int] = range(len(lengths))
         sizes = np.array(lengths, np.int64) * self.row_bytes
         starts = np.cumsum(sizes) - sizes
         self._shards = starts // SHARD
         firsts = {int(shard): int(start) for shard, start in zip(self._shards[::-1], starts[::-1], strict=True)}
         self._offsets = starts - np.array([firsts[int(shard)] for shard in self._shards], np.int64)
         self._sizes = sizes
-        self._full = threading.Event()  # shared by all views
+        self._full = threading.Event()
         made = {name: version for name, version in versions().items() if name in MADE_BY}
         shape = {"windows": len(lengths), "rows": int(sum(lengths)), "fields": fields}
         self._open(as_json({"made_by": made, **shape, **about}))
@@ -104,34 +102,27 @@ class WindowCache:
         self._index = np.memmap(self.folder / "index", "<u8", "r+", shape=(len(self.lengths),))
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.lengths)
 
     def __contains__(self, window: int) -> bool:
         """Whether it is on disk."""
-        return bool(self._index[self._numbers[window]])
-
-    def of(self, windows: Sequence[int]) -> "WindowCache":
-        """A view in which number i is windows[i]."""
-        view = copy.copy(self)
-        view._full, view._numbers = self._full, [self._numbers[window] for window in windows]
-        return view
+        return bool(self._index[window])
 
     def read(self, window: int) -> dict[str, Tensor] | None:
         """Name -> tensor [length, width]. None where the window is not there or damaged; a damaged one is dropped."""
-        number = self._numbers[window]
-        waiting = WRITES.get((self.folder, number))
+        waiting = WRITES.get((self.folder, window))
         if waiting is not None:
             return waiting.read()
-        entry = int(self._index[number])
+        entry = int(self._index[window])
         if not entry:
             return None
         found = {
-            name: torch.empty(self.lengths[number], width, dtype=dtype) for name, (dtype, width) in self.fields.items()
+            name: torch.empty(self.lengths[window], width, dtype=dtype) for name, (dtype, width) in self.fields.items()
         }
         raw = [_bytes(tensor) for tensor in found.values()]
-        if not _read(self._shard(number), raw, int(self._offsets[number])) or _checksum(raw) != entry >> 32:
-            logger.warning("%s: window %d is damaged; it is computed again", self._shard(number), number)
-            self._index[number] = 0
+        if not _read(self._shard(window), raw, int(self._offsets[window])) or _checksum(raw) != entry >> 32:
+            logger.warning("%s: window %d is damaged; it is computed again", self._shard(window), window)
+            self._index[window] = 0
             return None
         return found
 
@@ -142,13 +133,12 @@ class WindowCache:
         """
         if self._full.is_set():
             return
-        number = self._numbers[window]
-        shapes = {name: (self.lengths[number], width) for name, (_, width) in self.fields.items()}
+        shapes = {name: (self.lengths[window], width) for name, (_, width) in self.fields.items()}
         if any(tensors[name].shape != shape for name, shape in shapes.items()):
             given = ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in shapes)
-            raise ValueError(f"window {number} is {shapes} in the cache, not {given}")
+            raise ValueError(f"window {window} is {shapes} in the cache, not {given}")
         at_host = AtHost.of({name: (tensors[name].detach(), dtype) for name, (dtype, _) in self.fields.items()})
-        WRITES.put((self.folder, number), at_host, int(self._sizes[number]), lambda what: self._keep(number, what))
+        WRITES.put((self.folder, window), at_host, int(self._sizes[window]), lambda what: self._keep(window, what))
 
     def _keep(self, number: int, what: "AtHost") -> None:
         if self._full.is_set() or self._index[number]:  # there already: whoever reads it must not see it change
