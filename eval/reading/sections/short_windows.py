@@ -28,8 +28,9 @@ def short_windows(report: Report) -> Section | None:
     text = (
         "The main was trained on windows that end soon after their speech, and transcribing decodes such windows, at "
         f"least {section['margin']:g} s longer than the clip. All other parts of this report are about full windows, "
-        f"as transformers takes them. Errors, drafts and tokens are over all {section['clips']} clips; the pair's "
-        f"tokens are compared with the main's in the same windows. Times are of {section['timed_clips']} clips, "
+        "as transformers takes them, but for what long recordings and memory say of short ones. Errors, drafts and "
+        f"tokens are over all {section['clips']} clips; the pair's tokens are compared with the main's in the "
+        f"same windows. Times are of {section['timed_clips']} clips, "
         f"medians of {section['repeats']} passes in which all rows of a batch size take turns, in brackets their "
         "quartiles."
     )
