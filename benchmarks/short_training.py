@@ -53,6 +53,7 @@ VARIANTS = {
     "decoder alone, mostly short": (*DECODER, MOSTLY),
     "LoRA in the decoder, half short": ("train.lora.encoder=false", SHORT),
     "LoRA and encoder, half short, full windows of one clip": (SHORT, "data.pack=false"),
+    "LoRA and encoder, full windows of one clip": ("data.pack=false", "train.epochs=1"),  # at the cost of the first
     "LoRA and encoder, half short, margin up to 4 s": ("train.short_windows={margin: [0.3, 4.0]}",),
     "LoRA and encoder, half short, no timestamps": (SHORT, "data.timestamps=0"),
 }

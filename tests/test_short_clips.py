@@ -1,5 +1,6 @@
 """Short windows as users meet them: used where the main's record says that it was trained on them, otherwise never."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from whisper_pair import Pair
 from whisper_pair.audio import read_audio
 from whisper_pair.checkpoints import Capabilities, ShortWindows, load_main, load_processor
+from whisper_pair.decoding import Options
 from whisper_pair.errors import InputError
 from whisper_pair.live.contest import Contest, windows
 from whisper_pair.live.server import WINDOWS, Server
@@ -81,8 +83,17 @@ def test_full_windows_where_they_are_asked_for_or_nothing_else_was_trained(pair,
         with pytest.raises(InputError, match="features are of 40 frames, this main takes"):
             pair.transcribe([torch.zeros(pair.log_mel.mel_bins, 40)], language="nl")
     assert {*lengths} == {full(pair)}
-    with pytest.raises(InputError, match=r'short_windows is \'on\', expected "auto" or "off"'):
-        pair.transcribe(clips, language="nl", short_windows="on")
+    for value in ("on", 1, np.array([1, 2])):
+        with pytest.raises(
+            InputError, match=rf"short_windows is {re.escape(repr(value))}, expected \"auto\" or \"off\""
+        ):
+            pair.transcribe(clips, language="nl", short_windows=value)
+
+
+def test_a_clip_of_less_than_a_frame_has_a_window(pair, monkeypatch):
+    monkeypatch.setattr(pair, "capabilities", replace(TRAINED, short_windows=ShortWindows(0.5, 0.0, 0.0, 0.0)))
+    (found,) = pair.transcribe([np.zeros(100, np.float32)], language="nl", max_new_tokens=2)
+    assert found.tokens
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -119,6 +130,20 @@ def test_the_page_lets_visitors_choose_where_the_main_can_do_both(pair, clips, m
     monkeypatch.setattr(pair, "capabilities", None)
     assert not choice_of_windows(server)["visible"]
     assert "windows" not in server._setting("2", "30 s")
+
+
+def test_both_sides_of_the_page_are_warm_for_windows_of_each_length(pair, clips, monkeypatch):
+    contest, warm, decode = Contest(pair, np.concatenate(clips), Options("nl", draft_tokens=2)), [], Contest._decode
+
+    def noted(self, states, options, on_round):
+        warm.append((options.draft_tokens, states.main.shape[1]))
+        return decode(self, states, options, on_round)
+
+    monkeypatch.setattr(Contest, "_decode", noted)
+    contest._warm_up()
+    lengths = sorted({window.shape[1] // 2 for window in contest.windows}, reverse=True)
+    assert len(lengths) > 1
+    assert warm == [(drafts, length) for length in lengths for drafts in (0, 2)]
 
 
 def choice_of_windows(server: Server) -> dict:

@@ -220,7 +220,7 @@ class Pair:
 
         Raises InputError for short windows (True) of a main that was not trained on them, and for other values.
         """
-        if short_windows not in ("auto", "off", True, False):
+        if not isinstance(short_windows, str | bool) or short_windows not in ("auto", "off", True, False):
             raise InputError(f'short_windows is {short_windows!r}, expected "auto" or "off".')
         if short_windows in ("off", False):
             return None

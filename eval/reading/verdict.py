@@ -3,7 +3,8 @@
 Four things must hold. The output is the main's own. The measurement is valid: counters equal to the offline replay, a
 baseline whose text is the main's, no test clip that was trained on. The assistant agrees with the main. And the
 pair gains: at every timed batch size the interval of its speedup over the main alone is above 1, or the pair is kept
-there at no cost, and at one batch size at least it does gain.
+there at no cost, and at one batch size at least it does gain: in full windows, or in short ones where the main was
+trained on them.
 
 Kept at no cost: with `auto` the engine itself leaves drafting off where it would lose. It is off at a batch size where
 at most 5 % of the rounds drafted at all; whatever was timed there is no gain, and it is kept if the speedup's interval
@@ -36,13 +37,14 @@ def verdict_section(report: Report, require: Require) -> VerdictSection:
     """From the report's other sections alone."""
     identity, agreement = report["identity"], report["acceptance"]["agreement"]
     faster = report["cost"]["ours"]["assistant_speedup"]
-    pair = [row for row in report["speed"]["rows"] if is_pair(row)]
+    pair: list[DraftedSpeedup] = [row for row in report["speed"]["rows"] if is_pair(row)]
+    short = _short_pair(report["short_windows"]) if "short_windows" in report else []
     criteria = [
         _identical(identity),
         *_measurement(report),
         _criterion("agreement", agreement, require.agreement),
         *(_gain(row, require.speedup) for row in pair),
-        _criterion("batch_sizes_faster", sum(_faster(row) for row in pair), 1),
+        _criterion("batch_sizes_faster", len({row["batch_size"] for row in [*pair, *short] if _faster(row)}), 1),
     ]
     if "short_windows" in report:
         criteria += _short_windows(report["short_windows"], require, report["environment"]["dtype"] == "fp32")
@@ -102,8 +104,12 @@ def _short_windows(section: ShortWindowsSection, require: Require, exact: bool) 
     if exact:
         timed = _share(sum(row["identical"] for row in rows), section["timed_clips"] * len(rows))
         criteria.append(_criterion("short_windows_timed_identical", timed, 1.0))
-    pair = [row for row in rows if row["mode"] == "speculative"]
-    return criteria + [_gain(row, require.speedup, "short_windows_") for row in pair]
+    return criteria + [_gain(row, require.speedup, "short_windows_") for row in _short_pair(section)]
+
+
+def _short_pair(section: ShortWindowsSection) -> list[DraftedSpeedup]:
+    """The pair's rows over short windows."""
+    return [row for row in section["rows"] if (row["windows"], row["mode"]) == ("short", "speculative")]
 
 
 def _measurement(report: Report) -> list[Criterion]:

@@ -31,6 +31,7 @@ def test_a_window_holds_the_speech_and_its_margin():
     assert window_frames(3.0, 1.01, 1500) == 300
     assert window_frames(29.5, 1.0, 1500) == 1500
     assert window_frames(3.0, 1.0, 120) == 120
+    assert window_frames(0.001, 0.0, 1500) == FRAME_BUCKET  # never none
 
 
 @given(st.integers(1, 480_000), st.floats(0, 2))

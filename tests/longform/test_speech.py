@@ -9,6 +9,7 @@ import torch
 
 from tests.decoding.models import FIRST_TIMESTAMP, FRAMES, MELS
 from whisper_pair.audio.reading import read_audio
+from whisper_pair.decoding import Decoded
 from whisper_pair.errors import InputError
 from whisper_pair.longform import speech as voice
 from whisper_pair.longform.features import Whole
@@ -103,6 +104,18 @@ def test_a_sequential_recording_ends_in_zeros_as_in_transformers_or_in_silence_w
     for margin, fill in ((None, 0.0), (5.0, some.features.silence)):
         (window,) = replace(some, margin=margin).windows(True)
         assert (window.features()[:, 10:] == fill).all()
+
+
+@pytest.mark.parametrize("margin", [None, 0.1])
+def test_a_time_after_the_sound_of_a_stretch_does_not_skip_the_next_one(margin):
+    some = replace(recording([(0, 20), (30, 60)], chunks=False), margin=margin)
+    (window,) = some.windows(True)
+    zero, end = FIRST_TIMESTAMP, FIRST_TIMESTAMP - 1
+    tokens = [zero, 5, zero + 5, zero + 5, 6, zero + 23, zero + 23, 7]  # step 23 is frame 46
+    spans = some.take(window, Decoded([*tokens, end], [], "nl", True, 1, 0, 0, (), (), 0.0), end)
+    assert [(span.start, span.end) for span in spans] == [(0, 5), (5, 10)]
+    (after,) = some.windows(True)
+    assert after.first == 30
 
 
 def test_a_recording_without_speech_is_done_at_once():

@@ -38,7 +38,7 @@ def window_frames(seconds: float, margin: float | None, full: int) -> int:
     None: the full window's. The speech counts in whole frames of the spectrogram, as in `with_margin`."""
     if margin is None:
         return full
-    sound = math.floor(round(seconds * FRAMES_PER_SECOND * FEATURE_FRAMES, 6))
+    sound = max(1, math.floor(round(seconds * FRAMES_PER_SECOND * FEATURE_FRAMES, 6)))  # a window is never empty
     return bucketed(math.ceil(round(sound / FEATURE_FRAMES + margin * FRAMES_PER_SECOND, 6)), full)
 
 

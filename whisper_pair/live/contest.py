@@ -170,14 +170,15 @@ class Contest:
             self._failure = error
 
     def _warm_up(self) -> None:
-        """Both sides' first tokens, off the clock; where the draft length is chosen by cost, the cost is measured."""
-        longest = max(self.windows, key=lambda window: window.shape[1])  # so that no cache grows on the clock
+        """Both sides' first tokens in a window of each length, off the clock: graphs are recorded for each. Where the
+        draft length is chosen by cost, the cost is measured."""
+        of_length = {window.shape[1]: window for window in self.windows}
         drafting = self._options(self.pair, self.language)
-        for length in {window.shape[1] for window in self.windows}:
+        for length, window in sorted(of_length.items(), reverse=True):  # the longest first: no cache grows later
             self.engine.measure_rounds(drafting, length // self.engine.encoders.stride)
-        for side in (self.main, self.pair):
-            options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
-            self._decode(self._states(longest, side), options, self._check)
+            for side in (self.main, self.pair):
+                options = replace(self._options(side, self.language), max_new_tokens=WARM_UP_TOKENS)
+                self._decode(self._states(window, side), options, self._check)
 
     def _transcribe(self, side: Side) -> None:
         language = self.options.language

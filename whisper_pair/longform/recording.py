@@ -8,7 +8,7 @@ from torch import Tensor
 from ..audio import Sound
 from ..decoding import Decoded, with_margin
 from .features import InPieces, Whole, cut, quiet_end
-from .segments import STEP, Span, chunked, sequential
+from .segments import STEP, Span, chunked, sequential, within
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ class Recording:
             found, onward = chunked(tokens, window.frames, self.stride, self.timestamps), window.frames
         else:
             found, onward = sequential(tokens, window.frames, self.stride, self.timestamps)
+        if self.margin is not None or self.speech is not None:  # else as transformers does it
+            found, onward = [within(span, window.frames // self.stride) for span in found], min(onward, window.frames)
         if decoded.silent:
             found, onward = [], window.frames
         self.seek = window.first + onward

@@ -6,7 +6,7 @@ segment began; one that closes its last segment, or that holds no such pair, is 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 STEP = 0.02  # seconds between timestamp tokens
 
@@ -55,6 +55,12 @@ def chunked(tokens: Sequence[int], frames: int, stride: int, timestamps: range) 
         if final.last - final.first > 1:  # more than the timestamp that opens it
             found.append(Span(final.start, max(final.start, frames // stride), final.first, final.last))
     return found
+
+
+def within(span: Span, steps: int) -> Span:
+    """The span, cut off after so many timestamp steps: the main may write times at which its window has no sound, and
+    speech that follows elsewhere would be skipped."""
+    return replace(span, start=min(span.start, steps), end=min(span.end, steps))
 
 
 def closed(tokens: Sequence[int], timestamps: range) -> bool:

@@ -19,11 +19,22 @@ def short_windows_clause(report: Report) -> str:
         )
     if _missed(report) is not None:
         return f"; {_loss(report)}, so give it full ones"
-    faster = [row for row in _pair(report) if row["over_full_verdict"] == "faster"]
-    if not faster:
+    pair = _pair(report)
+    over_full = [(row["over_full"], row["batch_size"]) for row in pair if row["over_full_verdict"] == "faster"]
+    over_main = [
+        (row["speedup"], row["batch_size"])
+        for row in pair
+        if row["speedup_verdict"] == "faster" and not drafts_nothing(row)
+    ]
+    if not over_full:
         return "; windows as long as the clips bring no clear gain"
-    gains = [f"{row['over_full']:.2g}x as fast at batch {row['batch_size']}" for row in faster]
-    return f"; with windows as long as the clips it is {joined(gains)} as with full ones"
+    text = f"; with windows as long as the clips it is {_times(over_full)} as with full ones"
+    return text + (f", and {_times(over_main)} as its main with them" if over_main else "")
+
+
+def _times(gains: list[tuple[float, int]]) -> str:
+    """`gains`: each with its batch size."""
+    return joined([f"{times:.2g}x as fast at batch {batch}" for times, batch in gains])
 
 
 def short_windows_line(report: Report) -> str:
