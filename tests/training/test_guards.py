@@ -4,6 +4,8 @@ import errno
 import math
 import os
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,13 +13,17 @@ import torch
 import yaml
 from test_training import Summed, train
 
+from whisper_pair.checkpoints import Capabilities, ShortWindows, main_folder, weight_digests
 from whisper_pair.commands.command_line import guarded
+from whisper_pair.config import load_config
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import InputError, TrainingError
-from whisper_pair.runs import disk
+from whisper_pair.runs import disk, rehearsal
 from whisper_pair.training.instability import InstabilityGuard, largest_that_fits, out_of_memory
 from whisper_pair.training.losses import SummedLoss
-from whisper_pair.training.short_steps import EqualSteps
+from whisper_pair.training.plan import Plan
+from whisper_pair.training.probe import probe
+from whisper_pair.training.short_steps import EqualSteps, ShortSteps
 
 
 def checked(*norms: float, scaled: bool = False) -> None:
@@ -167,6 +173,39 @@ def test_a_rehearsal_prints_what_every_stage_takes_and_leaves_the_survey_alone(w
         assert "hours" in line
     assert "AdamW, " in lines[0]  # memory by part
     assert [path.name for path in (tmp_path / "output").iterdir()] == ["data"]  # its survey of the audio serves the run
+
+
+def test_before_the_main_is_trained_a_rehearsal_takes_it_for_what_training_will_make_it(write_config, tmp_path):
+    path = write_config(tmp_path / "pair.yaml", train={"short_windows": {"share": 0.5, "margin": [0.2, 0.4]}})
+    with rehearsal(load_config(path), "distill") as rehearsed:
+        folder = main_folder(rehearsed)
+        assert Capabilities.load(folder).short_windows == ShortWindows(0.5, 0.2, 0.4, 0.4)
+        assert weight_digests(folder) == weight_digests(Path(load_config(path).model))
+    assert not folder.exists()
+
+
+def test_a_step_takes_the_time_of_each_kind_as_often_as_it_is_taken(monkeypatch):
+    clock, taken = [0.0], []
+
+    def take_step(accelerator, module, optimizer, settings, micro, *rest):
+        taken.extend(micro)
+        clock[0] += 8.0 if micro[0] == "full" else 2.0
+
+    monkeypatch.setattr("whisper_pair.training.step.take_step", take_step)
+    monkeypatch.setattr("whisper_pair.training.sharding.prepared", lambda _, module, optimizer: (module, optimizer))
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    batch = type("Kind", (str,), {"tokens": 1})
+    batches = SimpleNamespace(
+        load=lambda draw: draw, collate=lambda draws: batch("full" if draws[0].frames is None else "short")
+    )
+    short = ShortSteps(0.25, (0.1, 0.2), (10,) * 40, 8, 100, 40, 0)
+    plan = replace(Plan(40, 8, 1, 1, 10.0, 0), short=short)
+    accelerator = SimpleNamespace(process_index=0, num_processes=1)
+    seconds = probe(accelerator, torch.nn.Linear(1, 1), Optimization(accumulation=1), batches, None, plan)
+    count = short.before(plan.steps)
+    assert 0 < count < plan.steps
+    assert seconds == pytest.approx((8 * (plan.steps - count) + 2 * count) / plan.steps)
+    assert sorted(set(taken)) == ["full", "short"]
 
 
 def test_the_disk_that_training_takes_is_within_its_estimate(write_config, tmp_path, monkeypatch):

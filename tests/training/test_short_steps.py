@@ -173,4 +173,7 @@ def test_steps_of_equal_windows_show_each_once_an_epoch_and_cost_alike(frames, w
         for draws in epoch_of:
             assert {frames[draw.sample] for draw in draws} == {draws[0].frames} == {draw.frames for draw in draws}
             assert len(draws) * draws[0].frames <= windows * FULL
+        for number, draws in enumerate(epoch_of, start=epoch * steps.count):
+            room = windows * FULL // draws[0].frames
+            assert steps.weight(number) == len(draws) / room  # so that each window counts by what it costs
     assert epoch_of[0] == EqualSteps(tuple(frames), windows, FULL, seed).draws(steps.count)  # after a restart

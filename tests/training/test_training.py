@@ -17,10 +17,12 @@ from whisper_pair import errors
 from whisper_pair.config.schema import Optimization
 from whisper_pair.errors import TrainingError
 from whisper_pair.training import loop as training
+from whisper_pair.training.instability import InstabilityGuard
 from whisper_pair.training.loop import Trainable, ValidationScore, fit
 from whisper_pair.training.losses import SummedLoss
 from whisper_pair.training.plan import Plan, learning_rate_at
 from whisper_pair.training.short_steps import Draw
+from whisper_pair.training.step import take_step
 
 
 def plan(**changes) -> Plan:
@@ -82,6 +84,10 @@ class NumberBatch(NamedTuple):
     names: tuple[str, ...]
 
 
+def inputs_of(batch: NumberBatch) -> dict[str, torch.Tensor]:
+    return {"x": batch.x, "y": batch.y, "mask": batch.mask}
+
+
 class Numbers:
     """Batches of 20 samples with 1 to 5 values each."""
 
@@ -99,6 +105,23 @@ class Numbers:
         mask = torch.stack([torch.arange(5) <= sample % 5 for sample in samples]).float()
         names = tuple(f"sample {sample}" for sample in samples)
         return NumberBatch(self.x[samples], self.y[samples], mask, int(mask.sum()), names)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_step_of_half_the_weight_has_half_the_gradient_and_the_same_loss(accumulation):
+    found = []
+    for weight in (1.0, 0.5):
+        accelerator, module = Accelerator(cpu=True, gradient_accumulation_steps=accumulation), Summed()
+        optimizer, guard = accelerator.prepare(torch.optim.SGD(module.parameters(), lr=1.0)), InstabilityGuard()
+        micro = [Numbers().collate([2 * place, 2 * place + 1]) for place in range(accumulation)]
+        settings = Optimization(accumulation=accumulation, max_grad_norm=1e9)
+        tokens = float(sum(batch.tokens for batch in micro))
+        step = take_step(accelerator, module, optimizer, settings, micro, tokens, inputs_of, guard, 1, weight)
+        found.append((step.loss, step.gradient_norm, module.weight.detach() - 1))
+    (loss, norm, moved), (other_loss, other_norm, other_moved) = found
+    assert other_loss == loss
+    assert other_norm == pytest.approx(norm / 2)
+    assert torch.allclose(other_moved, moved / 2)
 
 
 class StoppedError(Exception):
@@ -122,7 +145,7 @@ def train(folder, batch_size=4, accumulation=1, stop_at=None, spoil=None, short=
         steps += 1
         if stop_at is not None and steps > stop_at:
             raise StoppedError
-        return {name: getattr(batch, name) for name in ("x", "y", "mask")}
+        return inputs_of(batch)
 
     def validate(trained) -> ValidationScore:
         seen.append(trained.weight.detach().clone())

@@ -73,11 +73,13 @@ class LogMel:
 
     def __call__(self, waves: "torch.Tensor") -> "torch.Tensor":
         """Samples [clips, a window's or fewer] -> log-mel [clips, mel, frames], on the device of `waves`, where
-        they are filled up with silence."""
+        they are filled up with silence. Only its first frames are computed: one is like the other."""
         import torch
 
+        length = min(self.samples, waves.shape[-1] + self.hop + self.n_fft)  # the last frame holds silence alone
         with torch.autocast(waves.device.type, enabled=False):
-            return self._log_mel(torch.nn.functional.pad(waves.float(), (0, self.samples - waves.shape[-1])))
+            mel = self._log_mel(torch.nn.functional.pad(waves.float(), (0, length - waves.shape[-1])))
+        return torch.cat([mel, mel[..., -1:].expand(-1, -1, self.frames - mel.shape[-1])], dim=-1)
 
     def _log_mel(self, waves: "torch.Tensor") -> "torch.Tensor":
         import torch

@@ -50,7 +50,7 @@ class Estimate:
 @contextlib.contextmanager
 def rehearsal(config: Config, stage: str) -> Iterator[Config]:
     """The config with an output folder that vanishes, and in it what earlier stages finished. Where the main is not
-    trained yet, the checkpoint that it starts from takes its place, being of the same shape."""
+    trained yet, the checkpoint that it starts from takes its place, being of the same shape, as if it were."""
     with _vanishing() as folder:
         if stage != "train":
             for name in REUSED[: 2 if stage == "distill" else 3]:
@@ -59,9 +59,23 @@ def rehearsal(config: Config, stage: str) -> Iterator[Config]:
                     with contextlib.suppress(FileExistsError):  # another process of the launch was first
                         (folder / name).symlink_to(done.resolve())
             if config.train is not None and not (folder / "main").exists():
-                config = replace(config, train=None)
+                config = replace(config, train=None, model=str(_as_if_trained(config, folder / "untrained")))
         (folder / "config.yaml").touch()  # a run's folder
         yield replace(config, output=str(folder), tracker="none")
+
+
+def _as_if_trained(config: Config, folder: Path) -> Path:
+    """The folder, with the files of the checkpoint that the main starts from and the record that training writes."""
+    from ..checkpoints import CAPABILITIES_FILE, checkpoint_folder
+    from ..training import planned_capabilities
+
+    folder.mkdir(exist_ok=True)
+    for file in checkpoint_folder(config.model, config.revision).iterdir():
+        if file.name != CAPABILITIES_FILE:
+            with contextlib.suppress(FileExistsError):  # another process of the launch was first
+                (folder / file.name).symlink_to(file.resolve())
+    planned_capabilities(config).save(folder)
+    return folder
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """What both training stages share: the loop, batches, caches, target tokens and validation."""
 
 from .batches import AudioBatch, Batch, Batches, Example, FrozenEncoder, padded_tokens
-from .capabilities import DECODING_MARGIN, capabilities_of, short_windows_of
+from .capabilities import DECODING_MARGIN, capabilities_of, planned_capabilities, short_windows_of
 from .encoder_cache import EncoderCache
 from .launch import begin_stage, make_accelerator
 from .loop import Trainable, ValidationScore, fit
@@ -43,6 +43,7 @@ __all__ = [
     "make_accelerator",
     "model_with_weights",
     "padded_tokens",
+    "planned_capabilities",
     "pooled_over_processes",
     "probe",
     "short_windows_of",

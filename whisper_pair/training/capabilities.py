@@ -22,6 +22,12 @@ def capabilities_of(
     )
 
 
+def planned_capabilities(config: Config) -> Capabilities:
+    """Of the main that the config is to train."""
+    data, short_windows = config.data, None if config.train is None else short_windows_of(config.train)
+    return Capabilities(data.timestamps, data.previous_text, (config.task,), (config.language,), short_windows)
+
+
 def short_windows_of(settings: Train) -> ShortWindows | None:
     """What a main learns of short windows by these settings."""
     if settings.short_windows is None:

@@ -3,7 +3,7 @@
 A stage gives a module whose forward returns the *sum* of a loss over tokens, and batches that say how many tokens they
 hold. The loop divides by the count over all micro-batches and all processes, so the gradient of a step is the same
 however its samples are spread. (transformers' Trainer gets this wrong for Whisper: its loss grows with accumulation.)
-plan.py decides which samples a step takes.
+plan.py decides which samples a step takes, and how much it counts.
 """
 
 import logging
@@ -180,7 +180,7 @@ class _Loop:
         try:
             return take_step(
                 self.accelerator, self.module, self.optimizer, self.settings, batches, tokens, self.trainable.prepare,
-                self.guard, number,
+                self.guard, number, self.plan.weight(number - 1),
             )  # fmt: skip
         except (RuntimeError, torch.OutOfMemoryError) as error:
             if not _lacks_memory(error):

@@ -58,6 +58,14 @@ class Plan:
         passes = (step - short) * self.per_step / self.samples
         return passes if self.short is None else passes + short / self.short.count
 
+    def is_short(self, step: int) -> bool:
+        """Whether a step is on short windows."""
+        return self.short is not None and self.short.is_short(step)
+
+    def weight(self, step: int) -> float:
+        """How much the mean of a step's loss counts beside that of other steps."""
+        return 1.0 if self.short is None or not self.is_short(step) else self.short.weight(self.short.before(step))
+
     def micro_batches(self, first_step: int, process: int) -> Iterator[list[Draw]]:
         """One process's micro-batches, from `first_step` to the end."""
         for step in range(first_step, self.steps):
@@ -66,7 +74,7 @@ class Plan:
 
     def _micro_batch(self, step: int, number: int) -> list[Draw]:
         """The micro-batch `number` of a step, counted over all processes."""
-        if self.short is not None and self.short.is_short(step):
+        if self.short is not None and self.is_short(step):
             draws, parts = self.short.draws(self.short.before(step)), self.accumulation * self.processes
             draws *= math.ceil(parts / len(draws))  # of a tiny corpus: none is empty
             return draws[number::parts]

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
     from .step import Prepare
 
-STEPS, WARM_UP = 4, 1  # of a probe, and how many of them are not timed
+STEPS, WARM_UP = 4, 1  # of each kind, on full windows and on short ones; how many of them are not timed
 
 
 def probe(
     accelerator, module: "nn.Module", settings: Optimization, batches: Batches, prepare: "Prepare", plan: Plan
 ) -> float:
-    """Seconds of one optimizer step: the mean of the first few of the plan, at a learning rate of 0."""
+    """Seconds of one optimizer step of the plan: the mean of the first few on full windows and of the first few on
+    short ones, each as often as it is taken, at a learning rate of 0."""
     import torch
 
     from .instability import InstabilityGuard
@@ -28,13 +29,27 @@ def probe(
 
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=0.0, weight_decay=0.0)
     module, optimizer = prepared(accelerator, module, optimizer)
-    few = list(itertools.islice(plan.micro_batches(0, accelerator.process_index), STEPS * settings.accumulation))
-    guard, drawn, begun = InstabilityGuard(), itertools.cycle(few), 0.0
+    guard, number, seconds = InstabilityGuard(), 0, 0.0
     module.train()
-    for step in range(STEPS):
-        if step == WARM_UP:
-            begun = time.perf_counter()
-        micro = [batches.collate([batches.load(draw) for draw in next(drawn)]) for _ in range(settings.accumulation)]
-        tokens = float(sum(batch.tokens for batch in micro)) * accelerator.num_processes
-        take_step(accelerator, module, optimizer, settings, micro, tokens, prepare, guard, step + 1)
-    return (time.perf_counter() - begun) / (STEPS - WARM_UP)
+    for steps in _kinds(plan):
+        begun = 0.0
+        for place in range(STEPS):
+            if place == WARM_UP:
+                begun = time.perf_counter()
+            number += 1
+            draws = plan.micro_batches(steps[place % len(steps)], accelerator.process_index)
+            micro = [
+                batches.collate([batches.load(draw) for draw in some])
+                for some in itertools.islice(draws, settings.accumulation)
+            ]
+            tokens = float(sum(batch.tokens for batch in micro)) * accelerator.num_processes
+            take_step(accelerator, module, optimizer, settings, micro, tokens, prepare, guard, number)
+        seconds += (time.perf_counter() - begun) / (STEPS - WARM_UP) * len(steps)
+    return seconds / plan.steps
+
+
+def _kinds(plan: Plan) -> list[list[int]]:
+    """The numbers of the plan's steps on full windows and of those on short ones, where there are any."""
+    short = [step for step in range(plan.steps) if plan.is_short(step)]
+    full = [step for step in range(plan.steps) if not plan.is_short(step)]
+    return [steps for steps in (full, short) if steps]

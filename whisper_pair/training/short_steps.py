@@ -54,6 +54,10 @@ class ShortSteps:
         """Whether a step is short."""
         return self.before(step + 1) > self.before(step)
 
+    def weight(self, number: int) -> float:
+        """All steps are about as large."""
+        return 1.0
+
     @property
     def count(self) -> int:
         """Short steps in which every clip is seen once."""
@@ -141,6 +145,13 @@ class EqualSteps:
         chance = random.Random(f"{self.seed} equal {number}")
         windows = self._groups(epoch)[place]
         return [Draw(window, chance.getrandbits(62), self.frames[window]) for window in windows]
+
+    def weight(self, number: int) -> float:
+        """The share of a step that its windows fill: less than 1 where there are few of a length. Without it, these few
+        would count as much as a whole step of others."""
+        epoch, place = divmod(number, self.count)
+        windows = self._groups(epoch)[place]
+        return len(windows) / self._size(self.frames[windows[0]])
 
     def _groups(self, epoch: int) -> list[list[int]]:
         """The windows of each step of an epoch. The last step of a length is filled from the first ones of it."""

@@ -30,9 +30,10 @@ class Step(NamedTuple):
 
 def take_step(
     accelerator, module, optimizer, settings: Optimization, batches: Sequence[Batch], tokens: float,
-    prepare: Prepare, guard: InstabilityGuard, number: int,
+    prepare: Prepare, guard: InstabilityGuard, number: int, weight: float = 1.0,
 ) -> Step:  # fmt: skip
-    """Takes one optimizer step, the step `number`, over micro-batches that hold `tokens` on all processes."""
+    """Takes one optimizer step, the step `number`, over micro-batches that hold `tokens` on all processes. `weight`: of
+    its gradient."""
     losses: list[SummedLoss] = []
     norm = mean = 0.0
     for batch in batches:
@@ -42,7 +43,7 @@ def take_step(
                 loss: SummedLoss = module(**inputs)
             losses.append(SummedLoss(loss.total.detach(), loss.parts))
             # processes are averaged and accelerate divides by the accumulation: undo both, then divide by the tokens
-            accelerator.backward(loss.total * (accelerator.num_processes * settings.accumulation / tokens))
+            accelerator.backward(loss.total * (weight * accelerator.num_processes * settings.accumulation / tokens))
             if accelerator.sync_gradients:
                 norm = norm_of(accelerator.clip_grad_norm_(module.parameters(), settings.max_grad_norm))
                 mean, *parts = _means(accelerator, losses, tokens)
