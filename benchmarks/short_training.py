@@ -155,9 +155,11 @@ def long_form_wer(main: Path, config: Config) -> float | None:
     return pooled(error_rates(references, texts, config.language, normalizer)).rate
 
 
-def in_windows(model, features: Tensor, frames: Sequence[int], language: str) -> list[Decoded]:
-    """Transcripts of features [clips, mel, full], each in a window of so many encoder frames."""
-    options = Options(language=language, draft_tokens=0, batch_size=8, max_new_tokens=LIMIT)
+def in_windows(
+    model, features: Tensor, frames: Sequence[int], language: str, limit: int | None = LIMIT
+) -> list[Decoded]:
+    """Transcripts of features [clips, mel, full], each in a window of so many encoder frames; `limit`: tokens at most."""
+    options = Options(language=language, draft_tokens=0, batch_size=8, max_new_tokens=limit)
     order = sorted(range(len(frames)), key=lambda row: frames[row])  # a batch is of similar lengths
     decoded = Engine(model).decode([shortened(features[row], frames[row]) for row in order], options)
     return [found for _, found in sorted(zip(order, decoded, strict=True), key=lambda pair: pair[0])]
