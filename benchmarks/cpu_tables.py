@@ -1,6 +1,6 @@
 """The tables of what was measured on a CPU beside pairs: other engines (peers.py), written style (style.py), what the
-share of timestamps does (timestamps.py), mains trained on short windows (short_training.py), and their speed
-(short_windows.py)."""
+share of timestamps does (timestamps.py), mains trained on short windows (short_training.py), longer ones than these
+met (joined_windows.py), and their speed (short_windows.py)."""
 
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ def table(name: str, result: dict[str, Any]) -> str | None:
         "style-cpu": style,
         "timestamps-cpu": timestamps,
         "short_training-cpu": short_training,
+        "joined_windows-cpu": joined_windows,
         "short_windows-cpu": short_windows,
     }.get(name)
     return None if made is None else made(result)
@@ -105,6 +106,18 @@ def short_training(result: dict[str, Any]) -> str:
         found.append([name, str(len(rows)), *figures])
     note = "Loops and lost ends: clips in a pass over the test set in short windows, on average."
     return lines(header, found) + _source(note, result)
+
+
+def joined_windows(result: dict[str, Any]) -> str:
+    """Error rates over joined clips, in full windows and in short ones."""
+    header = ["joined up to", "windows", "mean length", "WER, full", "WER, short", "loops, full", "loops, short"]
+    found, rows = [], result["rows"]
+    for full, short in zip(rows[::2], rows[1::2], strict=True):
+        figures = [f"{short['frames'] / 50:.1f} s", _percent(full["wer"]), _percent(short["wer"])]
+        loops = [str(full["loops"]), str(short["loops"])]
+        found.append([f"{full['joined_up_to']:g} s", str(full["windows"]), *figures, *loops])
+    longest = result["longest_clip_seconds"]
+    return lines(header, found) + _source(f"The longest clip of the test set has {longest:.1f} s.", result)
 
 
 def short_windows(result: dict[str, Any]) -> str:

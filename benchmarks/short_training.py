@@ -158,7 +158,7 @@ def long_form_wer(main: Path, config: Config) -> float | None:
 def in_windows(
     model, features: Tensor, frames: Sequence[int], language: str, limit: int | None = LIMIT
 ) -> list[Decoded]:
-    """Transcripts of features [clips, mel, full], each in a window of so many encoder frames; `limit`: tokens at most."""
+    """Transcripts, of at most `limit` tokens, of features [clips, mel, full], each in a window of so many frames."""
     options = Options(language=language, draft_tokens=0, batch_size=8, max_new_tokens=limit)
     order = sorted(range(len(frames)), key=lambda row: frames[row])  # a batch is of similar lengths
     decoded = Engine(model).decode([shortened(features[row], frames[row]) for row in order], options)

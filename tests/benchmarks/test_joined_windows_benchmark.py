@@ -1,6 +1,7 @@
 """benchmarks/joined_windows.py over the synthetic corpus."""
 
 from benchmarks import joined_windows
+from benchmarks.cpu_tables import table
 
 
 def test_joined_clips_are_decoded_in_windows_of_both_kinds(demo_data, tmp_path, monkeypatch):
@@ -13,3 +14,5 @@ def test_joined_clips_are_decoded_in_windows_of_both_kinds(demo_data, tmp_path, 
     assert short["frames"] < full["frames"]
     assert min(full["wer"], short["wer"]) > 0
     assert 0 < result["longest_clip_seconds"] < 6
+    made = (table("joined_windows-cpu", result) or "").splitlines()
+    assert made[2].startswith(f"| 3 s | {full['windows']} | {short['frames'] / 50:.1f} s | {100 * full['wer']:.1f} % |")
