@@ -52,8 +52,9 @@ VARIANTS = {
     "all weights, mostly short": (*ALL, MOSTLY),
     "decoder alone, mostly short": (*DECODER, MOSTLY),
     "LoRA in the decoder, half short": ("train.lora.encoder=false", SHORT),
-    "LoRA and encoder, half short, full windows of one clip": (SHORT, "data.pack=false"),
-    "LoRA and encoder, full windows of one clip": ("data.pack=false", "train.epochs=1"),  # at the cost of the first
+    # as many steps as with clips that are joined
+    "LoRA and encoder, full, clips not joined": ("data.pack=false", "train.epochs=0.35"),
+    "LoRA and encoder, half short, clips not joined": (SHORT, "data.pack=false", "train.epochs=1.6"),
     "LoRA and encoder, half short, margin up to 4 s": ("train.short_windows={margin: [0.3, 4.0]}",),
     "LoRA and encoder, half short, no timestamps": (SHORT, "data.timestamps=0"),
 }
