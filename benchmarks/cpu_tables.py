@@ -110,7 +110,7 @@ def short_training(result: dict[str, Any]) -> str:
 
 def joined_windows(result: dict[str, Any]) -> str:
     """Error rates over joined clips, in full windows and in short ones."""
-    header = ["joined up to", "windows", "mean length", "WER, full", "WER, short", "loops, full", "loops, short"]
+    header = ["joined up to", "windows", "mean short window", "WER, full", "WER, short", "loops, full", "loops, short"]
     found, rows = [], result["rows"]
     for full, short in zip(rows[::2], rows[1::2], strict=True):
         figures = [f"{short['frames'] / 50:.1f} s", _percent(full["wer"]), _percent(short["wer"])]
