@@ -123,6 +123,10 @@ def test_the_sentence_goes_on_with_short_windows_where_the_main_was_trained_on_t
     assert found == SAME + f"1.6x as fast at batch 1 on a CPU; {clause}"
 
 
+def test_a_small_gain_is_not_rounded_away():
+    assert headline(report(row(1, 1.046, "faster"))) == SAME + "1.05x as fast at batch 1 on a CPU."
+
+
 def test_a_line_gives_the_speed_and_the_errors_of_both_kinds_of_windows():
     rows = (SPEEDS[1], window_times("speculative", "short", 8, drafted_rounds=0))
     assert short_windows_line(with_short_windows(short_windows(rows=rows))) == (

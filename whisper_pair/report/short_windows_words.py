@@ -2,7 +2,7 @@
 
 from .sections import Report
 from .short_windows import WindowTimes
-from .wording import drafts_nothing, joined, percent, speedup_text, times_text
+from .wording import drafts_nothing, joined, percent, rounded_gain, speedup_text, times_text
 
 ERRORS = "short_windows_errors"  # the criterion on what they cost
 
@@ -34,7 +34,7 @@ def short_windows_clause(report: Report) -> str:
 
 def _times(gains: list[tuple[float, int]]) -> str:
     """`gains`: each with its batch size."""
-    return joined([f"{times:.2g}x as fast at batch {batch}" for times, batch in gains])
+    return joined([f"{rounded_gain(times)} as fast at batch {batch}" for times, batch in gains])
 
 
 def short_windows_line(report: Report) -> str:

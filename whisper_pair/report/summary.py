@@ -3,7 +3,7 @@
 from .sections import MainReport, Report
 from .short_windows_words import ERRORS, short_windows_clause, short_windows_line
 from .speed import SpeedRow
-from .wording import brackets, drafts_nothing, gain_text, is_pair, joined, machine, percent
+from .wording import brackets, drafts_nothing, gain_text, is_pair, joined, machine, percent, rounded_gain
 
 CRITERIA = {
     "assistant_speedup": "the assistant's speed per token over the main's",
@@ -50,7 +50,7 @@ def headline(report: Report) -> str:
 
 
 def _times(row: SpeedRow) -> str:
-    return f"{row['speedup']:.2g}x as fast at batch {row['batch_size']}"
+    return f"{rounded_gain(row['speedup'])} as fast at batch {row['batch_size']}"
 
 
 def _without_gain(rows: list[SpeedRow]) -> list[str]:

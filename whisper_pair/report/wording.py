@@ -47,6 +47,11 @@ def speedup_text(row: DraftedSpeedup) -> str:
     return times_text(row["speedup"], row["speedup_interval"], row["speedup_verdict"], row["steady"])
 
 
+def rounded_gain(ratio: float) -> str:
+    """For a sentence: two digits, or three where two would say that nothing is gained."""
+    return f"{ratio:.2g}x" if ratio >= 1.1 else f"{ratio:.3g}x"
+
+
 def times_text(ratio: float, interval: Interval, verdict: SpeedVerdict, steady: bool) -> str:
     """How many times as fast, and what that is worth."""
     low, high = interval
