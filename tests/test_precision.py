@@ -207,10 +207,10 @@ def test_a_killed_run_from_half_stored_weights_goes_on_bit_for_bit(stored, confi
     AcceleratorState._reset_state()
     original = training.take_step
 
-    def killed(*arguments):
+    def killed(*arguments, **more):
         if arguments[-1] == 3:
             raise KeyboardInterrupt
-        return original(*arguments)
+        return original(*arguments, **more)
 
     monkeypatch.setattr(training, "take_step", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -239,8 +239,8 @@ def test_weights_that_outgrow_float16_are_refused_and_can_be_saved_in_float32(st
     start = stored(torch.float16)
     original, steps = training.take_step, []
 
-    def grown(accelerator, module, *arguments):
-        found = original(accelerator, module, *arguments)
+    def grown(accelerator, module, *arguments, **more):
+        found = original(accelerator, module, *arguments, **more)
         steps.append(arguments[-1])
         with torch.no_grad():
             module.decoder.embed_positions.weight[-1, 0] = 7e4  # a place that no text reaches

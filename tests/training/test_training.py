@@ -116,7 +116,7 @@ def test_a_step_of_half_the_weight_has_half_the_gradient_and_the_same_loss(accum
         micro = [Numbers().collate([2 * place, 2 * place + 1]) for place in range(accumulation)]
         settings = Optimization(accumulation=accumulation, max_grad_norm=1e9)
         tokens = float(sum(batch.tokens for batch in micro))
-        step = take_step(accelerator, module, optimizer, settings, micro, tokens, inputs_of, guard, 1, weight)
+        step = take_step(accelerator, module, optimizer, settings, micro, tokens, inputs_of, guard, 1, weight=weight)
         found.append((step.loss, step.gradient_norm, module.weight.detach() - 1))
     (loss, norm, moved), (other_loss, other_norm, other_moved) = found
     assert other_loss == loss

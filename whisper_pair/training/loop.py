@@ -180,7 +180,7 @@ class _Loop:
         try:
             return take_step(
                 self.accelerator, self.module, self.optimizer, self.settings, batches, tokens, self.trainable.prepare,
-                self.guard, number, self.plan.weight(number - 1),
+                self.guard, number, weight=self.plan.weight(number - 1),
             )  # fmt: skip
         except (RuntimeError, torch.OutOfMemoryError) as error:
             if not _lacks_memory(error):

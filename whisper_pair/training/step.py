@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 def take_step(
     accelerator, module, optimizer, settings: Optimization, batches: Sequence[Batch], tokens: float,
-    prepare: Prepare, guard: InstabilityGuard, number: int, weight: float = 1.0,
+    prepare: Prepare, guard: InstabilityGuard, number: int, *, weight: float = 1.0,
 ) -> Step:  # fmt: skip
     """Takes one optimizer step, the step `number`, over micro-batches that hold `tokens` on all processes. `weight`: of
     its gradient."""
