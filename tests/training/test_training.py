@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path):
 def test_a_signal_that_ends_the_readers_in_the_middle_of_a_step_is_a_stop(tmp_path, monkeypatch):
     """torch reports the end of a reader wherever the process happens to be."""
 
-    def ended(*_):
+    def ended(*_, **more):
         os.kill(os.getpid(), signal.SIGTERM)
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated. ")
 
