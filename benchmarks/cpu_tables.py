@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.gpu_tables import lines
+from whisper_pair.decoding import FRAMES_PER_SECOND
 
 
 def table(name: str, result: dict[str, Any]) -> str | None:
@@ -113,7 +114,7 @@ def joined_windows(result: dict[str, Any]) -> str:
     header = ["joined up to", "windows", "mean short window", "WER, full", "WER, short", "loops, full", "loops, short"]
     found, rows = [], result["rows"]
     for full, short in zip(rows[::2], rows[1::2], strict=True):
-        figures = [f"{short['frames'] / 50:.1f} s", _percent(full["wer"]), _percent(short["wer"])]
+        figures = [f"{short['frames'] / FRAMES_PER_SECOND:.1f} s", _percent(full["wer"]), _percent(short["wer"])]
         loops = [str(full["loops"]), str(short["loops"])]
         found.append([f"{full['joined_up_to']:g} s", str(full["windows"]), *figures, *loops])
     longest = result["longest_clip_seconds"]

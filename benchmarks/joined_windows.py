@@ -10,6 +10,7 @@ main decodes them with and without the rest of the 30 s.
 import argparse
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import transformers
@@ -17,13 +18,12 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.results import write_result
-from benchmarks.short_training import in_windows
+from benchmarks.short_training import in_windows, score
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
 from whisper_pair.config import Data, Source
 from whisper_pair.data import Window, load_test_clips, pack
 from whisper_pair.decoding import window_frames
-from whisper_pair.text import Normalizer, error_rates, pooled, text_of
 from whisper_pair.training import DECODING_MARGIN
 
 SECONDS = (10.0, 18.0, 28.0)  # that clips are joined up to
@@ -38,13 +38,11 @@ def rows_of(windows: list[Window], main, processor, language: str) -> list[dict]
         "full": [full] * len(windows),
         "short": [window_frames(window.seconds, DECODING_MARGIN, full) for window in windows],
     }
-    normalizer, found = Normalizer.of(language, processor.tokenizer), []
+    found = []
     for kind, frames in kinds.items():
         decoded = in_windows(main, features, frames, language, limit=None)
-        texts = [text_of(processor.tokenizer, one.tokens) for one in decoded]
-        rates = error_rates([window.text or "" for window in windows], texts, language, normalizer)
-        loops = sum(not one.finished for one in decoded)
-        found.append({"kind": kind, "frames": sum(frames) / len(frames), "wer": pooled(rates).rate, "loops": loops})
+        judged = score(windows, decoded, language, processor.tokenizer, 0.0)
+        found.append({"kind": kind, "frames": fmean(frames), "wer": judged.wer, "loops": judged.loops})
     return found
 
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import cpu_tables, gpu_tables
 from benchmarks.recipe_results import table as recipes_table
 from benchmarks.tree_results import table as trees_table
+from whisper_pair.report import pair_in_short_windows
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -128,11 +129,10 @@ def short_windows(result: dict[str, Any]) -> str:
         return ""
     section, metric = result["short_windows"], result["quality"]["metric"].upper()
     short, full = (percent(section[kind]["error_rate"]) for kind in ("short", "full"))
-    pair = [row for row in section["rows"] if (row["windows"], row["mode"]) == ("short", "speculative")]
     gains = [
         f"at batch {row['batch_size']} it is {times(row, 'over_full')} as fast as in full ones and "
         f"{times(row, 'speedup')} as fast as the main alone in short ones"
-        for row in pair
+        for row in pair_in_short_windows(section)
     ]
     found = (
         f" In windows that end with the clips the main's {metric} is {short} ({full} in full ones), and the pair's"

@@ -32,7 +32,7 @@ from train.finetune import finetune
 from whisper_pair.audio import LogMel
 from whisper_pair.checkpoints import load_main, load_processor
 from whisper_pair.config import Config, load_config
-from whisper_pair.data import Clip, features_of, load_test_clips
+from whisper_pair.data import Clip, Window, features_of, load_test_clips
 from whisper_pair.decoding import Decoded, Engine, Options, shortened, window_frames
 from whisper_pair.text import Normalizer, error_rates, pooled, text_of
 from whisper_pair.training import DECODING_MARGIN, loop
@@ -137,7 +137,7 @@ def judged(main: Path, config: Config, limit: int | None, device: str) -> dict[s
         began = time.process_time()
         decoded = in_windows(model, features, frames, config.language)
         seconds = time.process_time() - began
-        found[kind] = score(clips, decoded, config, processor.tokenizer, seconds)._asdict()
+        found[kind] = score(clips, decoded, config.language, processor.tokenizer, seconds)._asdict()
         print(f"  {kind}: {found[kind]}", flush=True)
     return found
 
@@ -166,11 +166,13 @@ def in_windows(
     return [found for _, found in sorted(zip(order, decoded, strict=True), key=lambda pair: pair[0])]
 
 
-def score(clips: Sequence[Clip], decoded: Sequence[Decoded], config: Config, tokenizer, seconds: float) -> Judged:
+def score(
+    clips: Sequence[Clip | Window], decoded: Sequence[Decoded], language: str, tokenizer, seconds: float
+) -> Judged:
     """Of transcripts of the clips."""
-    normalizer = Normalizer.of(config.language, tokenizer)
+    normalizer = Normalizer.of(language, tokenizer)
     texts, references = [text_of(tokenizer, one.tokens) for one in decoded], [clip.text or "" for clip in clips]
-    rate = pooled(error_rates(references, texts, config.language, normalizer)).rate
+    rate = pooled(error_rates(references, texts, language, normalizer)).rate
     ends = sum(lacks_end(normalizer(one), normalizer(two)) for one, two in zip(references, texts, strict=True))
     return Judged(rate, sum(not one.finished for one in decoded), ends, seconds)
 

@@ -24,8 +24,10 @@ from whisper_pair.report import (
     Report,
     ShortWindowsSection,
     VerdictSection,
+    drafting_gains,
     drafts_nothing,
     is_pair,
+    pair_in_short_windows,
 )
 
 from ..measuring import ENOUGH
@@ -38,13 +40,13 @@ def verdict_section(report: Report, require: Require) -> VerdictSection:
     identity, agreement = report["identity"], report["acceptance"]["agreement"]
     faster = report["cost"]["ours"]["assistant_speedup"]
     pair: list[DraftedSpeedup] = [row for row in report["speed"]["rows"] if is_pair(row)]
-    short = _short_pair(report["short_windows"]) if "short_windows" in report else []
+    short = pair_in_short_windows(report["short_windows"]) if "short_windows" in report else []
     criteria = [
         _identical(identity),
         *_measurement(report),
         _criterion("agreement", agreement, require.agreement),
         *(_gain(row, require.speedup) for row in pair),
-        _criterion("batch_sizes_faster", len({row["batch_size"] for row in [*pair, *short] if _faster(row)}), 1),
+        _criterion("batch_sizes_faster", len({row["batch_size"] for row in [*pair, *short] if drafting_gains(row)}), 1),
     ]
     if "short_windows" in report:
         criteria += _short_windows(report["short_windows"], require, report["environment"]["dtype"] == "fp32")
@@ -86,10 +88,6 @@ def _gain(row: DraftedSpeedup, target: float, kind: str = "") -> Criterion:
     return criterion
 
 
-def _faster(row: DraftedSpeedup) -> bool:
-    return row["speedup_verdict"] == "faster" and not drafts_nothing(row)
-
-
 def _short_windows(section: ShortWindowsSection, require: Require, exact: bool) -> list[Criterion]:
     """`exact`: in float32, where no near tie explains a difference."""
     rows = [row for row in section["rows"] if row["windows"] == "short"]
@@ -104,12 +102,7 @@ def _short_windows(section: ShortWindowsSection, require: Require, exact: bool) 
     if exact:
         timed = _share(sum(row["identical"] for row in rows), section["timed_clips"] * len(rows))
         criteria.append(_criterion("short_windows_timed_identical", timed, 1.0))
-    return criteria + [_gain(row, require.speedup, "short_windows_") for row in _short_pair(section)]
-
-
-def _short_pair(section: ShortWindowsSection) -> list[DraftedSpeedup]:
-    """The pair's rows over short windows."""
-    return [row for row in section["rows"] if (row["windows"], row["mode"]) == ("short", "speculative")]
+    return criteria + [_gain(row, require.speedup, "short_windows_") for row in pair_in_short_windows(section)]
 
 
 def _measurement(report: Report) -> list[Criterion]:

@@ -32,7 +32,7 @@ from .sections import (
     UtteranceText,
     VerdictSection,
 )
-from .short_windows import ShortWindowsSection, WindowFigures, WindowTimes
+from .short_windows import ShortWindowsSection, WindowFigures, WindowTimes, pair_in_short_windows
 from .short_windows_words import short_windows_fix
 from .speed import (
     BatchPrediction,
@@ -54,6 +54,7 @@ from .values import DraftTokens, Interval, SpeedVerdict
 from .wording import (
     brackets,
     contender_name,
+    drafting_gains,
     drafts_nothing,
     gain_text,
     is_pair,
@@ -119,6 +120,7 @@ __all__ = [
     "check",
     "contender_name",
     "criterion_name",
+    "drafting_gains",
     "drafts_nothing",
     "gain_text",
     "headline",
@@ -126,6 +128,7 @@ __all__ = [
     "machine",
     "main_headline",
     "main_lines",
+    "pair_in_short_windows",
     "percent",
     "rates_of",
     "read_main_report",

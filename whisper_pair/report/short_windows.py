@@ -50,3 +50,8 @@ class ShortWindowsSection(TypedDict):
     full: WindowFigures
     short: WindowFigures
     rows: list[WindowTimes]
+
+
+def pair_in_short_windows(section: ShortWindowsSection) -> list[WindowTimes]:
+    """The pair's rows over short windows."""
+    return [row for row in section["rows"] if (row["windows"], row["mode"]) == ("short", "speculative")]

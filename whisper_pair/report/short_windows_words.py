@@ -1,8 +1,8 @@
 """What short windows bring, in words: a clause of the headline, a line of the summary, and a fix where they lose."""
 
 from .sections import Report
-from .short_windows import WindowTimes
-from .wording import drafts_nothing, joined, percent, rounded_gain, speedup_text, times_text
+from .short_windows import WindowTimes, pair_in_short_windows
+from .wording import drafting_gains, drafts_nothing, joined, percent, rounded_gain, speedup_text, times_text
 
 ERRORS = "short_windows_errors"  # the criterion on what they cost
 
@@ -19,13 +19,9 @@ def short_windows_clause(report: Report) -> str:
         )
     if _missed(report) is not None:
         return f"; {_loss(report)}, so give it full ones"
-    pair = _pair(report)
+    pair = pair_in_short_windows(report["short_windows"])
     over_full = [(row["over_full"], row["batch_size"]) for row in pair if row["over_full_verdict"] == "faster"]
-    over_main = [
-        (row["speedup"], row["batch_size"])
-        for row in pair
-        if row["speedup_verdict"] == "faster" and not drafts_nothing(row)
-    ]
+    over_main = [(row["speedup"], row["batch_size"]) for row in pair if drafting_gains(row)]
     if not over_full:
         return "; windows as long as the clips bring no clear gain"
     text = f"; with windows as long as the clips it is {_times(over_full)} as with full ones"
@@ -48,7 +44,7 @@ def short_windows_line(report: Report) -> str:
     short, full = (percent(report["short_windows"][kind]["error_rate"]["rate"]) for kind in ("short", "full"))
     errors = f"the main's {report['quality']['metric'].upper()} {short}, in full ones {full}"
     fix = short_windows_fix(report)
-    return "; ".join([*map(one, _pair(report)), errors]) + (f". {fix}" if fix else "")
+    return "; ".join([*map(one, pair_in_short_windows(report["short_windows"])), errors]) + (f". {fix}" if fix else "")
 
 
 def short_windows_fix(report: Report) -> str:
@@ -62,12 +58,6 @@ def short_windows_fix(report: Report) -> str:
         "--short-windows off, or train the main again, with its encoder (train.parameters: all, or train.lora.encoder: "
         "true) and with more of such windows (train.short_windows.share) or longer ones (train.short_windows.margin)."
     )
-
-
-def _pair(report: Report) -> list[WindowTimes]:
-    """The pair's rows over short windows."""
-    rows = report["short_windows"]["rows"]
-    return [row for row in rows if (row["windows"], row["mode"]) == ("short", "speculative")]
 
 
 def _missed(report: Report) -> float | None:

@@ -3,7 +3,17 @@
 from .sections import MainReport, Report
 from .short_windows_words import ERRORS, short_windows_clause, short_windows_line
 from .speed import SpeedRow
-from .wording import brackets, drafts_nothing, gain_text, is_pair, joined, machine, percent, rounded_gain
+from .wording import (
+    brackets,
+    drafting_gains,
+    drafts_nothing,
+    gain_text,
+    is_pair,
+    joined,
+    machine,
+    percent,
+    rounded_gain,
+)
 
 CRITERIA = {
     "assistant_speedup": "the assistant's speed per token over the main's",
@@ -39,7 +49,7 @@ def headline(report: Report) -> str:
             "transcripts differ by more than a near tie."
         )
     pair = [row for row in report["speed"]["rows"] if is_pair(row)]
-    faster = [row for row in pair if row["speedup_verdict"] == "faster" and not drafts_nothing(row)]
+    faster = [row for row in pair if drafting_gains(row)]
     text = "This pair writes what its main writes"
     if faster:
         text += f", {joined([_times(row) for row in faster])} on {where}"

@@ -47,6 +47,11 @@ def speedup_text(row: DraftedSpeedup) -> str:
     return times_text(row["speedup"], row["speedup_interval"], row["speedup_verdict"], row["steady"])
 
 
+def drafting_gains(row: DraftedSpeedup) -> bool:
+    """Whether the pair is clearly faster than the main alone, by drafts that it made."""
+    return row["speedup_verdict"] == "faster" and not drafts_nothing(row)
+
+
 def rounded_gain(ratio: float) -> str:
     """For a sentence: two digits, or three where two would say that nothing is gained."""
     return f"{ratio:.2g}x" if ratio >= 1.1 else f"{ratio:.3g}x"
